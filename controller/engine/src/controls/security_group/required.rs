@@ -1,0 +1,155 @@
+//! `spec.required`: rules that every selected group must have.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::view::named;
+use super::{Compiled as Parameters, Control, GroupView, Remedy};
+use crate::controls::{About, InvalidParameter, SECURITY_GROUPS, Setting};
+use crate::facts::{Direction, Grant, Peer, Rule, SecurityGroup};
+use crate::finding::{Severity, Verdict};
+use crate::traffic::Traffic;
+
+/// Rules that every selected group must have. The default group of a VPC is left out: it is to be empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Required {
+    /// Traffic that must be let in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub ingress: Vec<RuleDeclaration>,
+    /// Traffic that must be let out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    pub egress: Vec<RuleDeclaration>,
+}
+
+/// One rule as a person writes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "isCIDR(self.peer) || self.peer.matches('^pl-[0-9a-f]+$') || self.peer.matches('^([0-9]{12}/)?sg-[0-9a-f]+$')",
+        "message": "peer is a CIDR such as 10.0.0.0/8, a prefix list pl-…, or a security group sg-… (of another account: 111122223333/sg-…)"
+    },
+    {
+        "rule": "!self.traffic.matches('^(tcp|udp)/[0-9]{1,5}(-[0-9]{1,5})?$') || self.traffic.split('/')[1].split('-').all(n, int(n) <= 65535)",
+        "message": "ports are numbers from 0 to 65535"
+    },
+    {
+        "rule": "!self.traffic.matches('^(tcp|udp)/[0-9]{1,5}-[0-9]{1,5}$') || int(self.traffic.split('/')[1].split('-')[0]) <= int(self.traffic.split('-')[1])",
+        "message": "a port range starts with its smaller port"
+    }
+]))]
+pub struct RuleDeclaration {
+    /// Protocol and ports: tcp/443, udp/6000-6010, tcp, icmp, icmp/3/4, a protocol number such as 50, or all.
+    #[schemars(length(max = 20), regex(pattern = r"^(all|(tcp|udp)(/[0-9]{1,5}(-[0-9]{1,5})?)?|(icmp|icmpv6)(/[0-9]{1,3}){0,2}|[0-9]{1,3})$"))]
+    pub traffic: String,
+    /// The other end: a CIDR, a prefix list (pl-…) or a security group (sg-…, of another account 111122223333/sg-…).
+    #[schemars(length(max = 43))]
+    pub peer: String,
+    /// Description that the rule gets when Baseward adds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255), regex(pattern = r"^[a-zA-Z0-9. _:/()#,@\[\]+=&;{}!$*-]*$"))]
+    pub description: Option<String>,
+}
+
+impl RuleDeclaration {
+    /// The declaration as a rule.
+    pub(super) fn parse(&self, field: &str, direction: Direction) -> Result<Rule, InvalidParameter> {
+        let traffic = self.traffic.parse::<Traffic>().map_err(|problem| InvalidParameter::new(field, problem))?;
+        let peer = self.peer.parse::<Peer>().map_err(|problem| InvalidParameter::new(field, problem))?;
+        Ok(Rule { grant: Grant { direction, traffic, peer }, description: self.description.clone() })
+    }
+}
+
+/// The parameters of this topic, parsed.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Compiled {
+    rules: Vec<Rule>,
+}
+
+impl Compiled {
+    pub(super) fn new(required: Option<&Required>) -> Result<Self, InvalidParameter> {
+        let Required { ingress, egress } = required.cloned().unwrap_or_default();
+        let ingress = ingress.iter().map(|rule| rule.parse("required.ingress", Direction::Ingress));
+        let egress = egress.iter().map(|rule| rule.parse("required.egress", Direction::Egress));
+        Ok(Self { rules: ingress.chain(egress).collect::<Result<_, _>>()? })
+    }
+
+    pub(super) fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The rules that a group must have, peers resolved to its account.
+    fn for_group<'p>(&'p self, group: &'p SecurityGroup) -> impl Iterator<Item = Rule> + 'p {
+        self.rules.iter().cloned().map(|mut rule| {
+            rule.grant.peer = rule.grant.peer.in_account(&group.owner);
+            rule
+        })
+    }
+}
+
+/// The controls of this topic.
+pub(super) const CONTROLS: &[Control] = &[Control {
+    about: About {
+        id: "sg-required-rules-present",
+        title: "Declared allow rules exist on the selected groups",
+        severity: Severity::Low,
+        field: "required",
+        default: "Off",
+        remedy: "adds the missing rule (AuthorizeSecurityGroupIngress or …Egress), as far as the AWSAccount lets the namespace add rules",
+        since: "0.1.0",
+        sources: &[SECURITY_GROUPS],
+    },
+    setting: |spec| Setting::optional(spec.required.as_ref()),
+    check,
+    remedy: Some(remedy),
+}];
+
+fn check(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
+    if view.group.is_default() {
+        return Verdict::not_applicable("the default group of a VPC is to be empty");
+    }
+    let covered = |required: &Rule| view.group.rules.iter().any(|rule| rule.grant.covers(&required.grant));
+    let missing = parameters.required.for_group(view.group).filter(|required| !covered(required));
+    let missing = named(missing.map(|rule| rule.grant.to_string()));
+    if missing.is_empty() { Verdict::Pass } else { Verdict::fail("every declared rule", format!("no rule for {missing}")) }
+}
+
+/// Every declared rule, present or not: a plan that narrows the rule which covers it must add it.
+fn remedy(parameters: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
+    if view.group.is_default() {
+        return Vec::new();
+    }
+    parameters.required.for_group(view.group).map(Remedy::Require).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::SecurityGroupParameters;
+    use super::super::vectors::{group, verdict_with};
+    use super::*;
+
+    fn spec(traffic: &str, peer: &str) -> SecurityGroupParameters {
+        let rule = RuleDeclaration { traffic: traffic.to_owned(), peer: peer.to_owned(), description: None };
+        let required = Some(Required { ingress: vec![rule], egress: Vec::new() });
+        SecurityGroupParameters { required, ..Default::default() }
+    }
+
+    #[test]
+    fn a_wider_rule_covers_a_required_one_and_another_source_does_not() {
+        let spec = spec("tcp/443", "10.0.0.0/8");
+        let verdict = |rules: &[&str]| verdict_with(&spec, "sg-required-rules-present", &group(rules));
+        assert_eq!(verdict(&["tcp/400-500 from 10.0.0.0/8"]), Verdict::Pass);
+        assert_eq!(verdict(&["all from 0.0.0.0/0"]), Verdict::Pass);
+        let missing = Verdict::fail("every declared rule", "no rule for tcp/443 from 10.0.0.0/8");
+        assert_eq!(verdict(&["tcp/443 from 10.0.0.0/9"]), missing);
+    }
+
+    #[test]
+    fn a_required_group_is_one_of_the_same_account() {
+        let spec = spec("tcp/443", "sg-1");
+        assert_eq!(verdict_with(&spec, "sg-required-rules-present", &group(&["tcp/443 from sg-1"])), Verdict::Pass);
+    }
+}

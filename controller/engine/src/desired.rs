@@ -1,0 +1,337 @@
+//! Baselines as the engine uses them: parsed, checked against what their accounts grant, with one
+//! entry for each control that is on.
+
+use std::fmt;
+
+use globset::GlobMatcher;
+use jiff::Timestamp;
+
+use crate::controls::security_group::{Compiled, Control, GroupView, Remedy, SecurityGroupParameters, controls};
+use crate::controls::{InvalidParameter, Setting};
+use crate::edit::{BaselineRef, Withheld};
+use crate::facts::{Location, SecurityGroup, Tags};
+use crate::finding::Severity;
+use crate::plan::narrow::{Remains, narrow};
+use crate::select::{Selectable, Selection, tag_globs, tags_match};
+use crate::spec::{Accounts, InfrastructureAsCode, Mode, Override, OverrideMode, Select};
+use crate::tenancy::{Account, Assignments, Grant, Namespace, assign};
+
+/// A baseline as its user wrote it.
+#[derive(Clone, Debug)]
+pub struct Baseline {
+    /// Which object, at which generation.
+    pub reference: BaselineRef,
+    /// When the object was created: among several, the oldest keeps the change sets.
+    pub created: Timestamp,
+    /// Where the object lives.
+    pub namespace: Namespace,
+    /// Whether the baseline is to have no effect for now.
+    pub suspended: bool,
+    /// Which accounts it is for.
+    pub accounts: Accounts,
+    /// Which regions; empty is all of the account's.
+    pub regions: Vec<String>,
+    /// Which resources.
+    pub select: Select,
+    /// How far it goes.
+    pub mode: Mode,
+    /// Other modes and severities for single controls.
+    pub overrides: Vec<Override>,
+    /// What happens to resources that infrastructure as code owns.
+    pub infrastructure_as_code: InfrastructureAsCode,
+    /// What good looks like.
+    pub parameters: SecurityGroupParameters,
+}
+
+/// Why a baseline is not accepted, as the reason of its condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// A value passes the schema and still cannot be used.
+    InvalidSpec,
+    /// A required rule is forbidden by the same baseline.
+    RequiredRuleForbidden,
+    /// A named account does not exist.
+    UnknownAccount,
+    /// An account's grants cannot be used.
+    InvalidAccount,
+    /// A named account has none of the regions.
+    RegionNotInAccount,
+    /// A named account grants the namespace nothing.
+    NamespaceNotGranted,
+    /// The mode, or that of an override, goes beyond the grant.
+    ModeBeyondGrant,
+    /// A required rule goes beyond what the namespace may add.
+    RequiredRuleBeyondGrant,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// A baseline that is not accepted: it has no effect and causes no AWS call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}: {message}")]
+pub struct Refusal {
+    /// The reason of the condition.
+    pub reason: Reason,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+impl Refusal {
+    /// From a reason and a sentence.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+impl From<InvalidParameter> for Refusal {
+    fn from(problem: InvalidParameter) -> Self {
+        Self::new(Reason::InvalidSpec, problem.to_string())
+    }
+}
+
+/// A control that a baseline uses.
+#[derive(Clone, Debug)]
+pub struct ActiveControl {
+    /// The control.
+    pub control: &'static Control,
+    /// How bad a failure is here.
+    pub severity: Severity,
+    /// How far the control goes here.
+    pub mode: Mode,
+    /// Why its edits are not made, if that is already settled by the spec.
+    pub hold: Option<Withheld>,
+}
+
+/// An accepted baseline.
+#[derive(Clone, Debug)]
+pub struct Accepted {
+    /// Which object, at which generation.
+    pub reference: BaselineRef,
+    /// When the object was created.
+    pub created: Timestamp,
+    /// Where it applies and how far.
+    pub assignments: Assignments,
+    desired: DesiredParts,
+}
+
+/// What does not depend on the cell.
+#[derive(Clone, Debug)]
+struct DesiredParts {
+    selection: Selection,
+    controls: Vec<ActiveControl>,
+    parameters: Compiled,
+    code: CodeOwnership,
+}
+
+/// One accepted baseline in one cell.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    /// Which object, at which generation.
+    pub reference: BaselineRef,
+    /// When the object was created.
+    pub created: Timestamp,
+    /// What the account lets the baseline's namespace do.
+    pub grant: Grant,
+    /// The controls that are on, in the order of the catalogue.
+    pub controls: Vec<ActiveControl>,
+    /// What good looks like.
+    pub parameters: Compiled,
+    /// Which resources infrastructure as code owns, and whether they may be written all the same.
+    pub code: CodeOwnership,
+    selection: Selection,
+}
+
+/// How a baseline sees a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Not at all.
+    Outside,
+    /// Selected: every control applies.
+    Selected,
+    /// The default group of a selected VPC: only the controls on default groups apply.
+    DefaultGroupOnly,
+}
+
+impl Scope {
+    /// Whether a control applies.
+    pub fn includes(self, control: &Control) -> bool {
+        match self {
+            Self::Outside => false,
+            Self::Selected => true,
+            Self::DefaultGroupOnly => control.about.field.starts_with("defaultGroup."),
+        }
+    }
+}
+
+impl Desired {
+    /// How the baseline sees a group.
+    pub fn scope(&self, group: &SecurityGroup, arn: &str) -> Scope {
+        let resource = Selectable { name: &group.name, tags: &group.tags, arn, vpc: &group.vpc };
+        if self.grant.selection.as_ref().is_some_and(|selection| !selection.matches(resource)) {
+            Scope::Outside
+        } else if self.selection.matches(resource) {
+            Scope::Selected
+        } else if group.is_default() && self.selection.matches_vpc(resource) {
+            Scope::DefaultGroupOnly
+        } else {
+            Scope::Outside
+        }
+    }
+}
+
+/// Which resources infrastructure as code owns.
+#[derive(Clone, Debug)]
+pub struct CodeOwnership {
+    /// Whether they may be written all the same.
+    pub mode: Mode,
+    tags: Vec<(String, GlobMatcher)>,
+}
+
+/// Set by CloudFormation on every resource of a stack that takes tags.
+const CLOUDFORMATION_STACK: &str = "aws:cloudformation:stack-name";
+
+const DEFAULT_CODE_TAGS: [(&str, &str); 2] = [
+    ("ManagedBy", "*{[Tt]erraform,[Oo]pen[Tt]ofu,[Pp]ulumi,[Cc]loud[Ff]ormation}*"),
+    ("managed-by", "*{[Tt]erraform,[Oo]pen[Tt]ofu,[Pp]ulumi,[Cc]loud[Ff]ormation}*"),
+];
+
+impl CodeOwnership {
+    fn new(code: &InfrastructureAsCode) -> Result<Self, InvalidParameter> {
+        let recommended = || DEFAULT_CODE_TAGS.map(|(key, glob)| (key.to_owned(), glob.to_owned())).into();
+        let tags = code.tags.clone().unwrap_or_else(recommended);
+        Ok(Self { mode: code.mode, tags: tag_globs("infrastructureAsCode.tags", &tags)? })
+    }
+
+    /// The tag by which infrastructure as code owns a resource.
+    pub fn owner(&self, tags: &Tags) -> Option<String> {
+        let stack = tags.get(CLOUDFORMATION_STACK).map(|stack| format!("CloudFormation stack {stack}"));
+        let marked = || self.tags.iter().find(|glob| tags_match(std::slice::from_ref(glob), tags)).map(|(key, _)| format!("tag {key}"));
+        stack.or_else(marked)
+    }
+}
+
+impl Baseline {
+    /// Checks the baseline against its accounts and prepares it for every cell.
+    ///
+    /// # Errors
+    /// The first thing that keeps it from being accepted.
+    pub fn accept(&self, accounts: &[Account]) -> Result<Accepted, Refusal> {
+        let parameters = Compiled::new(&self.parameters)?;
+        let controls = self.active_controls()?;
+        let selection = Selection::new("select", &self.select)?;
+        let code = CodeOwnership::new(&self.infrastructure_as_code)?;
+        self.refuse_contradiction(&parameters, &controls)?;
+        let assignments = assign(&self.accounts, &self.regions, &self.namespace, accounts)?;
+        self.refuse_beyond_grant(&parameters, &controls, &assignments)?;
+        Ok(Accepted {
+            reference: self.reference.clone(),
+            created: self.created,
+            assignments,
+            desired: DesiredParts { selection, controls, parameters, code },
+        })
+    }
+
+    fn active_controls(&self) -> Result<Vec<ActiveControl>, InvalidParameter> {
+        if let Some(unknown) = self.overrides.iter().find(|over| !controls().any(|control| control.about.id == over.control)) {
+            let problem = format!("there is no control {:?} for this kind: `baseward controls` lists them", unknown.control);
+            return Err(InvalidParameter::new("overrides", problem));
+        }
+        Ok(controls().filter_map(|control| self.active(control)).collect())
+    }
+
+    fn active(&self, control: &'static Control) -> Option<ActiveControl> {
+        let over = self.overrides.iter().find(|over| over.control == control.about.id);
+        let named = match (control.setting)(&self.parameters) {
+            Setting::Off => return None,
+            Setting::Recommended => over.is_some(),
+            Setting::Named => true,
+        };
+        let mode = match over.and_then(|over| over.mode) {
+            Some(OverrideMode::Off) => return None,
+            Some(OverrideMode::Audit) => Mode::Audit,
+            Some(OverrideMode::Enforce) => Mode::Enforce,
+            None => self.mode,
+        };
+        let hold = match (mode, named) {
+            (Mode::Audit, _) => Some(Withheld::Audit),
+            (Mode::Enforce, false) => Some(Withheld::NotNamed),
+            (Mode::Enforce, true) => None,
+        };
+        let severity = over.and_then(|over| over.severity).unwrap_or(control.about.severity);
+        Some(ActiveControl { control, severity, mode, hold })
+    }
+
+    /// Judges a group that has just the required rules: whatever the other controls would take away is a contradiction.
+    fn refuse_contradiction(&self, parameters: &Compiled, controls: &[ActiveControl]) -> Result<(), Refusal> {
+        let mut rules = parameters.required_rules().to_vec();
+        rules.sort();
+        let group = SecurityGroup {
+            id: String::new(),
+            name: String::new(),
+            description: String::new(),
+            owner: String::new(),
+            vpc: String::new(),
+            tags: Tags::new(),
+            rules,
+        };
+        let view = GroupView::new(&group, None, None);
+        for ActiveControl { control, .. } in controls {
+            for remedy in control.remedy.map(|remedy| remedy(parameters, &view)).unwrap_or_default() {
+                let Remedy::Keep { rule, within, .. } = remedy else { continue };
+                let Some(required) = group.rules.get(rule) else { continue };
+                if narrow(&required.grant, &[&within]) != Remains::Unchanged {
+                    let message = format!("the required rule {} is forbidden by {} of the same baseline", required.grant, control.about.id);
+                    return Err(Refusal::new(Reason::RequiredRuleForbidden, message));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_beyond_grant(
+        &self,
+        parameters: &Compiled,
+        controls: &[ActiveControl],
+        assignments: &Assignments,
+    ) -> Result<(), Refusal> {
+        let mode = controls.iter().map(|active| active.mode).max().unwrap_or_default().max(self.mode);
+        for cell in &assignments.cells {
+            if mode > cell.grant.max_mode {
+                let message = format!(
+                    "mode {mode} is beyond the maxMode {} that AWSAccount {:?} grants namespace {:?}",
+                    cell.grant.max_mode, cell.account, self.namespace.name
+                );
+                return Err(Refusal::new(Reason::ModeBeyondGrant, message));
+            }
+            if let Some(rule) = parameters.required_rules().iter().find(|rule| !cell.grant.may_add.allows(rule)) {
+                let message = format!(
+                    "the required rule {} is beyond the mayAddRules that AWSAccount {:?} grants namespace {:?}",
+                    rule.grant, cell.account, self.namespace.name
+                );
+                return Err(Refusal::new(Reason::RequiredRuleBeyondGrant, message));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Accepted {
+    /// The baseline in one cell, if it applies there.
+    pub fn in_cell(&self, location: &Location) -> Option<Desired> {
+        let assignment = self.assignments.cells.iter().find(|cell| cell.location == *location)?;
+        let DesiredParts { selection, controls, parameters, code } = self.desired.clone();
+        Some(Desired {
+            reference: self.reference.clone(),
+            created: self.created,
+            grant: assignment.grant.clone(),
+            controls,
+            parameters,
+            code,
+            selection,
+        })
+    }
+}

@@ -1,0 +1,287 @@
+//! Typed changes to one resource, and what has to be known about each before it may happen.
+
+use std::fmt;
+
+use crate::facts::{Rule, Tags};
+use crate::finding::Severity;
+
+/// What an edit does, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Operation {
+    /// A rule goes away whole.
+    RemoveGrant,
+    /// A rule is replaced by what may remain of it.
+    NarrowGrant,
+    /// A required rule is added.
+    AddGrant,
+    /// A rule gets a description; what it lets through stays.
+    DescribeGrant,
+    /// Tags are added to the resource.
+    AddTags,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What an edit can break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Risk {
+    /// Nothing that carries traffic.
+    ConfigOnly,
+    /// Adds access, takes none away.
+    AddsAccess,
+    /// New connections of somebody may fail.
+    ConnectivityRisk,
+}
+
+impl fmt::Display for Risk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What hangs on the resource that an edit changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Impact {
+    /// No interface carries the group.
+    None,
+    /// Interfaces carry it.
+    Interfaces {
+        /// How many in all.
+        interfaces: u32,
+        /// How many of them belong to load balancers.
+        load_balancers: u32,
+    },
+    /// The interfaces could not be read.
+    Unknown,
+}
+
+impl fmt::Display for Impact {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = |count: u32| if count == 1 { "" } else { "s" };
+        match *self {
+            Self::None => f.write_str("None"),
+            Self::Unknown => f.write_str("Unknown"),
+            Self::Interfaces { interfaces, load_balancers: 0 } => {
+                write!(f, "{interfaces} interface{}", plural(interfaces))
+            }
+            Self::Interfaces { interfaces, load_balancers } => write!(
+                f,
+                "{interfaces} interface{}, {load_balancers} load balancer{}",
+                plural(interfaces),
+                plural(load_balancers)
+            ),
+        }
+    }
+}
+
+/// The content of an edit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Change {
+    /// One rule becomes some others, or none; or one appears.
+    Rule {
+        /// The rule as it was read; `None` where a rule is added.
+        before: Option<Rule>,
+        /// What stands in its place. What other rules of the group allow already is not repeated here.
+        after: Vec<Rule>,
+    },
+    /// Tags are set on the resource.
+    Tags {
+        /// The present values of these keys; a key that is missing has none.
+        before: Tags,
+        /// The values to set.
+        after: Tags,
+    },
+}
+
+impl Change {
+    /// The word for what happens.
+    pub fn operation(&self) -> Operation {
+        match self {
+            Self::Tags { .. } => Operation::AddTags,
+            Self::Rule { before: None, .. } => Operation::AddGrant,
+            Self::Rule { before: Some(before), after } => match after.as_slice() {
+                [] => Operation::RemoveGrant,
+                [only] if only.grant == before.grant => Operation::DescribeGrant,
+                _ => Operation::NarrowGrant,
+            },
+        }
+    }
+
+}
+
+impl Operation {
+    /// What the operation can break.
+    pub fn risk(self) -> Risk {
+        match self {
+            Self::RemoveGrant | Self::NarrowGrant => Risk::ConnectivityRisk,
+            Self::AddGrant => Risk::AddsAccess,
+            Self::DescribeGrant | Self::AddTags => Risk::ConfigOnly,
+        }
+    }
+}
+
+/// A control of a baseline that asks for an edit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Demand {
+    /// Which baseline, as `namespace/name`.
+    pub baseline: BaselineRef,
+    /// The control's id.
+    pub control: &'static str,
+}
+
+/// Names one generation of one baseline object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BaselineRef {
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+    /// Its uid: an object that was deleted and made again is another one.
+    pub uid: String,
+    /// The generation that was compiled.
+    pub generation: i64,
+}
+
+impl fmt::Display for BaselineRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Why an edit is not made now.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Withheld {
+    /// The baseline or the override says `Audit`.
+    Audit,
+    /// The baseline does not write the field that this control belongs to.
+    NotNamed,
+    /// The account grants this namespace less than the edit needs.
+    AccountGrant,
+    /// The account names no role to write with.
+    ReadOnlyAccount,
+    /// The account's kill switch is on.
+    WritesStopped,
+    /// The facts that the edit rests on are incomplete or too old.
+    IncompleteKnowledge,
+    /// A service of AWS or a controller manages the resource.
+    ManagedByService(String),
+    /// Infrastructure as code owns the resource: mend the template.
+    InfrastructureAsCode(String),
+    /// Another account owns the resource.
+    OwnedByOtherAccount(String),
+    /// Baselines contradict each other; these are the others.
+    Conflicting(Vec<String>),
+    /// What may remain cannot be written as a few rules.
+    NoExactForm,
+    /// `internet.onOverlap: Report`: the rule also covers traffic that is allowed.
+    ReportOnly,
+    /// Interfaces still carry the default group.
+    InUse,
+    /// The group has no room for the narrower rules, which must stand before the wide one goes.
+    RuleQuota,
+    /// Enough resources are changed in this sweep; worse ones go first.
+    SweepLimit,
+    /// The resource is not as it was when the edit was planned: it is planned anew.
+    ForeignChange,
+    /// The baseline was deleted, edited or suspended after the edit was planned.
+    BaselineChanged,
+    /// This process does not hold the lease, or not long enough for a write.
+    NotLeader,
+}
+
+impl Withheld {
+    /// The reason as it stands in status, events and plans.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Audit => "Audit",
+            Self::NotNamed => "NotNamed",
+            Self::AccountGrant => "AccountGrant",
+            Self::ReadOnlyAccount => "ReadOnlyAccount",
+            Self::WritesStopped => "WritesStopped",
+            Self::IncompleteKnowledge => "IncompleteKnowledge",
+            Self::ManagedByService(_) => "ManagedByService",
+            Self::InfrastructureAsCode(_) => "InfrastructureAsCode",
+            Self::OwnedByOtherAccount(_) => "OwnedByOtherAccount",
+            Self::Conflicting(_) => "Conflicting",
+            Self::NoExactForm => "NoExactForm",
+            Self::ReportOnly => "ReportOnly",
+            Self::InUse => "InUse",
+            Self::RuleQuota => "RuleQuota",
+            Self::SweepLimit => "SweepLimit",
+            Self::ForeignChange => "ForeignChange",
+            Self::BaselineChanged => "BaselineChanged",
+            Self::NotLeader => "NotLeader",
+        }
+    }
+
+    /// What holds the edit back and how to let it go, in one sentence.
+    pub fn explain(&self) -> String {
+        match self {
+            Self::Audit => "mode is Audit: set mode: Enforce to have it changed".to_owned(),
+            Self::NotNamed => "the baseline does not write this field: write it, or name the control in overrides".to_owned(),
+            Self::AccountGrant => "the AWSAccount does not grant this namespace that much".to_owned(),
+            Self::ReadOnlyAccount => "the AWSAccount has no writeRole".to_owned(),
+            Self::WritesStopped => "spec.writes of the AWSAccount is Stopped".to_owned(),
+            Self::IncompleteKnowledge => "a fact that the edit rests on could not be read".to_owned(),
+            Self::ManagedByService(by) => format!("managed by a service ({by}): change it there"),
+            Self::InfrastructureAsCode(by) => {
+                format!("owned by infrastructure as code ({by}): mend the template, or set infrastructureAsCode.mode: Enforce")
+            }
+            Self::OwnedByOtherAccount(owner) => format!("owned by account {owner}"),
+            Self::Conflicting(others) => format!("contradicts {}: nothing is written until they agree", others.join(", ")),
+            Self::NoExactForm => {
+                "what may remain cannot be written as a few rules: set internet.allowPorts, or replace the rule by hand".to_owned()
+            }
+            Self::ReportOnly => "internet.onOverlap is Report and the rule also covers allowed traffic".to_owned(),
+            Self::InUse => "interfaces still carry the default group: give them a group of their own first".to_owned(),
+            Self::RuleQuota => {
+                "no room for the narrower rules beside the wide one: remove rules, or raise the quota and spec.rulesPerSecurityGroup".to_owned()
+            }
+            Self::SweepLimit => "worse groups are changed first; it follows in one of the next sweeps".to_owned(),
+            Self::ForeignChange => "somebody else changed the group meanwhile: it is planned anew".to_owned(),
+            Self::BaselineChanged => "the baseline was deleted, edited or suspended meanwhile".to_owned(),
+            Self::NotLeader => "this process is not the leader, or not for long enough".to_owned(),
+        }
+    }
+}
+
+/// One typed change to one resource, with what a person wants to know before it is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edit {
+    /// Id of the resource, for example `sg-0f12`.
+    pub resource: String,
+    /// What is done, in one word.
+    pub operation: Operation,
+    /// What changes.
+    pub change: Change,
+    /// Which controls of which baselines ask for it, sorted.
+    pub demands: Vec<Demand>,
+    /// The worst severity among those controls.
+    pub severity: Severity,
+    /// Ports times public addresses that the edit closes: orders edits of equal severity.
+    pub exposed: u128,
+    /// What hangs on the resource.
+    pub impact: Impact,
+}
+
+impl Edit {
+    /// Sorts the worst first; equal ones by resource and content, so that the order is always the same.
+    pub fn worst_first(&self, other: &Self) -> std::cmp::Ordering {
+        (other.severity, other.exposed)
+            .cmp(&(self.severity, self.exposed))
+            .then_with(|| self.resource.cmp(&other.resource))
+            .then_with(|| self.change.cmp(&other.change))
+    }
+
+    /// The ids of the controls that ask for the edit, each once.
+    pub fn controls(&self) -> Vec<&'static str> {
+        let mut controls: Vec<_> = self.demands.iter().map(|demand| demand.control).collect();
+        controls.sort_unstable();
+        controls.dedup();
+        controls
+    }
+}

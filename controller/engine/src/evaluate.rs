@@ -1,0 +1,279 @@
+//! Baselines and facts in, findings out.
+//!
+//! What does not depend on a baseline is computed once per group. Passes are counted, not stored: memory follows
+//! the violations.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::controls::About;
+use crate::controls::security_group::GroupView;
+use crate::desired::{ActiveControl, Desired, Scope};
+use crate::edit::{BaselineRef, Impact};
+use crate::facts::{Inventory, Location, ReadFailure, SecurityGroup};
+use crate::finding::{Severity, Verdict};
+use crate::spec::Mode;
+
+/// Facts older than this judge nothing: a sweep that hangs must not look compliant.
+pub const MAX_AGE: SignedDuration = SignedDuration::from_mins(10);
+
+/// One control's verdict on one resource, for one baseline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Id of the resource.
+    pub resource: String,
+    /// The control.
+    pub control: &'static str,
+    /// How bad a failure is for this baseline.
+    pub severity: Severity,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// What hangs on the resource.
+    pub impact: Impact,
+}
+
+impl Finding {
+    /// Sorts the worst first: failures before the unknown, then severity, control and resource.
+    pub fn worst_first(&self, other: &Self) -> std::cmp::Ordering {
+        let rank = |finding: &Self| (matches!(finding.verdict, Verdict::Fail { .. }), finding.severity);
+        rank(other)
+            .cmp(&rank(self))
+            .then_with(|| self.control.cmp(other.control))
+            .then_with(|| self.resource.cmp(&other.resource))
+    }
+}
+
+/// Which findings are kept beside the counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Failures and unknown verdicts, the worst so many of each baseline.
+    Worst(usize),
+    /// Every verdict, passes too.
+    All,
+}
+
+/// How many verdicts of each sort.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdicts {
+    /// As demanded.
+    pub pass: u64,
+    /// Not as demanded.
+    pub fail: u64,
+    /// The control has nothing to say.
+    pub not_applicable: u64,
+    /// The facts do not suffice.
+    pub unknown: u64,
+}
+
+impl Verdicts {
+    fn count(&mut self, verdict: &Verdict) {
+        match verdict {
+            Verdict::Pass => self.pass += 1,
+            Verdict::Fail { .. } => self.fail += 1,
+            Verdict::NotApplicable { .. } => self.not_applicable += 1,
+            Verdict::Unknown { .. } => self.unknown += 1,
+        }
+    }
+
+    /// Adds another count.
+    pub fn add(&mut self, other: Self) {
+        let Self { pass, fail, not_applicable, unknown } = other;
+        self.pass += pass;
+        self.fail += fail;
+        self.not_applicable += not_applicable;
+        self.unknown += unknown;
+    }
+}
+
+/// One control's verdicts over all resources of a baseline in this cell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlCount {
+    /// Id of the control.
+    pub control: &'static str,
+    /// How bad a failure is.
+    pub severity: Severity,
+    /// How far the control goes.
+    pub mode: Mode,
+    /// The verdicts.
+    pub verdicts: Verdicts,
+}
+
+/// What one baseline sees in one cell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaselineEvaluation {
+    /// Which baseline, at which generation.
+    pub reference: BaselineRef,
+    /// Selected resources.
+    pub resources: u64,
+    /// Selected resources with at least one failure.
+    pub failing_resources: u64,
+    /// Counts per control that is on.
+    pub controls: Vec<ControlCount>,
+    /// The findings that are kept, worst first.
+    pub findings: Vec<Finding>,
+}
+
+/// What all baselines of a cell see.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// One entry per baseline, in the order they were given.
+    pub baselines: Vec<BaselineEvaluation>,
+    /// Why there is no verdict at all, if the groups could not be read.
+    pub failure: Option<ReadFailure>,
+    /// Sources beside the groups that could not be read: only the controls that need them are unknown.
+    pub partial: Vec<(&'static str, ReadFailure)>,
+    failing: Vec<usize>,
+    now: Timestamp,
+}
+
+impl Evaluation {
+    /// Positions of the groups that a control which can repair them finds wanting.
+    pub(crate) fn failing_groups(&self) -> impl Iterator<Item = usize> {
+        self.failing.iter().copied()
+    }
+
+    pub(crate) fn view<'a>(&self, inventory: &'a Inventory, group: &'a SecurityGroup) -> GroupView<'a> {
+        view(inventory, group, self.now)
+    }
+}
+
+/// Judges every group by every baseline that selects it.
+pub fn evaluate(desired: &[Desired], inventory: &Inventory, now: Timestamp, keep: Keep) -> Evaluation {
+    let mut baselines: Vec<BaselineEvaluation> = desired.iter().map(BaselineEvaluation::new).collect();
+    let mut failing = Vec::new();
+    let failure = match inventory.security_groups.fresh(now, MAX_AGE) {
+        Some(groups) => {
+            for (index, group) in groups.iter().enumerate() {
+                if judge(desired, &mut baselines, &view(inventory, group, now), &arn(&inventory.location, group), keep) {
+                    failing.push(index);
+                }
+            }
+            None
+        }
+        None => Some(inventory.security_groups.facts().err().unwrap_or(ReadFailure::EndpointUnavailable)),
+    };
+    for baseline in &mut baselines {
+        baseline.findings.sort_by(Finding::worst_first);
+        if let Keep::Worst(most) = keep {
+            baseline.findings.truncate(most);
+        }
+    }
+    Evaluation { baselines, failure, partial: partial(inventory), failing, now }
+}
+
+fn view<'a>(inventory: &'a Inventory, group: &'a SecurityGroup, now: Timestamp) -> GroupView<'a> {
+    let usage = inventory.network_interfaces.fresh(now, MAX_AGE);
+    GroupView::new(group, usage, inventory.prefix_lists.fresh(now, MAX_AGE))
+}
+
+/// Sources beside the groups that could not be read.
+fn partial(inventory: &Inventory) -> Vec<(&'static str, ReadFailure)> {
+    let interfaces = inventory.network_interfaces.facts().err();
+    let lists = inventory.prefix_lists.facts().err();
+    [(crate::controls::NETWORK_INTERFACES, interfaces), (crate::controls::PREFIX_LISTS, lists)]
+        .into_iter()
+        .filter_map(|(source, failure)| Some((source, failure?)))
+        .collect()
+}
+
+/// Judges one group by all baselines; whether a control that can repair it finds it wanting.
+fn judge(
+    desired: &[Desired],
+    baselines: &mut [BaselineEvaluation],
+    view: &GroupView<'_>,
+    arn: &str,
+    keep: Keep,
+) -> bool {
+    let mut repairable = false;
+    for (desired, baseline) in desired.iter().zip(baselines) {
+        let scope = desired.scope(view.group, arn);
+        if scope == Scope::Outside {
+            continue;
+        }
+        let mut failed = false;
+        let BaselineEvaluation { controls, findings, .. } = &mut *baseline;
+        for (active, count) in desired.controls.iter().zip(controls) {
+            if !scope.includes(active.control) {
+                continue;
+            }
+            let verdict = (active.control.check)(&desired.parameters, view);
+            count.verdicts.count(&verdict);
+            let fails = matches!(verdict, Verdict::Fail { .. });
+            failed |= fails;
+            repairable |= fails && active.control.remedy.is_some();
+            if keep == Keep::All || fails || matches!(verdict, Verdict::Unknown { .. }) {
+                record(findings, view, active, verdict, keep);
+            }
+        }
+        baseline.resources += 1;
+        baseline.failing_resources += u64::from(failed);
+    }
+    repairable
+}
+
+fn record(findings: &mut Vec<Finding>, view: &GroupView<'_>, active: &ActiveControl, verdict: Verdict, keep: Keep) {
+    let About { id: control, .. } = active.control.about;
+    let (resource, impact) = (view.group.id.clone(), impact(view));
+    findings.push(Finding { resource, control, severity: active.severity, verdict, impact });
+    // Cut now and then, so that a fleet of violations does not pile up before the worst are chosen.
+    if let Keep::Worst(most) = keep
+        && findings.len() >= most.saturating_mul(8).max(64)
+    {
+        findings.sort_by(Finding::worst_first);
+        findings.truncate(most);
+    }
+}
+
+impl BaselineEvaluation {
+    fn new(desired: &Desired) -> Self {
+        let count = |active: &ActiveControl| ControlCount {
+            control: active.control.about.id,
+            severity: active.severity,
+            mode: active.mode,
+            verdicts: Verdicts::default(),
+        };
+        Self {
+            reference: desired.reference.clone(),
+            resources: 0,
+            failing_resources: 0,
+            controls: desired.controls.iter().map(count).collect(),
+            findings: Vec::new(),
+        }
+    }
+
+    /// All verdicts together.
+    pub fn verdicts(&self) -> Verdicts {
+        let mut sum = Verdicts::default();
+        self.controls.iter().for_each(|count| sum.add(count.verdicts));
+        sum
+    }
+
+    /// Failures by severity.
+    pub fn violations(&self) -> BTreeMap<Severity, u64> {
+        let mut violations = BTreeMap::new();
+        for count in self.controls.iter().filter(|count| count.verdicts.fail > 0) {
+            *violations.entry(count.severity).or_default() += count.verdicts.fail;
+        }
+        violations
+    }
+}
+
+/// What hangs on a group.
+pub(crate) fn impact(view: &GroupView<'_>) -> Impact {
+    match view.usage {
+        None => Impact::Unknown,
+        Some(usage) if usage.interfaces == 0 => Impact::None,
+        Some(usage) => Impact::Interfaces { interfaces: usage.interfaces, load_balancers: usage.load_balancers },
+    }
+}
+
+/// The ARN of a group (IAM service authorization reference, `AWS::EC2::SecurityGroup`).
+pub(crate) fn arn(location: &Location, group: &SecurityGroup) -> String {
+    let partition = match location.region.split('-').next() {
+        Some("cn") => "aws-cn",
+        _ if location.region.starts_with("us-gov-") => "aws-us-gov",
+        _ => "aws",
+    };
+    format!("arn:{partition}:ec2:{}:{}:security-group/{}", location.region, group.owner, group.id)
+}

@@ -1,0 +1,21 @@
+//! The brain of Baseward: facts and baselines in, findings, plans and reports out.
+//!
+//! Everything here is a pure function of its arguments: no client, no clock, no randomness, no
+//! environment. Time is an argument. The data flow, one module per step, is
+//! `desired` → `evaluate` → `plan` → `rails` → `report`.
+
+pub mod address;
+pub mod call;
+pub mod controls;
+pub mod desired;
+pub mod edit;
+pub mod evaluate;
+pub mod exposure;
+pub mod facts;
+pub mod finding;
+pub mod permit;
+pub mod plan;
+pub mod select;
+pub mod spec;
+pub mod tenancy;
+pub mod traffic;

@@ -1,0 +1,164 @@
+//! Plans: the ordered edits of one cell, worst first, at one of three stages.
+//!
+//! `Plan<Proposed>` is what the controls ask for. Only the rails make a `Plan<Permitted>` of it, only acting
+//! on that makes a `Plan<Applied>`, and only a `Plan<Applied>` can be reported.
+
+mod group;
+pub mod narrow;
+
+use jiff::Timestamp;
+
+use crate::desired::Desired;
+use crate::edit::{Edit, Withheld};
+use crate::evaluate::{Evaluation, arn};
+use crate::facts::{Inventory, Location, Rule, Tags};
+
+/// The edits of one cell at one stage.
+#[derive(Clone, Debug)]
+pub struct Plan<Stage> {
+    /// The account and region.
+    pub location: Location,
+    /// What is known at this stage.
+    pub stage: Stage,
+}
+
+/// What the controls ask for, worst first.
+#[derive(Clone, Debug, Default)]
+pub struct Proposed {
+    /// Each edit, and why it is not made if that is settled already.
+    pub edits: Vec<ProposedEdit>,
+}
+
+/// An edit that controls ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProposedEdit {
+    /// The edit.
+    pub edit: Edit,
+    /// Why it is not made, as far as controls and overlap of baselines settle it.
+    pub hold: Option<Withheld>,
+}
+
+/// What the rails let through, and what they hold back.
+#[derive(Clone, Debug, Default)]
+pub struct Permitted {
+    /// Resources to change, worst first.
+    pub resources: Vec<PermittedResource>,
+    /// Edits that are held back, worst first, each with its reason.
+    pub withheld: Vec<WithheldEdit>,
+}
+
+/// All edits to one resource, on the facts that they were planned on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PermittedResource {
+    /// Id of the resource.
+    pub id: String,
+    /// Its rules when it was planned: anything else found before the write is a foreign change.
+    pub base: Vec<Rule>,
+    /// Its tags when it was planned.
+    pub tags: Tags,
+    /// The edits, worst first.
+    pub edits: Vec<Edit>,
+}
+
+/// An edit that is not made now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WithheldEdit {
+    /// The edit.
+    pub edit: Edit,
+    /// Why not.
+    pub reason: Withheld,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub struct Applied {
+    /// What happened to each resource that was to be changed.
+    pub outcomes: Vec<ResourceOutcome>,
+    /// Edits that were held back.
+    pub withheld: Vec<WithheldEdit>,
+}
+
+/// What happened to one resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceOutcome {
+    /// Id of the resource.
+    pub id: String,
+    /// The edits that were to be made.
+    pub edits: Vec<Edit>,
+    /// What came of them.
+    pub outcome: Outcome,
+    /// When that was known.
+    pub finished_at: Timestamp,
+}
+
+/// What came of the edits to one resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Written, read back, and as planned.
+    Verified,
+    /// Nothing was written; the reason is one of the rails', found right before the write.
+    Withheld(Withheld),
+    /// AWS refused a call, or the state after a call is not as planned. What was added stays, nothing
+    /// more is removed, and the next sweep plans anew.
+    Failed(Failure),
+}
+
+/// Why a resource could not be changed, by what a person has to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Failure {
+    /// The write role lacks a permission.
+    WriteDenied,
+    /// The group is full although it seemed to have room.
+    RuleQuota,
+    /// AWS throttled the write, or the own rate limit left no time for it.
+    Throttled,
+    /// The resource is gone.
+    NotFound,
+    /// The outcome of a write is not known, and the read that followed did not show it.
+    OutcomeUnknown,
+    /// The read that followed a write does not show what was planned.
+    NotVerified,
+    /// AWS refused the write for another reason.
+    Refused,
+}
+
+impl Failure {
+    /// The reason as it stands in status and change sets.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::WriteDenied => "WriteDenied",
+            Self::RuleQuota => "RuleQuota",
+            Self::Throttled => "Throttled",
+            Self::NotFound => "NotFound",
+            Self::OutcomeUnknown => "OutcomeUnknown",
+            Self::NotVerified => "NotVerified",
+            Self::Refused => "Refused",
+        }
+    }
+}
+
+/// Plans the edits of a cell from what was found wrong.
+pub fn plan(desired: &[Desired], inventory: &Inventory, evaluation: &Evaluation) -> Plan<Proposed> {
+    let Ok(groups) = inventory.security_groups.facts() else {
+        return Plan { location: inventory.location.clone(), stage: Proposed::default() };
+    };
+    let mut edits: Vec<ProposedEdit> = evaluation
+        .failing_groups()
+        .filter_map(|index| groups.get(index))
+        .flat_map(|found| {
+            let view = evaluation.view(inventory, found);
+            let arn = arn(&inventory.location, found);
+            let in_scope: Vec<_> = desired.iter().map(|desired| (desired, desired.scope(found, &arn))).collect();
+            group::plan(&view, &in_scope)
+        })
+        .collect();
+    edits.sort_by(|one, other| one.edit.worst_first(&other.edit).then_with(|| one.hold.cmp(&other.hold)));
+    Plan { location: inventory.location.clone(), stage: Proposed { edits } }
+}
+
+impl Plan<Permitted> {
+    /// The plan after every resource was tried, or given up with a reason.
+    pub fn applied(self, outcomes: Vec<ResourceOutcome>) -> Plan<Applied> {
+        Plan { location: self.location, stage: Applied { outcomes, withheld: self.stage.withheld } }
+    }
+}

@@ -1,0 +1,158 @@
+//! Which resources a baseline or a grant is about: globs, compiled once and asked many times.
+
+use std::collections::BTreeMap;
+
+use globset::{GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
+
+use crate::controls::InvalidParameter;
+use crate::facts::Tags;
+use crate::spec::{Match, Select};
+
+/// What a selection looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Selectable<'a> {
+    /// Name of the resource.
+    pub name: &'a str,
+    /// Tags of the resource.
+    pub tags: &'a Tags,
+    /// ARN of the resource.
+    pub arn: &'a str,
+    /// VPC of the resource, empty if it is in none.
+    pub vpc: &'a str,
+}
+
+/// A compiled [`Select`].
+#[derive(Clone, Debug)]
+pub struct Selection {
+    matches: Criteria,
+    exclude: Option<Criteria>,
+}
+
+/// A compiled [`Match`]. Without any list it matches everything.
+#[derive(Clone, Debug)]
+struct Criteria {
+    tags: Vec<(String, GlobMatcher)>,
+    names: Option<GlobSet>,
+    arns: Option<GlobSet>,
+    vpc_ids: Option<GlobSet>,
+}
+
+impl Selection {
+    /// Compiles a selection. `field` is where it stands below `spec`.
+    ///
+    /// # Errors
+    /// A text that is no glob; a selection that is empty (nothing empty ever means everything).
+    pub fn new(field: &str, select: &Select) -> Result<Self, InvalidParameter> {
+        let Select { all, tags, names, arns, vpc_ids, exclude } = select;
+        let wanted = Match { tags: tags.clone(), names: names.clone(), arns: arns.clone(), vpc_ids: vpc_ids.clone() };
+        if (*all == Some(true)) != (wanted == Match::default()) {
+            return Err(InvalidParameter::new(field, "write either all: true or at least one of tags, names, arns, vpcIds"));
+        }
+        let exclude = exclude.as_ref().filter(|exclude| **exclude != Match::default());
+        Ok(Self {
+            matches: Criteria::new(field, &wanted)?,
+            exclude: exclude.map(|exclude| Criteria::new(&format!("{field}.exclude"), exclude)).transpose()?,
+        })
+    }
+
+    /// Whether a resource is selected.
+    pub fn matches(&self, resource: Selectable<'_>) -> bool {
+        self.matches.matches(resource) && !self.excludes(resource)
+    }
+
+    /// Whether the whole VPC of a resource is selected, so that its default group is in scope of the controls on default groups.
+    pub fn matches_vpc(&self, resource: Selectable<'_>) -> bool {
+        let by_vpc = self.matches.vpc_ids.as_ref().is_some_and(|vpc_ids| vpc_ids.is_match(resource.vpc));
+        by_vpc && !self.excludes(resource)
+    }
+
+    fn excludes(&self, resource: Selectable<'_>) -> bool {
+        self.exclude.as_ref().is_some_and(|exclude| exclude.matches(resource))
+    }
+}
+
+impl Criteria {
+    fn new(field: &str, wanted: &Match) -> Result<Self, InvalidParameter> {
+        let Match { tags, names, arns, vpc_ids } = wanted;
+        Ok(Self {
+            tags: tag_globs(&format!("{field}.tags"), tags)?,
+            names: globs(&format!("{field}.names"), names)?,
+            arns: globs(&format!("{field}.arns"), arns)?,
+            vpc_ids: globs(&format!("{field}.vpcIds"), vpc_ids)?,
+        })
+    }
+
+    fn matches(&self, resource: Selectable<'_>) -> bool {
+        let listed = |globs: &Option<GlobSet>, text: &str| globs.as_ref().is_none_or(|globs| globs.is_match(text));
+        tags_match(&self.tags, resource.tags)
+            && listed(&self.names, resource.name)
+            && listed(&self.vpc_ids, resource.vpc)
+            && listed(&self.arns, resource.arn)
+    }
+}
+
+/// Globs on the values of tags, all of which must match.
+pub(crate) fn tag_globs(field: &str, tags: &BTreeMap<String, String>) -> Result<Vec<(String, GlobMatcher)>, InvalidParameter> {
+    let compile = |(key, value): (&String, &String)| Ok((key.clone(), glob(field, value)?.compile_matcher()));
+    tags.iter().map(compile).collect()
+}
+
+/// Whether a resource has all of the tags.
+pub(crate) fn tags_match(globs: &[(String, GlobMatcher)], tags: &Tags) -> bool {
+    globs.iter().all(|(key, glob)| tags.get(key).is_some_and(|value| glob.is_match(value)))
+}
+
+fn globs(field: &str, texts: &[String]) -> Result<Option<GlobSet>, InvalidParameter> {
+    if texts.is_empty() {
+        return Ok(None);
+    }
+    let mut set = GlobSetBuilder::new();
+    for text in texts {
+        set.add(glob(field, text)?);
+    }
+    set.build().map(Some).map_err(|problem| InvalidParameter::new(field, problem))
+}
+
+fn glob(field: &str, text: &str) -> Result<globset::Glob, InvalidParameter> {
+    // A `*` matches any character, also a slash: names, ARNs and tag values are no paths.
+    let glob = GlobBuilder::new(text).literal_separator(false).build();
+    glob.map_err(|problem| InvalidParameter::new(field, format!("{text:?} is no glob: {}", problem.kind())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn select(yaml: serde_json::Value) -> Selection {
+        Selection::new("select", &serde_json::from_value(yaml).unwrap()).unwrap()
+    }
+
+    fn matches(selection: &Selection, name: &str, tags: &[(&str, &str)], vpc: &str) -> bool {
+        let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        selection.matches(Selectable { name, tags: &tags, arn: "arn:aws:ec2:eu-west-1:1:security-group/sg-1", vpc })
+    }
+
+    #[test]
+    fn different_lists_must_all_match_and_exclude_wins() {
+        let selection = select(serde_json::json!({
+            "tags": {"tier": "edge*"}, "vpcIds": ["vpc-1", "vpc-2"], "exclude": {"names": ["legacy-*"]}
+        }));
+        assert!(matches(&selection, "web", &[("tier", "edge-a")], "vpc-2"));
+        assert!(!matches(&selection, "web", &[("tier", "core")], "vpc-2"));
+        assert!(!matches(&selection, "web", &[("tier", "edge")], "vpc-3"));
+        assert!(!matches(&selection, "legacy-web", &[("tier", "edge")], "vpc-1"));
+    }
+
+    #[test]
+    fn an_empty_selection_is_refused() {
+        assert!(Selection::new("select", &Select::default()).is_err());
+        let both = Select { all: Some(true), names: vec!["a".to_owned()], ..Select::default() };
+        assert!(Selection::new("select", &both).is_err());
+    }
+
+    #[test]
+    fn a_malformed_glob_names_its_field() {
+        let select = Select { names: vec!["[a".to_owned()], ..Select::default() };
+        assert!(Selection::new("select", &select).unwrap_err().to_string().starts_with("spec.select.names: "));
+    }
+}

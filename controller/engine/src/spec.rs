@@ -1,0 +1,199 @@
+//! The fields that every kind of baseline and the accounts share, as users write them.
+//!
+//! The structs are the schema of the custom resources; nothing here is specific to one AWS service.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::finding::Severity;
+
+/// How far a baseline goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Mode {
+    /// Look and report. Nothing is ever written.
+    #[default]
+    Audit,
+    /// Put right what the baseline names.
+    Enforce,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// How far one control of a baseline goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OverrideMode {
+    /// Report, whatever the baseline's mode.
+    Audit,
+    /// Put right, whatever the baseline's mode.
+    Enforce,
+    /// Do not judge at all.
+    Off,
+}
+
+/// Another mode or severity for one control.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.mode) || has(self.severity)",
+    "message": "an override sets mode, severity or both"
+}]))]
+pub struct Override {
+    /// Id of the control, as `baseward controls` lists it.
+    #[schemars(length(min = 3, max = 63), regex(pattern = "^[a-z0-9-]+$"))]
+    pub control: String,
+    /// How far this control goes: Audit, Enforce or Off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<OverrideMode>,
+    /// How bad a failure of this control is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+}
+
+/// Globs by which resources are found. Different lists must all match; entries of one list are alternatives.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Match {
+    /// Tags that the resource must all have; values are globs such as edge*.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 20, "additionalProperties" = {"type": "string", "maxLength": 256}))]
+    pub tags: BTreeMap<String, String>,
+    /// Globs on the name of the resource.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(min = 1, max = 255)))]
+    pub names: Vec<String>,
+    /// Globs on the ARN of the resource.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(min = 1, max = 512)))]
+    pub arns: Vec<String>,
+    /// Globs on the id of the VPC that the resource is in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(min = 1, max = 64)))]
+    pub vpc_ids: Vec<String>,
+}
+
+/// Which resources are meant: all, or those that match.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "(has(self.all) && self.all) != ((has(self.tags) && self.tags.size() > 0) || (has(self.names) && self.names.size() > 0) || (has(self.arns) && self.arns.size() > 0) || (has(self.vpcIds) && self.vpcIds.size() > 0))",
+    "message": "select takes either all: true or at least one of tags, names, arns, vpcIds"
+}]))]
+pub struct Select {
+    /// Every resource of the account and region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub all: Option<bool>,
+    /// Tags that the resource must all have; values are globs such as edge*.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 20, "additionalProperties" = {"type": "string", "maxLength": 256}))]
+    pub tags: BTreeMap<String, String>,
+    /// Globs on the name of the resource.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(min = 1, max = 255)))]
+    pub names: Vec<String>,
+    /// Globs on the ARN of the resource.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(min = 1, max = 512)))]
+    pub arns: Vec<String>,
+    /// Globs on the id of the VPC that the resource is in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50), inner(length(min = 1, max = 64)))]
+    pub vpc_ids: Vec<String>,
+    /// Resources that are left out although they match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude: Option<Match>,
+}
+
+/// Which accounts a baseline is for, by the names and labels of AWSAccount objects.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "(has(self.names) && self.names.size() > 0) || (has(self.matchLabels) && self.matchLabels.size() > 0)",
+    "message": "accounts names AWSAccount objects (names) or selects them by label (matchLabels)"
+}]))]
+pub struct Accounts {
+    /// Names of AWSAccount objects. Each must exist and grant this namespace access.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 253)))]
+    pub names: Vec<String>,
+    /// Labels of AWSAccount objects, all of which must match. Accounts that grant this namespace nothing are
+    /// left out and counted.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 20, "additionalProperties" = {"type": "string", "maxLength": 63}))]
+    pub match_labels: BTreeMap<String, String>,
+}
+
+/// What happens to resources that infrastructure as code owns.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InfrastructureAsCode {
+    /// Audit (default): they are reported and never written, the template has to be mended. Enforce: they are written like others.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Tags, beside CloudFormation's own, that mark a resource as owned by infrastructure as code; values are globs.
+    /// Left out: ManagedBy and managed-by with a value that names Terraform, OpenTofu, Pulumi or CloudFormation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 20, "additionalProperties" = {"type": "string", "maxLength": 256}))]
+    pub tags: Option<BTreeMap<String, String>>,
+}
+
+/// What one namespace may do in an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "has(self.name) != has(self.selector)",
+    "message": "a grant names one namespace (name) or selects namespaces by label (selector)"
+}]))]
+pub struct NamespaceGrant {
+    /// Name of the namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub name: Option<String>,
+    /// Labels of namespaces.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<NamespaceSelector>,
+    /// The furthest that baselines and overrides of the namespace may go: Audit or Enforce.
+    pub max_mode: Mode,
+    /// Only these resources exist for the namespace. Left out: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub select: Option<Select>,
+    /// Rules that baselines of the namespace may require to be added. Left out: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may_add_rules: Option<MayAddRules>,
+}
+
+/// Labels of namespaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NamespaceSelector {
+    /// Labels that must all match.
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 20, "additionalProperties" = {"type": "string", "maxLength": 63}))]
+    pub match_labels: BTreeMap<String, String>,
+}
+
+/// The most that required rules may open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "self.cidrs.all(c, isCIDR(c))",
+        "message": "mayAddRules.cidrs holds valid CIDRs, for example 10.0.0.0/8"
+    },
+    {
+        "rule": "self.ports.all(p, p.matches('^(tcp|udp)/[0-9]{1,5}(-[0-9]{1,5})?$') && p.split('/')[1].split('-').all(n, int(n) <= 65535))",
+        "message": "mayAddRules.ports look like tcp/443 or udp/6000-6010, from 0 to 65535"
+    }
+]))]
+pub struct MayAddRules {
+    /// A required rule names a network inside one of these.
+    #[schemars(length(min = 1, max = 50), inner(length(max = 43)))]
+    pub cidrs: Vec<String>,
+    /// A required rule stays inside one of these.
+    #[schemars(length(min = 1, max = 50), inner(length(max = 15), regex(pattern = r"^(tcp|udp)/[0-9]{1,5}(-[0-9]{1,5})?$")))]
+    pub ports: Vec<String>,
+}
