@@ -1,1 +1,26 @@
-//! x
+//! The way to AWS: the only crate that names a type of an AWS SDK.
+//!
+//! A [`Connector`] is made once per process and gives out a [`Connection`] per account and region.
+//! [`observe`] reads the facts that controls judge, [`ec2::live::read_live`] looks at single groups
+//! right before and after a change, and [`ec2::write::execute`] makes one permitted call.
+//!
+//! Reads are repeated by one loop, paying a token for each attempt; writes are never repeated. The
+//! SDK's own retries are off.
+
+mod connection;
+mod connector;
+mod credentials;
+pub mod ec2;
+mod error;
+pub mod iam;
+mod identity;
+mod inventory;
+mod limiter;
+mod paging;
+mod retry;
+
+pub use connection::Connection;
+pub use connector::{Connector, ConnectorOptions, Target};
+pub use error::{AwsError, Effect, ErrorClass};
+pub use identity::{Identity, IdentityError, Role};
+pub use inventory::observe;

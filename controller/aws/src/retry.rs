@@ -39,11 +39,11 @@ impl Reads<'_> {
                 Err(error) => error,
             };
             tracing::debug!(%error, attempt, detail = error.detail, request_id = error.request_id, "Read failed");
+            learn(self.limiter, self.credentials, operation, &error).await;
             let pause = pause(attempt, fastrand::f64());
             if attempt >= error.class.attempts() || Instant::now() + pause > self.deadline {
                 return Err(error);
             }
-            self.prepare_next(operation, &error).await;
             tokio::time::sleep(pause).await;
             attempt += 1;
         }
@@ -63,15 +63,16 @@ impl Reads<'_> {
             Err(_) => Err(failed(ErrorClass::TimedOut, Effect::Unknown, "Deadline")),
         }
     }
+}
 
-    async fn prepare_next(&self, operation: Operation, error: &AwsError) {
-        // A call that got no credentials says nothing about the bucket of the operation.
-        if error.class == ErrorClass::Throttled && error.effect != Effect::NotSent {
-            self.limiter.throttled(operation);
-        }
-        if error.class == ErrorClass::CredentialsExpired {
-            self.credentials.invalidate().await;
-        }
+/// What a failed call tells about the calls after it.
+pub(crate) async fn learn(limiter: &Limiter, credentials: &CredentialSource, operation: Operation, error: &AwsError) {
+    // A call that was not sent says nothing about the bucket of its operation.
+    if error.class == ErrorClass::Throttled && error.effect != Effect::NotSent {
+        limiter.throttled(operation);
+    }
+    if error.class == ErrorClass::CredentialsExpired {
+        credentials.invalidate().await;
     }
 }
 

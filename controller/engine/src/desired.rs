@@ -6,7 +6,9 @@ use std::fmt;
 use globset::GlobMatcher;
 use jiff::Timestamp;
 
-use crate::controls::security_group::{Compiled, Control, GroupView, Remedy, SecurityGroupParameters, controls};
+use crate::controls::security_group::{
+    Compiled, Control, GroupView, Remedy, SecurityGroupParameters, controls,
+};
 use crate::controls::{InvalidParameter, Setting};
 use crate::edit::{BaselineRef, Withheld};
 use crate::facts::{Location, SecurityGroup, Tags};
@@ -83,7 +85,10 @@ pub struct Refusal {
 impl Refusal {
     /// From a reason and a sentence.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self {
+            reason,
+            message: message.into(),
+        }
     }
 }
 
@@ -170,8 +175,18 @@ impl Scope {
 impl Desired {
     /// How the baseline sees a group.
     pub fn scope(&self, group: &SecurityGroup, arn: &str) -> Scope {
-        let resource = Selectable { name: &group.name, tags: &group.tags, arn, vpc: &group.vpc };
-        if self.grant.selection.as_ref().is_some_and(|selection| !selection.matches(resource)) {
+        let resource = Selectable {
+            name: &group.name,
+            tags: &group.tags,
+            arn,
+            vpc: &group.vpc,
+        };
+        if self
+            .grant
+            .selection
+            .as_ref()
+            .is_some_and(|selection| !selection.matches(resource))
+        {
             Scope::Outside
         } else if self.selection.matches(resource) {
             Scope::Selected
@@ -195,21 +210,41 @@ pub struct CodeOwnership {
 const CLOUDFORMATION_STACK: &str = "aws:cloudformation:stack-name";
 
 const DEFAULT_CODE_TAGS: [(&str, &str); 2] = [
-    ("ManagedBy", "*{[Tt]erraform,[Oo]pen[Tt]ofu,[Pp]ulumi,[Cc]loud[Ff]ormation}*"),
-    ("managed-by", "*{[Tt]erraform,[Oo]pen[Tt]ofu,[Pp]ulumi,[Cc]loud[Ff]ormation}*"),
+    (
+        "ManagedBy",
+        "*{[Tt]erraform,[Oo]pen[Tt]ofu,[Pp]ulumi,[Cc]loud[Ff]ormation}*",
+    ),
+    (
+        "managed-by",
+        "*{[Tt]erraform,[Oo]pen[Tt]ofu,[Pp]ulumi,[Cc]loud[Ff]ormation}*",
+    ),
 ];
 
 impl CodeOwnership {
     fn new(code: &InfrastructureAsCode) -> Result<Self, InvalidParameter> {
-        let recommended = || DEFAULT_CODE_TAGS.map(|(key, glob)| (key.to_owned(), glob.to_owned())).into();
+        let recommended = || {
+            DEFAULT_CODE_TAGS
+                .map(|(key, glob)| (key.to_owned(), glob.to_owned()))
+                .into()
+        };
         let tags = code.tags.clone().unwrap_or_else(recommended);
-        Ok(Self { mode: code.mode, tags: tag_globs("infrastructureAsCode.tags", &tags)? })
+        Ok(Self {
+            mode: code.mode,
+            tags: tag_globs("infrastructureAsCode.tags", &tags)?,
+        })
     }
 
     /// The tag by which infrastructure as code owns a resource.
     pub fn owner(&self, tags: &Tags) -> Option<String> {
-        let stack = tags.get(CLOUDFORMATION_STACK).map(|stack| format!("CloudFormation stack {stack}"));
-        let marked = || self.tags.iter().find(|glob| tags_match(std::slice::from_ref(glob), tags)).map(|(key, _)| format!("tag {key}"));
+        let stack = tags
+            .get(CLOUDFORMATION_STACK)
+            .map(|stack| format!("CloudFormation stack {stack}"));
+        let marked = || {
+            self.tags
+                .iter()
+                .find(|glob| tags_match(std::slice::from_ref(glob), tags))
+                .map(|(key, _)| format!("tag {key}"))
+        };
         stack.or_else(marked)
     }
 }
@@ -231,20 +266,37 @@ impl Baseline {
             reference: self.reference.clone(),
             created: self.created,
             assignments,
-            desired: DesiredParts { selection, controls, parameters, code },
+            desired: DesiredParts {
+                selection,
+                controls,
+                parameters,
+                code,
+            },
         })
     }
 
     fn active_controls(&self) -> Result<Vec<ActiveControl>, InvalidParameter> {
-        if let Some(unknown) = self.overrides.iter().find(|over| !controls().any(|control| control.about.id == over.control)) {
-            let problem = format!("there is no control {:?} for this kind: `baseward controls` lists them", unknown.control);
+        if let Some(unknown) = self
+            .overrides
+            .iter()
+            .find(|over| !controls().any(|control| control.about.id == over.control))
+        {
+            let problem = format!(
+                "there is no control {:?} for this kind: `baseward controls` lists them",
+                unknown.control
+            );
             return Err(InvalidParameter::new("overrides", problem));
         }
-        Ok(controls().filter_map(|control| self.active(control)).collect())
+        Ok(controls()
+            .filter_map(|control| self.active(control))
+            .collect())
     }
 
     fn active(&self, control: &'static Control) -> Option<ActiveControl> {
-        let over = self.overrides.iter().find(|over| over.control == control.about.id);
+        let over = self
+            .overrides
+            .iter()
+            .find(|over| over.control == control.about.id);
         let named = match (control.setting)(&self.parameters) {
             Setting::Off => return None,
             Setting::Recommended => over.is_some(),
@@ -261,12 +313,23 @@ impl Baseline {
             (Mode::Enforce, false) => Some(Withheld::NotNamed),
             (Mode::Enforce, true) => None,
         };
-        let severity = over.and_then(|over| over.severity).unwrap_or(control.about.severity);
-        Some(ActiveControl { control, severity, mode, hold })
+        let severity = over
+            .and_then(|over| over.severity)
+            .unwrap_or(control.about.severity);
+        Some(ActiveControl {
+            control,
+            severity,
+            mode,
+            hold,
+        })
     }
 
     /// Judges a group that has just the required rules: whatever the other controls would take away is a contradiction.
-    fn refuse_contradiction(&self, parameters: &Compiled, controls: &[ActiveControl]) -> Result<(), Refusal> {
+    fn refuse_contradiction(
+        &self,
+        parameters: &Compiled,
+        controls: &[ActiveControl],
+    ) -> Result<(), Refusal> {
         let mut rules = parameters.required_rules().to_vec();
         rules.sort();
         let group = SecurityGroup {
@@ -280,11 +343,22 @@ impl Baseline {
         };
         let view = GroupView::new(&group, None, None);
         for ActiveControl { control, .. } in controls {
-            for remedy in control.remedy.map(|remedy| remedy(parameters, &view)).unwrap_or_default() {
-                let Remedy::Keep { rule, within, .. } = remedy else { continue };
-                let Some(required) = group.rules.get(rule) else { continue };
+            for remedy in control
+                .remedy
+                .map(|remedy| remedy(parameters, &view))
+                .unwrap_or_default()
+            {
+                let Remedy::Keep { rule, within, .. } = remedy else {
+                    continue;
+                };
+                let Some(required) = group.rules.get(rule) else {
+                    continue;
+                };
                 if narrow(&required.grant, &[&within]) != Remains::Unchanged {
-                    let message = format!("the required rule {} is forbidden by {} of the same baseline", required.grant, control.about.id);
+                    let message = format!(
+                        "the required rule {} is forbidden by {} of the same baseline",
+                        required.grant, control.about.id
+                    );
                     return Err(Refusal::new(Reason::RequiredRuleForbidden, message));
                 }
             }
@@ -298,7 +372,12 @@ impl Baseline {
         controls: &[ActiveControl],
         assignments: &Assignments,
     ) -> Result<(), Refusal> {
-        let mode = controls.iter().map(|active| active.mode).max().unwrap_or_default().max(self.mode);
+        let mode = controls
+            .iter()
+            .map(|active| active.mode)
+            .max()
+            .unwrap_or_default()
+            .max(self.mode);
         for cell in &assignments.cells {
             if mode > cell.grant.max_mode {
                 let message = format!(
@@ -307,7 +386,11 @@ impl Baseline {
                 );
                 return Err(Refusal::new(Reason::ModeBeyondGrant, message));
             }
-            if let Some(rule) = parameters.required_rules().iter().find(|rule| !cell.grant.may_add.allows(rule)) {
+            if let Some(rule) = parameters
+                .required_rules()
+                .iter()
+                .find(|rule| !cell.grant.may_add.allows(rule))
+            {
                 let message = format!(
                     "the required rule {} is beyond the mayAddRules that AWSAccount {:?} grants namespace {:?}",
                     rule.grant, cell.account, self.namespace.name
@@ -322,8 +405,17 @@ impl Baseline {
 impl Accepted {
     /// The baseline in one cell, if it applies there.
     pub fn in_cell(&self, location: &Location) -> Option<Desired> {
-        let assignment = self.assignments.cells.iter().find(|cell| cell.location == *location)?;
-        let DesiredParts { selection, controls, parameters, code } = self.desired.clone();
+        let assignment = self
+            .assignments
+            .cells
+            .iter()
+            .find(|cell| cell.location == *location)?;
+        let DesiredParts {
+            selection,
+            controls,
+            parameters,
+            code,
+        } = self.desired.clone();
         Some(Desired {
             reference: self.reference.clone(),
             created: self.created,

@@ -65,10 +65,16 @@ impl fmt::Display for Impact {
         match *self {
             Self::None => f.write_str("None"),
             Self::Unknown => f.write_str("Unknown"),
-            Self::Interfaces { interfaces, load_balancers: 0 } => {
+            Self::Interfaces {
+                interfaces,
+                load_balancers: 0,
+            } => {
                 write!(f, "{interfaces} interface{}", plural(interfaces))
             }
-            Self::Interfaces { interfaces, load_balancers } => write!(
+            Self::Interfaces {
+                interfaces,
+                load_balancers,
+            } => write!(
                 f,
                 "{interfaces} interface{}, {load_balancers} load balancer{}",
                 plural(interfaces),
@@ -103,14 +109,16 @@ impl Change {
         match self {
             Self::Tags { .. } => Operation::AddTags,
             Self::Rule { before: None, .. } => Operation::AddGrant,
-            Self::Rule { before: Some(before), after } => match after.as_slice() {
+            Self::Rule {
+                before: Some(before),
+                after,
+            } => match after.as_slice() {
                 [] => Operation::RemoveGrant,
                 [only] if only.grant == before.grant => Operation::DescribeGrant,
                 _ => Operation::NarrowGrant,
             },
         }
     }
-
 }
 
 impl Operation {

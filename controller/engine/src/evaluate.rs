@@ -36,7 +36,12 @@ pub struct Finding {
 impl Finding {
     /// Sorts the worst first: failures before the unknown, then severity, control and resource.
     pub fn worst_first(&self, other: &Self) -> std::cmp::Ordering {
-        let rank = |finding: &Self| (matches!(finding.verdict, Verdict::Fail { .. }), finding.severity);
+        let rank = |finding: &Self| {
+            (
+                matches!(finding.verdict, Verdict::Fail { .. }),
+                finding.severity,
+            )
+        };
         rank(other)
             .cmp(&rank(self))
             .then_with(|| self.control.cmp(other.control))
@@ -78,7 +83,12 @@ impl Verdicts {
 
     /// Adds another count.
     pub fn add(&mut self, other: Self) {
-        let Self { pass, fail, not_applicable, unknown } = other;
+        let Self {
+            pass,
+            fail,
+            not_applicable,
+            unknown,
+        } = other;
         self.pass += pass;
         self.fail += fail;
         self.not_applicable += not_applicable;
@@ -133,25 +143,47 @@ impl Evaluation {
         self.failing.iter().copied()
     }
 
-    pub(crate) fn view<'a>(&self, inventory: &'a Inventory, group: &'a SecurityGroup) -> GroupView<'a> {
+    pub(crate) fn view<'a>(
+        &self,
+        inventory: &'a Inventory,
+        group: &'a SecurityGroup,
+    ) -> GroupView<'a> {
         view(inventory, group, self.now)
     }
 }
 
 /// Judges every group by every baseline that selects it.
-pub fn evaluate(desired: &[Desired], inventory: &Inventory, now: Timestamp, keep: Keep) -> Evaluation {
-    let mut baselines: Vec<BaselineEvaluation> = desired.iter().map(BaselineEvaluation::new).collect();
+pub fn evaluate(
+    desired: &[Desired],
+    inventory: &Inventory,
+    now: Timestamp,
+    keep: Keep,
+) -> Evaluation {
+    let mut baselines: Vec<BaselineEvaluation> =
+        desired.iter().map(BaselineEvaluation::new).collect();
     let mut failing = Vec::new();
     let failure = match inventory.security_groups.fresh(now, MAX_AGE) {
         Some(groups) => {
             for (index, group) in groups.iter().enumerate() {
-                if judge(desired, &mut baselines, &view(inventory, group, now), &arn(&inventory.location, group), keep) {
+                if judge(
+                    desired,
+                    &mut baselines,
+                    &view(inventory, group, now),
+                    &arn(&inventory.location, group),
+                    keep,
+                ) {
                     failing.push(index);
                 }
             }
             None
         }
-        None => Some(inventory.security_groups.facts().err().unwrap_or(ReadFailure::EndpointUnavailable)),
+        None => Some(
+            inventory
+                .security_groups
+                .facts()
+                .err()
+                .unwrap_or(ReadFailure::EndpointUnavailable),
+        ),
     };
     for baseline in &mut baselines {
         baseline.findings.sort_by(Finding::worst_first);
@@ -159,7 +191,13 @@ pub fn evaluate(desired: &[Desired], inventory: &Inventory, now: Timestamp, keep
             baseline.findings.truncate(most);
         }
     }
-    Evaluation { baselines, failure, partial: partial(inventory), failing, now }
+    Evaluation {
+        baselines,
+        failure,
+        partial: partial(inventory),
+        failing,
+        now,
+    }
 }
 
 fn view<'a>(inventory: &'a Inventory, group: &'a SecurityGroup, now: Timestamp) -> GroupView<'a> {
@@ -171,10 +209,13 @@ fn view<'a>(inventory: &'a Inventory, group: &'a SecurityGroup, now: Timestamp) 
 fn partial(inventory: &Inventory) -> Vec<(&'static str, ReadFailure)> {
     let interfaces = inventory.network_interfaces.facts().err();
     let lists = inventory.prefix_lists.facts().err();
-    [(crate::controls::NETWORK_INTERFACES, interfaces), (crate::controls::PREFIX_LISTS, lists)]
-        .into_iter()
-        .filter_map(|(source, failure)| Some((source, failure?)))
-        .collect()
+    [
+        (crate::controls::NETWORK_INTERFACES, interfaces),
+        (crate::controls::PREFIX_LISTS, lists),
+    ]
+    .into_iter()
+    .filter_map(|(source, failure)| Some((source, failure?)))
+    .collect()
 }
 
 /// Judges one group by all baselines; whether a control that can repair it finds it wanting.
@@ -192,7 +233,9 @@ fn judge(
             continue;
         }
         let mut failed = false;
-        let BaselineEvaluation { controls, findings, .. } = &mut *baseline;
+        let BaselineEvaluation {
+            controls, findings, ..
+        } = &mut *baseline;
         for (active, count) in desired.controls.iter().zip(controls) {
             if !scope.includes(active.control) {
                 continue;
@@ -212,10 +255,22 @@ fn judge(
     repairable
 }
 
-fn record(findings: &mut Vec<Finding>, view: &GroupView<'_>, active: &ActiveControl, verdict: Verdict, keep: Keep) {
+fn record(
+    findings: &mut Vec<Finding>,
+    view: &GroupView<'_>,
+    active: &ActiveControl,
+    verdict: Verdict,
+    keep: Keep,
+) {
     let About { id: control, .. } = active.control.about;
     let (resource, impact) = (view.group.id.clone(), impact(view));
-    findings.push(Finding { resource, control, severity: active.severity, verdict, impact });
+    findings.push(Finding {
+        resource,
+        control,
+        severity: active.severity,
+        verdict,
+        impact,
+    });
     // Cut now and then, so that a fleet of violations does not pile up before the worst are chosen.
     if let Keep::Worst(most) = keep
         && findings.len() >= most.saturating_mul(8).max(64)
@@ -245,7 +300,9 @@ impl BaselineEvaluation {
     /// All verdicts together.
     pub fn verdicts(&self) -> Verdicts {
         let mut sum = Verdicts::default();
-        self.controls.iter().for_each(|count| sum.add(count.verdicts));
+        self.controls
+            .iter()
+            .for_each(|count| sum.add(count.verdicts));
         sum
     }
 
@@ -264,7 +321,10 @@ pub(crate) fn impact(view: &GroupView<'_>) -> Impact {
     match view.usage {
         None => Impact::Unknown,
         Some(usage) if usage.interfaces == 0 => Impact::None,
-        Some(usage) => Impact::Interfaces { interfaces: usage.interfaces, load_balancers: usage.load_balancers },
+        Some(usage) => Impact::Interfaces {
+            interfaces: usage.interfaces,
+            load_balancers: usage.load_balancers,
+        },
     }
 }
 
@@ -275,5 +335,8 @@ pub(crate) fn arn(location: &Location, group: &SecurityGroup) -> String {
         _ if location.region.starts_with("us-gov-") => "aws-us-gov",
         _ => "aws",
     };
-    format!("arn:{partition}:ec2:{}:{}:security-group/{}", location.region, group.owner, group.id)
+    format!(
+        "arn:{partition}:ec2:{}:{}:security-group/{}",
+        location.region, group.owner, group.id
+    )
 }

@@ -43,15 +43,34 @@ impl Selection {
     /// # Errors
     /// A text that is no glob; a selection that is empty (nothing empty ever means everything).
     pub fn new(field: &str, select: &Select) -> Result<Self, InvalidParameter> {
-        let Select { all, tags, names, arns, vpc_ids, exclude } = select;
-        let wanted = Match { tags: tags.clone(), names: names.clone(), arns: arns.clone(), vpc_ids: vpc_ids.clone() };
+        let Select {
+            all,
+            tags,
+            names,
+            arns,
+            vpc_ids,
+            exclude,
+        } = select;
+        let wanted = Match {
+            tags: tags.clone(),
+            names: names.clone(),
+            arns: arns.clone(),
+            vpc_ids: vpc_ids.clone(),
+        };
         if (*all == Some(true)) != (wanted == Match::default()) {
-            return Err(InvalidParameter::new(field, "write either all: true or at least one of tags, names, arns, vpcIds"));
+            return Err(InvalidParameter::new(
+                field,
+                "write either all: true or at least one of tags, names, arns, vpcIds",
+            ));
         }
-        let exclude = exclude.as_ref().filter(|exclude| **exclude != Match::default());
+        let exclude = exclude
+            .as_ref()
+            .filter(|exclude| **exclude != Match::default());
         Ok(Self {
             matches: Criteria::new(field, &wanted)?,
-            exclude: exclude.map(|exclude| Criteria::new(&format!("{field}.exclude"), exclude)).transpose()?,
+            exclude: exclude
+                .map(|exclude| Criteria::new(&format!("{field}.exclude"), exclude))
+                .transpose()?,
         })
     }
 
@@ -62,18 +81,29 @@ impl Selection {
 
     /// Whether the whole VPC of a resource is selected, so that its default group is in scope of the controls on default groups.
     pub fn matches_vpc(&self, resource: Selectable<'_>) -> bool {
-        let by_vpc = self.matches.vpc_ids.as_ref().is_some_and(|vpc_ids| vpc_ids.is_match(resource.vpc));
+        let by_vpc = self
+            .matches
+            .vpc_ids
+            .as_ref()
+            .is_some_and(|vpc_ids| vpc_ids.is_match(resource.vpc));
         by_vpc && !self.excludes(resource)
     }
 
     fn excludes(&self, resource: Selectable<'_>) -> bool {
-        self.exclude.as_ref().is_some_and(|exclude| exclude.matches(resource))
+        self.exclude
+            .as_ref()
+            .is_some_and(|exclude| exclude.matches(resource))
     }
 }
 
 impl Criteria {
     fn new(field: &str, wanted: &Match) -> Result<Self, InvalidParameter> {
-        let Match { tags, names, arns, vpc_ids } = wanted;
+        let Match {
+            tags,
+            names,
+            arns,
+            vpc_ids,
+        } = wanted;
         Ok(Self {
             tags: tag_globs(&format!("{field}.tags"), tags)?,
             names: globs(&format!("{field}.names"), names)?,
@@ -83,7 +113,9 @@ impl Criteria {
     }
 
     fn matches(&self, resource: Selectable<'_>) -> bool {
-        let listed = |globs: &Option<GlobSet>, text: &str| globs.as_ref().is_none_or(|globs| globs.is_match(text));
+        let listed = |globs: &Option<GlobSet>, text: &str| {
+            globs.as_ref().is_none_or(|globs| globs.is_match(text))
+        };
         tags_match(&self.tags, resource.tags)
             && listed(&self.names, resource.name)
             && listed(&self.vpc_ids, resource.vpc)
@@ -92,14 +124,20 @@ impl Criteria {
 }
 
 /// Globs on the values of tags, all of which must match.
-pub(crate) fn tag_globs(field: &str, tags: &BTreeMap<String, String>) -> Result<Vec<(String, GlobMatcher)>, InvalidParameter> {
-    let compile = |(key, value): (&String, &String)| Ok((key.clone(), glob(field, value)?.compile_matcher()));
+pub(crate) fn tag_globs(
+    field: &str,
+    tags: &BTreeMap<String, String>,
+) -> Result<Vec<(String, GlobMatcher)>, InvalidParameter> {
+    let compile =
+        |(key, value): (&String, &String)| Ok((key.clone(), glob(field, value)?.compile_matcher()));
     tags.iter().map(compile).collect()
 }
 
 /// Whether a resource has all of the tags.
 pub(crate) fn tags_match(globs: &[(String, GlobMatcher)], tags: &Tags) -> bool {
-    globs.iter().all(|(key, glob)| tags.get(key).is_some_and(|value| glob.is_match(value)))
+    globs
+        .iter()
+        .all(|(key, glob)| tags.get(key).is_some_and(|value| glob.is_match(value)))
 }
 
 fn globs(field: &str, texts: &[String]) -> Result<Option<GlobSet>, InvalidParameter> {
@@ -110,13 +148,17 @@ fn globs(field: &str, texts: &[String]) -> Result<Option<GlobSet>, InvalidParame
     for text in texts {
         set.add(glob(field, text)?);
     }
-    set.build().map(Some).map_err(|problem| InvalidParameter::new(field, problem))
+    set.build()
+        .map(Some)
+        .map_err(|problem| InvalidParameter::new(field, problem))
 }
 
 fn glob(field: &str, text: &str) -> Result<globset::Glob, InvalidParameter> {
     // A `*` matches any character, also a slash: names, ARNs and tag values are no paths.
     let glob = GlobBuilder::new(text).literal_separator(false).build();
-    glob.map_err(|problem| InvalidParameter::new(field, format!("{text:?} is no glob: {}", problem.kind())))
+    glob.map_err(|problem| {
+        InvalidParameter::new(field, format!("{text:?} is no glob: {}", problem.kind()))
+    })
 }
 
 #[cfg(test)]
@@ -128,8 +170,16 @@ mod tests {
     }
 
     fn matches(selection: &Selection, name: &str, tags: &[(&str, &str)], vpc: &str) -> bool {
-        let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        selection.matches(Selectable { name, tags: &tags, arn: "arn:aws:ec2:eu-west-1:1:security-group/sg-1", vpc })
+        let tags = tags
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        selection.matches(Selectable {
+            name,
+            tags: &tags,
+            arn: "arn:aws:ec2:eu-west-1:1:security-group/sg-1",
+            vpc,
+        })
     }
 
     #[test]
@@ -140,19 +190,36 @@ mod tests {
         assert!(matches(&selection, "web", &[("tier", "edge-a")], "vpc-2"));
         assert!(!matches(&selection, "web", &[("tier", "core")], "vpc-2"));
         assert!(!matches(&selection, "web", &[("tier", "edge")], "vpc-3"));
-        assert!(!matches(&selection, "legacy-web", &[("tier", "edge")], "vpc-1"));
+        assert!(!matches(
+            &selection,
+            "legacy-web",
+            &[("tier", "edge")],
+            "vpc-1"
+        ));
     }
 
     #[test]
     fn an_empty_selection_is_refused() {
         assert!(Selection::new("select", &Select::default()).is_err());
-        let both = Select { all: Some(true), names: vec!["a".to_owned()], ..Select::default() };
+        let both = Select {
+            all: Some(true),
+            names: vec!["a".to_owned()],
+            ..Select::default()
+        };
         assert!(Selection::new("select", &both).is_err());
     }
 
     #[test]
     fn a_malformed_glob_names_its_field() {
-        let select = Select { names: vec!["[a".to_owned()], ..Select::default() };
-        assert!(Selection::new("select", &select).unwrap_err().to_string().starts_with("spec.select.names: "));
+        let select = Select {
+            names: vec!["[a".to_owned()],
+            ..Select::default()
+        };
+        assert!(
+            Selection::new("select", &select)
+                .unwrap_err()
+                .to_string()
+                .starts_with("spec.select.names: ")
+        );
     }
 }

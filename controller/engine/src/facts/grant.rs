@@ -60,7 +60,10 @@ impl Peer {
     /// The peer with the account filled in where a declaration left it out.
     pub fn in_account(self, owner: &str) -> Self {
         match self {
-            Self::Group { id, account } if account.is_empty() => Self::Group { id, account: owner.to_owned() },
+            Self::Group { id, account } if account.is_empty() => Self::Group {
+                id,
+                account: owner.to_owned(),
+            },
             other => other,
         }
     }
@@ -110,7 +113,9 @@ impl fmt::Display for Peer {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
     /// The peer has none of the four forms.
-    #[error("{0:?} is no peer: write a CIDR such as 10.0.0.0/8, a prefix list pl-…, or a security group sg-… (of another account: 111122223333/sg-…)")]
+    #[error(
+        "{0:?} is no peer: write a CIDR such as 10.0.0.0/8, a prefix list pl-…, or a security group sg-… (of another account: 111122223333/sg-…)"
+    )]
     Peer(String),
     /// The traffic has none of the known forms.
     #[error(transparent)]
@@ -126,9 +131,14 @@ impl FromStr for Peer {
         }
         let (account, id) = text.split_once('/').unwrap_or(("", text));
         if id.starts_with("sg-") {
-            return Ok(Self::Group { id: id.to_owned(), account: account.to_owned() });
+            return Ok(Self::Group {
+                id: id.to_owned(),
+                account: account.to_owned(),
+            });
         }
-        text.parse::<IpNet>().map(Self::network).map_err(|_| GrantError::Peer(text.to_owned()))
+        text.parse::<IpNet>()
+            .map(Self::network)
+            .map_err(|_| GrantError::Peer(text.to_owned()))
     }
 }
 
@@ -146,7 +156,9 @@ pub struct Grant {
 impl Grant {
     /// Whether every flow that `other` allows is allowed by this grant as well.
     pub fn covers(&self, other: &Self) -> bool {
-        self.direction == other.direction && self.traffic.covers(other.traffic) && self.peer.contains(&other.peer)
+        self.direction == other.direction
+            && self.traffic.covers(other.traffic)
+            && self.peer.contains(&other.peer)
     }
 }
 

@@ -12,7 +12,8 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 pub use ec2::{
-    InterfaceUse, LiveGroup, LiveRule, NetworkInterface, PrefixList, PrefixListEntries, SecurityGroup,
+    InterfaceUse, LiveGroup, LiveRule, NetworkInterface, PrefixList, PrefixListEntries,
+    SecurityGroup,
 };
 pub use grant::{Direction, Grant, GrantError, Peer, Rule};
 
@@ -67,10 +68,18 @@ impl ReadFailure {
             Self::CredentialsExpired => {
                 "the credentials have expired or are invalid: check the identity the controller runs with"
             }
-            Self::Throttled => "AWS throttles the reads: lower rateShare or find who uses up the account's API rate",
-            Self::RegionUnknown => "the region is unknown or not enabled for this account: correct spec.regions of the AWSAccount",
-            Self::EndpointUnavailable => "the AWS endpoint did not answer: nothing to do if it passes, else check the network path",
-            Self::ReplyUnusable => "AWS sent a reply that cannot be used (truncated, undecodable or repeating pages): it is read again at the next sweep",
+            Self::Throttled => {
+                "AWS throttles the reads: lower rateShare or find who uses up the account's API rate"
+            }
+            Self::RegionUnknown => {
+                "the region is unknown or not enabled for this account: correct spec.regions of the AWSAccount"
+            }
+            Self::EndpointUnavailable => {
+                "the AWS endpoint did not answer: nothing to do if it passes, else check the network path"
+            }
+            Self::ReplyUnusable => {
+                "AWS sent a reply that cannot be used (truncated, undecodable or repeating pages): it is read again at the next sweep"
+            }
         }
     }
 }
@@ -85,12 +94,18 @@ pub struct Source<T> {
 impl<T> Source<T> {
     /// A complete read that was finished at `read_at`.
     pub fn complete(facts: T, read_at: Timestamp) -> Self {
-        Self { state: Ok(facts), read_at }
+        Self {
+            state: Ok(facts),
+            read_at,
+        }
     }
 
     /// A read that failed at `read_at`; whatever pages had come are thrown away.
     pub fn failed(failure: ReadFailure, read_at: Timestamp) -> Self {
-        Self { state: Err(failure), read_at }
+        Self {
+            state: Err(failure),
+            read_at,
+        }
     }
 
     /// The facts if they are whole, else why there are none.

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::desired::Desired;
 use crate::edit::{Edit, Withheld};
 use crate::evaluate::{Evaluation, arn};
-use crate::facts::{Inventory, Location, Rule, Tags};
+use crate::facts::{Inventory, Location, SecurityGroup};
 
 /// The edits of one cell at one stage.
 #[derive(Clone, Debug)]
@@ -50,12 +50,8 @@ pub struct Permitted {
 /// All edits to one resource, on the facts that they were planned on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PermittedResource {
-    /// Id of the resource.
-    pub id: String,
-    /// Its rules when it was planned: anything else found before the write is a foreign change.
-    pub base: Vec<Rule>,
-    /// Its tags when it was planned.
-    pub tags: Tags,
+    /// The resource when it was planned: anything else found before the write is a foreign change.
+    pub group: SecurityGroup,
     /// The edits, worst first.
     pub edits: Vec<Edit>,
 }
@@ -140,7 +136,10 @@ impl Failure {
 /// Plans the edits of a cell from what was found wrong.
 pub fn plan(desired: &[Desired], inventory: &Inventory, evaluation: &Evaluation) -> Plan<Proposed> {
     let Ok(groups) = inventory.security_groups.facts() else {
-        return Plan { location: inventory.location.clone(), stage: Proposed::default() };
+        return Plan {
+            location: inventory.location.clone(),
+            stage: Proposed::default(),
+        };
     };
     let mut edits: Vec<ProposedEdit> = evaluation
         .failing_groups()
@@ -148,17 +147,33 @@ pub fn plan(desired: &[Desired], inventory: &Inventory, evaluation: &Evaluation)
         .flat_map(|found| {
             let view = evaluation.view(inventory, found);
             let arn = arn(&inventory.location, found);
-            let in_scope: Vec<_> = desired.iter().map(|desired| (desired, desired.scope(found, &arn))).collect();
+            let in_scope: Vec<_> = desired
+                .iter()
+                .map(|desired| (desired, desired.scope(found, &arn)))
+                .collect();
             group::plan(&view, &in_scope)
         })
         .collect();
-    edits.sort_by(|one, other| one.edit.worst_first(&other.edit).then_with(|| one.hold.cmp(&other.hold)));
-    Plan { location: inventory.location.clone(), stage: Proposed { edits } }
+    edits.sort_by(|one, other| {
+        one.edit
+            .worst_first(&other.edit)
+            .then_with(|| one.hold.cmp(&other.hold))
+    });
+    Plan {
+        location: inventory.location.clone(),
+        stage: Proposed { edits },
+    }
 }
 
 impl Plan<Permitted> {
     /// The plan after every resource was tried, or given up with a reason.
     pub fn applied(self, outcomes: Vec<ResourceOutcome>) -> Plan<Applied> {
-        Plan { location: self.location, stage: Applied { outcomes, withheld: self.stage.withheld } }
+        Plan {
+            location: self.location,
+            stage: Applied {
+                outcomes,
+                withheld: self.stage.withheld,
+            },
+        }
     }
 }

@@ -30,7 +30,9 @@ impl Compiled {
     pub(super) fn new(egress: Option<&Egress>) -> Result<Self, InvalidParameter> {
         let Egress { allow } = egress.cloned().unwrap_or_default();
         let parse = |rule: &RuleDeclaration| rule.parse("egress.allow", Direction::Egress);
-        Ok(Self { allow: allow.iter().map(parse).collect::<Result<_, _>>()? })
+        Ok(Self {
+            allow: allow.iter().map(parse).collect::<Result<_, _>>()?,
+        })
     }
 }
 
@@ -52,19 +54,27 @@ pub(super) const CONTROLS: &[Control] = &[Control {
 }];
 
 /// Egress rules that let out more than some allowed entry.
-fn excessive<'v>(parameters: &'v Parameters, view: &'v GroupView<'_>) -> impl Iterator<Item = (usize, &'v Rule)> {
+fn excessive<'v>(
+    parameters: &'v Parameters,
+    view: &'v GroupView<'_>,
+) -> impl Iterator<Item = (usize, &'v Rule)> {
     let allowed = |rule: &Rule| {
         parameters.egress.allow.iter().any(|entry| {
             let peer = entry.grant.peer.clone().in_account(&view.group.owner);
             entry.grant.traffic.covers(rule.grant.traffic) && peer.contains(&rule.grant.peer)
         })
     };
-    view.rules(Direction::Egress).filter(move |(_, rule)| !allowed(rule))
+    view.rules(Direction::Egress)
+        .filter(move |(_, rule)| !allowed(rule))
 }
 
 fn check(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
     let found = named(excessive(parameters, view).map(|(_, rule)| rule.grant.to_string()));
-    if found.is_empty() { Verdict::Pass } else { Verdict::fail("egress to the declared destinations only", found) }
+    if found.is_empty() {
+        Verdict::Pass
+    } else {
+        Verdict::fail("egress to the declared destinations only", found)
+    }
 }
 
 fn remedy(parameters: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
@@ -73,7 +83,9 @@ fn remedy(parameters: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
         peer: Some(entry.grant.peer.clone().in_account(&view.group.owner)),
     };
     let within: Vec<Bound> = parameters.egress.allow.iter().map(bound).collect();
-    excessive(parameters, view).map(|(index, _)| Remedy::keep(index, within.clone())).collect()
+    excessive(parameters, view)
+        .map(|(index, _)| Remedy::keep(index, within.clone()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -84,12 +96,29 @@ mod tests {
 
     #[test]
     fn egress_is_judged_by_coverage() {
-        let allow = RuleDeclaration { traffic: "tcp/443".into(), peer: "0.0.0.0/0".into(), description: None };
-        let spec = SecurityGroupParameters { egress: Some(Egress { allow: vec![allow] }), ..Default::default() };
-        let verdict = |rules: &[&str]| verdict_with(&spec, "sg-no-unrestricted-egress", &group(rules));
-        assert_eq!(verdict(&["tcp/443 to 10.0.0.0/8", "tcp/22 from 10.0.0.0/8"]), Verdict::Pass);
+        let allow = RuleDeclaration {
+            traffic: "tcp/443".into(),
+            peer: "0.0.0.0/0".into(),
+            description: None,
+        };
+        let spec = SecurityGroupParameters {
+            egress: Some(Egress { allow: vec![allow] }),
+            ..Default::default()
+        };
+        let verdict =
+            |rules: &[&str]| verdict_with(&spec, "sg-no-unrestricted-egress", &group(rules));
+        assert_eq!(
+            verdict(&["tcp/443 to 10.0.0.0/8", "tcp/22 from 10.0.0.0/8"]),
+            Verdict::Pass
+        );
         let expected = "egress to the declared destinations only";
-        assert_eq!(verdict(&["all to 0.0.0.0/0"]), Verdict::fail(expected, "all traffic to 0.0.0.0/0"));
-        assert_eq!(verdict(&["tcp/443 to ::/0"]), Verdict::fail(expected, "tcp/443 to ::/0"));
+        assert_eq!(
+            verdict(&["all to 0.0.0.0/0"]),
+            Verdict::fail(expected, "all traffic to 0.0.0.0/0")
+        );
+        assert_eq!(
+            verdict(&["tcp/443 to ::/0"]),
+            Verdict::fail(expected, "tcp/443 to ::/0")
+        );
     }
 }

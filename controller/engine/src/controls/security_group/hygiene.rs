@@ -58,7 +58,10 @@ pub struct RuleDescriptions {
     pub min_length: Option<i32>,
     /// Text that Enforce writes where a rule has no description, or one that is too short. Left out: report only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[a-zA-Z0-9. _:/()#,@\[\]+=&;{}!$*-]*$"))]
+    #[schemars(
+        length(min = 1, max = 255),
+        regex(pattern = r"^[a-zA-Z0-9. _:/()#,@\[\]+=&;{}!$*-]*$")
+    )]
     pub stamp_text: Option<String>,
 }
 
@@ -99,8 +102,11 @@ pub struct MaxRules {
 
 const NAME_PATTERN: &str = "^.{3,}$";
 const MIN_DESCRIPTION_LENGTH: i32 = 10;
-const FORBIDDEN_DESCRIPTIONS: [&str; 3] =
-    ["^launch-wizard", "^default VPC security group$", "^Managed by Terraform$"];
+const FORBIDDEN_DESCRIPTIONS: [&str; 3] = [
+    "^launch-wizard",
+    "^default VPC security group$",
+    "^Managed by Terraform$",
+];
 const MIN_RULE_DESCRIPTION: i32 = 5;
 const MAX_RULES: i32 = 50;
 
@@ -121,7 +127,10 @@ impl Hygiene {
                 stamp_text: None,
             }),
             required_tags: None,
-            max_rules: Some(MaxRules { ingress: Some(MAX_RULES), egress: Some(MAX_RULES) }),
+            max_rules: Some(MaxRules {
+                ingress: Some(MAX_RULES),
+                egress: Some(MAX_RULES),
+            }),
         }
     }
 }
@@ -138,9 +147,13 @@ impl PartialEq for Pattern {
 
 impl Pattern {
     fn new(field: &str, text: &str) -> Result<Self, InvalidParameter> {
-        let compiled = RegexBuilder::new(text).size_limit(PATTERN_SIZE_LIMIT).build();
+        let compiled = RegexBuilder::new(text)
+            .size_limit(PATTERN_SIZE_LIMIT)
+            .build();
         compiled.map(Self).map_err(|_| {
-            let problem = format!("{text:?} is no regular expression without look-around, or too large a one");
+            let problem = format!(
+                "{text:?} is no regular expression without look-around, or too large a one"
+            );
             InvalidParameter::new(field, problem)
         })
     }
@@ -178,34 +191,59 @@ impl Compiled {
         } = hygiene.cloned().unwrap_or_default();
         let rules = rule_descriptions.unwrap_or_default();
         let max = max_rules.unwrap_or_default();
-        let forbidden = forbidden_descriptions.unwrap_or_else(|| FORBIDDEN_DESCRIPTIONS.map(str::to_owned).to_vec());
+        let forbidden = forbidden_descriptions
+            .unwrap_or_else(|| FORBIDDEN_DESCRIPTIONS.map(str::to_owned).to_vec());
         let pattern = |text: &String| Pattern::new("hygiene.forbiddenDescriptions", text);
         Ok(Self {
-            name: Pattern::new("hygiene.namePattern", name_pattern.as_deref().unwrap_or(NAME_PATTERN))?,
+            name: Pattern::new(
+                "hygiene.namePattern",
+                name_pattern.as_deref().unwrap_or(NAME_PATTERN),
+            )?,
             min_description: size(min_description_length, MIN_DESCRIPTION_LENGTH),
             forbidden: forbidden.iter().map(pattern).collect::<Result<_, _>>()?,
             min_rule_description: size(rules.min_length, MIN_RULE_DESCRIPTION),
             stamp: rules.stamp_text,
-            tags: required_tags.unwrap_or_default().into_iter().map(TagDemand::new).collect::<Result<_, _>>()?,
+            tags: required_tags
+                .unwrap_or_default()
+                .into_iter()
+                .map(TagDemand::new)
+                .collect::<Result<_, _>>()?,
             max_rules: [size(max.ingress, MAX_RULES), size(max.egress, MAX_RULES)],
         })
     }
 }
 
 impl TagDemand {
-    fn new(RequiredTag { key, pattern, default }: RequiredTag) -> Result<Self, InvalidParameter> {
+    fn new(
+        RequiredTag {
+            key,
+            pattern,
+            default,
+        }: RequiredTag,
+    ) -> Result<Self, InvalidParameter> {
         const FIELD: &str = "hygiene.requiredTags";
         let pattern = pattern.map(|text| Pattern::new(FIELD, &text)).transpose()?;
         match (&pattern, &default) {
             (Some(pattern), Some(value)) if !pattern.0.is_match(value) => {
-                Err(InvalidParameter::new(FIELD, format!("the default of {key:?} does not match its own pattern")))
+                Err(InvalidParameter::new(
+                    FIELD,
+                    format!("the default of {key:?} does not match its own pattern"),
+                ))
             }
-            _ => Ok(Self { key, pattern, default }),
+            _ => Ok(Self {
+                key,
+                pattern,
+                default,
+            }),
         }
     }
 
     fn met_by(&self, tags: &Tags) -> bool {
-        tags.get(&self.key).is_some_and(|value| self.pattern.as_ref().is_none_or(|pattern| pattern.0.is_match(value)))
+        tags.get(&self.key).is_some_and(|value| {
+            self.pattern
+                .as_ref()
+                .is_none_or(|pattern| pattern.0.is_match(value))
+        })
     }
 }
 
@@ -231,48 +269,111 @@ macro_rules! about {
 /// The controls of this topic.
 pub(super) const CONTROLS: &[Control] = &[
     Control {
-        about: about!("sg-group-described", "Security groups have a meaningful name and description", Low,
-            "namePattern, hygiene.minDescriptionLength, hygiene.forbiddenDescriptions", "^.{3,}$, 10 characters",
-            "report only: name and description cannot be changed", &[SECURITY_GROUPS]),
+        about: about!(
+            "sg-group-described",
+            "Security groups have a meaningful name and description",
+            Low,
+            "namePattern, hygiene.minDescriptionLength, hygiene.forbiddenDescriptions",
+            "^.{3,}$, 10 characters",
+            "report only: name and description cannot be changed",
+            &[SECURITY_GROUPS]
+        ),
         setting: |spec| match &spec.hygiene {
-            Some(Hygiene { name_pattern: None, min_description_length: None, forbidden_descriptions: None, .. }) | None => {
-                Setting::Recommended
-            }
+            Some(Hygiene {
+                name_pattern: None,
+                min_description_length: None,
+                forbidden_descriptions: None,
+                ..
+            })
+            | None => Setting::Recommended,
             Some(_) => Setting::Named,
         },
         check: check_group_described,
         remedy: None,
     },
     Control {
-        about: about!("sg-no-launch-wizard", "Console-wizard security groups are not used", Medium,
-            "allowLaunchWizard", "false", "report only: which group replaces it is not known", &[SECURITY_GROUPS, NETWORK_INTERFACES]),
-        setting: |spec| Setting::switch(spec.hygiene.as_ref().and_then(|hygiene| hygiene.allow_launch_wizard).map(|allow| !allow)),
+        about: about!(
+            "sg-no-launch-wizard",
+            "Console-wizard security groups are not used",
+            Medium,
+            "allowLaunchWizard",
+            "false",
+            "report only: which group replaces it is not known",
+            &[SECURITY_GROUPS, NETWORK_INTERFACES]
+        ),
+        setting: |spec| {
+            Setting::switch(
+                spec.hygiene
+                    .as_ref()
+                    .and_then(|hygiene| hygiene.allow_launch_wizard)
+                    .map(|allow| !allow),
+            )
+        },
         check: check_launch_wizard,
         remedy: None,
     },
     Control {
-        about: about!("sg-rule-described", "Every rule carries a description", Low,
-            "ruleDescriptions", "{required: true, minLength: 5}",
-            "writes ruleDescriptions.stampText (ModifySecurityGroupRules); report only without it", &[SECURITY_GROUPS]),
-        setting: |spec| match spec.hygiene.as_ref().and_then(|hygiene| hygiene.rule_descriptions.as_ref()) {
+        about: about!(
+            "sg-rule-described",
+            "Every rule carries a description",
+            Low,
+            "ruleDescriptions",
+            "{required: true, minLength: 5}",
+            "writes ruleDescriptions.stampText (ModifySecurityGroupRules); report only without it",
+            &[SECURITY_GROUPS]
+        ),
+        setting: |spec| match spec
+            .hygiene
+            .as_ref()
+            .and_then(|hygiene| hygiene.rule_descriptions.as_ref())
+        {
             None => Setting::Recommended,
-            Some(RuleDescriptions { required: Some(false), .. }) => Setting::Off,
+            Some(RuleDescriptions {
+                required: Some(false),
+                ..
+            }) => Setting::Off,
             Some(_) => Setting::Named,
         },
         check: check_rules_described,
         remedy: Some(describe_rules),
     },
     Control {
-        about: about!("sg-required-tags", "Security groups carry the required tags", Low,
-            "requiredTags", "Off", "sets the default where the key is missing (CreateTags)", &[SECURITY_GROUPS]),
-        setting: |spec| Setting::optional(spec.hygiene.as_ref().and_then(|hygiene| hygiene.required_tags.as_ref())),
+        about: about!(
+            "sg-required-tags",
+            "Security groups carry the required tags",
+            Low,
+            "requiredTags",
+            "Off",
+            "sets the default where the key is missing (CreateTags)",
+            &[SECURITY_GROUPS]
+        ),
+        setting: |spec| {
+            Setting::optional(
+                spec.hygiene
+                    .as_ref()
+                    .and_then(|hygiene| hygiene.required_tags.as_ref()),
+            )
+        },
         check: check_tags,
         remedy: Some(add_tags),
     },
     Control {
-        about: about!("sg-rule-count", "Security groups stay below a reviewable number of rules", Low,
-            "maxRules", "{ingress: 50, egress: 50}", "report only: merging rules needs their meaning", &[SECURITY_GROUPS]),
-        setting: |spec| Setting::recommended(spec.hygiene.as_ref().and_then(|hygiene| hygiene.max_rules.as_ref())),
+        about: about!(
+            "sg-rule-count",
+            "Security groups stay below a reviewable number of rules",
+            Low,
+            "maxRules",
+            "{ingress: 50, egress: 50}",
+            "report only: merging rules needs their meaning",
+            &[SECURITY_GROUPS]
+        ),
+        setting: |spec| {
+            Setting::recommended(
+                spec.hygiene
+                    .as_ref()
+                    .and_then(|hygiene| hygiene.max_rules.as_ref()),
+            )
+        },
         check: check_rule_count,
         remedy: None,
     },
@@ -281,19 +382,38 @@ pub(super) const CONTROLS: &[Control] = &[
 const LAUNCH_WIZARD: &str = "launch-wizard-";
 
 fn check_group_described(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
-    let Compiled { name, min_description, forbidden, .. } = &parameters.hygiene;
+    let Compiled {
+        name,
+        min_description,
+        forbidden,
+        ..
+    } = &parameters.hygiene;
     let group = view.group;
     if group.is_default() || group.name.starts_with(LAUNCH_WIZARD) {
-        return Verdict::not_applicable("default and launch-wizard groups have controls of their own");
+        return Verdict::not_applicable(
+            "default and launch-wizard groups have controls of their own",
+        );
     }
     if !name.0.is_match(&group.name) {
-        return Verdict::fail(format!("a name that matches {}", name.0), format!("{:?}", group.name));
+        return Verdict::fail(
+            format!("a name that matches {}", name.0),
+            format!("{:?}", group.name),
+        );
     }
     if group.description.chars().count() < *min_description {
-        return Verdict::fail(format!("a description of {min_description} characters or more"), format!("{:?}", group.description));
+        return Verdict::fail(
+            format!("a description of {min_description} characters or more"),
+            format!("{:?}", group.description),
+        );
     }
-    if forbidden.iter().any(|pattern| pattern.0.is_match(&group.description)) {
-        return Verdict::fail("a description that says what the group is for", format!("{:?}", group.description));
+    if forbidden
+        .iter()
+        .any(|pattern| pattern.0.is_match(&group.description))
+    {
+        return Verdict::fail(
+            "a description that says what the group is for",
+            format!("{:?}", group.description),
+        );
     }
     Verdict::Pass
 }
@@ -305,16 +425,29 @@ fn check_launch_wizard(_: &Parameters, view: &GroupView<'_>) -> Verdict {
     match view.usage.map(|usage| usage.interfaces) {
         None => Verdict::unknown("the network interfaces could not be read"),
         Some(0) => Verdict::Pass,
-        Some(interfaces) => {
-            Verdict::fail("no launch-wizard group in use", format!("{} on {interfaces} interface(s)", view.group.name))
-        }
+        Some(interfaces) => Verdict::fail(
+            "no launch-wizard group in use",
+            format!("{} on {interfaces} interface(s)", view.group.name),
+        ),
     }
 }
 
-fn undescribed<'v>(parameters: &'v Parameters, view: &'v GroupView<'_>) -> impl Iterator<Item = (usize, &'v Rule)> {
+fn undescribed<'v>(
+    parameters: &'v Parameters,
+    view: &'v GroupView<'_>,
+) -> impl Iterator<Item = (usize, &'v Rule)> {
     let least = parameters.hygiene.min_rule_description;
-    let short = move |rule: &Rule| rule.description.as_ref().map_or(0, |text| text.chars().count()) < least;
-    view.group.rules.iter().enumerate().filter(move |(_, rule)| short(rule))
+    let short = move |rule: &Rule| {
+        rule.description
+            .as_ref()
+            .map_or(0, |text| text.chars().count())
+            < least
+    };
+    view.group
+        .rules
+        .iter()
+        .enumerate()
+        .filter(move |(_, rule)| short(rule))
 }
 
 fn check_rules_described(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
@@ -323,33 +456,62 @@ fn check_rules_described(parameters: &Parameters, view: &GroupView<'_>) -> Verdi
         return Verdict::Pass;
     }
     let found = named(undescribed(parameters, view).map(|(_, rule)| rule.grant.to_string()));
-    Verdict::fail(format!("a description of {least} characters or more on every rule"), format!("none on {found}"))
+    Verdict::fail(
+        format!("a description of {least} characters or more on every rule"),
+        format!("none on {found}"),
+    )
 }
 
 fn describe_rules(parameters: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
-    let Some(text) = &parameters.hygiene.stamp else { return Vec::new() };
-    undescribed(parameters, view).map(|(rule, _)| Remedy::Describe { rule, text: text.clone() }).collect()
+    let Some(text) = &parameters.hygiene.stamp else {
+        return Vec::new();
+    };
+    undescribed(parameters, view)
+        .map(|(rule, _)| Remedy::Describe {
+            rule,
+            text: text.clone(),
+        })
+        .collect()
 }
 
 fn check_tags(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
-    let missing = parameters.hygiene.tags.iter().filter(|tag| !tag.met_by(&view.group.tags));
+    let missing = parameters
+        .hygiene
+        .tags
+        .iter()
+        .filter(|tag| !tag.met_by(&view.group.tags));
     let describe = |tag: &TagDemand| match view.group.tags.get(&tag.key) {
         None => format!("no tag {}", tag.key),
         Some(value) => format!("{}={value}", tag.key),
     };
     let found = named(missing.map(describe));
-    if found.is_empty() { Verdict::Pass } else { Verdict::fail("the required tags", found) }
+    if found.is_empty() {
+        Verdict::Pass
+    } else {
+        Verdict::fail("the required tags", found)
+    }
 }
 
 /// Only keys that are missing: a value that somebody wrote is never overwritten.
 fn add_tags(parameters: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
-    let missing = parameters.hygiene.tags.iter().filter(|tag| !view.group.tags.contains_key(&tag.key));
-    let tags: BTreeMap<_, _> = missing.filter_map(|tag| Some((tag.key.clone(), tag.default.clone()?))).collect();
-    if tags.is_empty() { Vec::new() } else { vec![Remedy::Tag(tags)] }
+    let missing = parameters
+        .hygiene
+        .tags
+        .iter()
+        .filter(|tag| !view.group.tags.contains_key(&tag.key));
+    let tags: BTreeMap<_, _> = missing
+        .filter_map(|tag| Some((tag.key.clone(), tag.default.clone()?)))
+        .collect();
+    if tags.is_empty() {
+        Vec::new()
+    } else {
+        vec![Remedy::Tag(tags)]
+    }
 }
 
 fn check_rule_count(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
-    let ([ingress, egress], [max_ingress, max_egress]) = (view.rule_counts, parameters.hygiene.max_rules);
+    let ([ingress, egress], [max_ingress, max_egress]) =
+        (view.rule_counts, parameters.hygiene.max_rules);
     if ingress <= max_ingress && egress <= max_egress {
         return Verdict::Pass;
     }

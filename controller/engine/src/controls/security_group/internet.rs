@@ -43,7 +43,13 @@ pub struct Internet {
     /// Ports that may be open to the whole internet, such as tcp/443 or udp/6000-6010. A rule that opens more
     /// to the world keeps these and loses the rest. Remote-admin ports are refused here. Recommended: tcp/80 and tcp/443.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 50), inner(length(max = 15), regex(pattern = r"^(tcp|udp)/[0-9]{1,5}(-[0-9]{1,5})?$")))]
+    #[schemars(
+        length(max = 50),
+        inner(
+            length(max = 15),
+            regex(pattern = r"^(tcp|udp)/[0-9]{1,5}(-[0-9]{1,5})?$")
+        )
+    )]
     pub allow_ports: Option<Vec<String>>,
     /// Whether rules that open every port or protocol to the world are forbidden. Recommended: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -118,11 +124,17 @@ pub struct Icmp {
     pub enabled: Option<bool>,
     /// Allowed ICMP types for IPv4, with or without a code, such as 11 or 3/4. Recommended: 3/4 and 11 (path MTU, time exceeded).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 50), inner(length(max = 7), regex(pattern = r"^[0-9]{1,3}(/[0-9]{1,3})?$")))]
+    #[schemars(
+        length(max = 50),
+        inner(length(max = 7), regex(pattern = r"^[0-9]{1,3}(/[0-9]{1,3})?$"))
+    )]
     pub allowed_v4: Option<Vec<String>>,
     /// Allowed ICMP types for IPv6. Recommended: 1, 2, 3, 4 and 128.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 50), inner(length(max = 7), regex(pattern = r"^[0-9]{1,3}(/[0-9]{1,3})?$")))]
+    #[schemars(
+        length(max = 50),
+        inner(length(max = 7), regex(pattern = r"^[0-9]{1,3}(/[0-9]{1,3})?$"))
+    )]
     pub allowed_v6: Option<Vec<String>>,
 }
 
@@ -133,24 +145,66 @@ const ICMP_V4: [&str; 2] = ["3/4", "11"];
 const ICMP_V6: [&str; 5] = ["1", "2", "3", "4", "128"];
 
 impl Preset {
-    const ALL: [Self; 4] = [Self::Admin, Self::FileSharing, Self::Database, Self::HighRisk];
+    const ALL: [Self; 4] = [
+        Self::Admin,
+        Self::FileSharing,
+        Self::Database,
+        Self::HighRisk,
+    ];
 
     /// The ports of the preset (control catalogue).
     fn ports(self) -> &'static [&'static str] {
         match self {
-            Self::Admin => &["tcp/22", "tcp/3389", "udp/3389", "tcp/5985", "tcp/5986", "tcp/23"],
+            Self::Admin => &[
+                "tcp/22", "tcp/3389", "udp/3389", "tcp/5985", "tcp/5986", "tcp/23",
+            ],
             Self::FileSharing => &[
-                "tcp/445", "tcp/139", "udp/137", "udp/138", "tcp/20", "tcp/21", "tcp/2049", "tcp/111", "udp/111",
+                "tcp/445", "tcp/139", "udp/137", "udp/138", "tcp/20", "tcp/21", "tcp/2049",
+                "tcp/111", "udp/111",
             ],
             Self::Database => &[
-                "tcp/1433", "tcp/1434", "udp/1434", "tcp/1521", "tcp/2483", "tcp/2484", "tcp/3306", "tcp/5432",
-                "tcp/5439", "tcp/6379", "tcp/7000", "tcp/7001", "tcp/7199", "tcp/8182", "tcp/9042", "tcp/9092",
-                "tcp/9160", "tcp/9200", "tcp/9300", "tcp/5601", "tcp/11211", "udp/11211", "tcp/27017", "tcp/27018",
+                "tcp/1433",
+                "tcp/1434",
+                "udp/1434",
+                "tcp/1521",
+                "tcp/2483",
+                "tcp/2484",
+                "tcp/3306",
+                "tcp/5432",
+                "tcp/5439",
+                "tcp/6379",
+                "tcp/7000",
+                "tcp/7001",
+                "tcp/7199",
+                "tcp/8182",
+                "tcp/9042",
+                "tcp/9092",
+                "tcp/9160",
+                "tcp/9200",
+                "tcp/9300",
+                "tcp/5601",
+                "tcp/11211",
+                "udp/11211",
+                "tcp/27017",
+                "tcp/27018",
                 "tcp/50000",
             ],
             Self::HighRisk => &[
-                "tcp/25", "tcp/110", "tcp/135", "tcp/143", "tcp/3000", "tcp/4333", "tcp/5000", "tcp/5500", "tcp/8080",
-                "tcp/8088", "tcp/8888", "tcp/2375", "tcp/2376", "tcp/6443", "tcp/10250",
+                "tcp/25",
+                "tcp/110",
+                "tcp/135",
+                "tcp/143",
+                "tcp/3000",
+                "tcp/4333",
+                "tcp/5000",
+                "tcp/5500",
+                "tcp/8080",
+                "tcp/8088",
+                "tcp/8888",
+                "tcp/2375",
+                "tcp/2376",
+                "tcp/6443",
+                "tcp/10250",
             ],
         }
     }
@@ -173,7 +227,10 @@ impl Internet {
             deny_presets: Some(Preset::ALL.to_vec()),
             on_overlap: Some(OnOverlap::Split),
             replace_with: None,
-            broad_cidr: Some(BroadCidr { max_width_v4: Some(MAX_WIDTH_V4), max_width_v6: Some(MAX_WIDTH_V6) }),
+            broad_cidr: Some(BroadCidr {
+                max_width_v4: Some(MAX_WIDTH_V4),
+                max_width_v6: Some(MAX_WIDTH_V6),
+            }),
             icmp: None,
         }
     }
@@ -195,21 +252,53 @@ pub(super) struct Compiled {
 impl Compiled {
     pub(super) fn new(internet: Option<&Internet>) -> Result<Self, InvalidParameter> {
         let internet = internet.cloned().unwrap_or_default();
-        let Internet { allow_ports, deny_all_traffic: _, deny_presets: _, on_overlap, replace_with, broad_cidr, icmp } =
-            internet;
+        let Internet {
+            allow_ports,
+            deny_all_traffic: _,
+            deny_presets: _,
+            on_overlap,
+            replace_with,
+            broad_cidr,
+            icmp,
+        } = internet;
         let allowed = parse_set("internet.allowPorts", "", &allow_ports, &ALLOW_PORTS)?;
         let icmp = icmp.unwrap_or_default();
-        let icmp_allowed = parse_set("internet.icmp.allowedV4", "icmp/", &icmp.allowed_v4, &ICMP_V4)?
-            .union(&parse_set("internet.icmp.allowedV6", "icmpv6/", &icmp.allowed_v6, &ICMP_V6)?);
+        let icmp_allowed = parse_set(
+            "internet.icmp.allowedV4",
+            "icmp/",
+            &icmp.allowed_v4,
+            &ICMP_V4,
+        )?
+        .union(&parse_set(
+            "internet.icmp.allowedV6",
+            "icmpv6/",
+            &icmp.allowed_v6,
+            &ICMP_V6,
+        )?);
         let broad = broad_cidr.unwrap_or_default();
-        let (v4, v6) = (broad.max_width_v4.unwrap_or(MAX_WIDTH_V4), broad.max_width_v6.unwrap_or(MAX_WIDTH_V6));
+        let (v4, v6) = (
+            broad.max_width_v4.unwrap_or(MAX_WIDTH_V4),
+            broad.max_width_v6.unwrap_or(MAX_WIDTH_V6),
+        );
         Ok(Self {
             not_allowed: TrafficSet::universe_without_icmp().difference(&allowed),
             allowed,
-            presets: Preset::ALL.map(|preset| preset.ports().iter().filter_map(|port| port.parse::<Traffic>().ok()).collect()),
+            presets: Preset::ALL.map(|preset| {
+                preset
+                    .ports()
+                    .iter()
+                    .filter_map(|port| port.parse::<Traffic>().ok())
+                    .collect()
+            }),
             on_overlap: on_overlap.unwrap_or_default(),
-            replace_with: parse_networks("internet.replaceWith", replace_with.as_deref().unwrap_or_default())?,
-            broad: PublicSize { v4: addresses_v4(v4), v6: addresses_v6(v6) },
+            replace_with: parse_networks(
+                "internet.replaceWith",
+                replace_with.as_deref().unwrap_or_default(),
+            )?,
+            broad: PublicSize {
+                v4: addresses_v4(v4),
+                v6: addresses_v6(v6),
+            },
             broad_text: format!("no public source wider than an IPv4 /{v4} or an IPv6 /{v6}"),
             icmp_forbidden: TrafficSet::all_icmp().difference(&icmp_allowed),
         })
@@ -221,7 +310,9 @@ fn addresses_v4(width: i32) -> u64 {
 }
 
 fn addresses_v6(width: i32) -> u128 {
-    1u128.checked_shl(u32::try_from(128 - width.clamp(0, 128)).unwrap_or(0)).unwrap_or(u128::MAX)
+    1u128
+        .checked_shl(u32::try_from(128 - width.clamp(0, 128)).unwrap_or(0))
+        .unwrap_or(u128::MAX)
 }
 
 fn parse_set(
@@ -235,14 +326,25 @@ fn parse_set(
         None => recommended.to_vec(),
     };
     let parse = |text: &str| format!("{prefix}{text}").parse::<Traffic>();
-    texts.into_iter().map(parse).collect::<Result<_, _>>().map_err(|problem| InvalidParameter::new(field, problem))
+    texts
+        .into_iter()
+        .map(parse)
+        .collect::<Result<_, _>>()
+        .map_err(|problem| InvalidParameter::new(field, problem))
 }
 
 /// Networks as peers.
 pub(super) fn parse_networks(field: &str, texts: &[String]) -> Result<Vec<Peer>, InvalidParameter> {
     let parse = |text: &String| {
-        let problem = || InvalidParameter::new(field, format!("{text:?} is no CIDR: write 10.0.0.0/8 or 2001:db8::/32"));
-        text.parse::<IpNet>().map(Peer::network).map_err(|_| problem())
+        let problem = || {
+            InvalidParameter::new(
+                field,
+                format!("{text:?} is no CIDR: write 10.0.0.0/8 or 2001:db8::/32"),
+            )
+        };
+        text.parse::<IpNet>()
+            .map(Peer::network)
+            .map_err(|_| problem())
     };
     texts.iter().map(parse).collect()
 }
@@ -255,24 +357,37 @@ macro_rules! port_control {
                 title: $title,
                 severity: Severity::$severity,
                 field: "internet.denyPresets",
-                default: concat!("[", stringify!($preset), "] is one of the four that are all on"),
+                default: concat!(
+                    "[",
+                    stringify!($preset),
+                    "] is one of the four that are all on"
+                ),
                 remedy: NARROW,
                 since: "0.1.0",
                 sources: &[SECURITY_GROUPS, PREFIX_LISTS],
             },
             setting: |spec| Preset::$preset.setting(spec.internet.as_ref()),
-            check: |parameters, view| check_ports(view, preset(parameters, Preset::$preset), $expected),
-            remedy: Some(|parameters, view| close_ports(parameters, view, preset(parameters, Preset::$preset))),
+            check: |parameters, view| {
+                check_ports(view, preset(parameters, Preset::$preset), $expected)
+            },
+            remedy: Some(|parameters, view| {
+                close_ports(parameters, view, preset(parameters, Preset::$preset))
+            }),
         }
     };
 }
 
-const NARROW: &str =
-    "narrows the rule to what may remain (AuthorizeSecurityGroupIngress, then RevokeSecurityGroupIngress; ModifySecurityGroupRules where one rule becomes one), removes it where nothing remains";
+const NARROW: &str = "narrows the rule to what may remain (AuthorizeSecurityGroupIngress, then RevokeSecurityGroupIngress; ModifySecurityGroupRules where one rule becomes one), removes it where nothing remains";
 
 /// The controls of this topic.
 pub(super) const CONTROLS: &[Control] = &[
-    port_control!(Admin, "sg-no-open-admin-ports", "Remote-admin ports are not reachable from the internet", Critical, "no admin port from the internet"),
+    port_control!(
+        Admin,
+        "sg-no-open-admin-ports",
+        "Remote-admin ports are not reachable from the internet",
+        Critical,
+        "no admin port from the internet"
+    ),
     Control {
         about: About {
             id: "sg-no-world-all-traffic",
@@ -284,13 +399,37 @@ pub(super) const CONTROLS: &[Control] = &[
             since: "0.1.0",
             sources: &[SECURITY_GROUPS, PREFIX_LISTS],
         },
-        setting: |spec| Setting::switch(spec.internet.as_ref().and_then(|internet| internet.deny_all_traffic)),
+        setting: |spec| {
+            Setting::switch(
+                spec.internet
+                    .as_ref()
+                    .and_then(|internet| internet.deny_all_traffic),
+            )
+        },
         check: check_all_traffic,
         remedy: Some(close_all_traffic),
     },
-    port_control!(FileSharing, "sg-no-open-file-sharing-ports", "SMB/CIFS, FTP and NFS ports are not reachable from the internet", High, "no file-sharing port from the internet"),
-    port_control!(Database, "sg-no-open-database-ports", "Database and cache ports are not reachable from the internet", High, "no database port from the internet"),
-    port_control!(HighRisk, "sg-no-open-high-risk-ports", "Other commonly attacked ports are not reachable from the internet", High, "no commonly attacked port from the internet"),
+    port_control!(
+        FileSharing,
+        "sg-no-open-file-sharing-ports",
+        "SMB/CIFS, FTP and NFS ports are not reachable from the internet",
+        High,
+        "no file-sharing port from the internet"
+    ),
+    port_control!(
+        Database,
+        "sg-no-open-database-ports",
+        "Database and cache ports are not reachable from the internet",
+        High,
+        "no database port from the internet"
+    ),
+    port_control!(
+        HighRisk,
+        "sg-no-open-high-risk-ports",
+        "Other commonly attacked ports are not reachable from the internet",
+        High,
+        "no commonly attacked port from the internet"
+    ),
     Control {
         about: About {
             id: "sg-world-ingress-only-allowed-ports",
@@ -302,10 +441,24 @@ pub(super) const CONTROLS: &[Control] = &[
             since: "0.1.0",
             sources: &[SECURITY_GROUPS, PREFIX_LISTS],
         },
-        setting: |spec| Setting::recommended(spec.internet.as_ref().and_then(|internet| internet.allow_ports.as_ref())),
+        setting: |spec| {
+            Setting::recommended(
+                spec.internet
+                    .as_ref()
+                    .and_then(|internet| internet.allow_ports.as_ref()),
+            )
+        },
         check: |parameters, view| {
-            let Compiled { allowed, not_allowed, .. } = &parameters.internet;
-            check_ports(view, not_allowed, format_args!("nothing but {allowed} from the internet"))
+            let Compiled {
+                allowed,
+                not_allowed,
+                ..
+            } = &parameters.internet;
+            check_ports(
+                view,
+                not_allowed,
+                format_args!("nothing but {allowed} from the internet"),
+            )
         },
         remedy: Some(close_unapproved_ports),
     },
@@ -320,7 +473,13 @@ pub(super) const CONTROLS: &[Control] = &[
             since: "0.1.0",
             sources: &[SECURITY_GROUPS, PREFIX_LISTS],
         },
-        setting: |spec| Setting::recommended(spec.internet.as_ref().and_then(|internet| internet.broad_cidr.as_ref())),
+        setting: |spec| {
+            Setting::recommended(
+                spec.internet
+                    .as_ref()
+                    .and_then(|internet| internet.broad_cidr.as_ref()),
+            )
+        },
         check: check_broad,
         remedy: None,
     },
@@ -335,14 +494,24 @@ pub(super) const CONTROLS: &[Control] = &[
             since: "0.1.0",
             sources: &[SECURITY_GROUPS, PREFIX_LISTS],
         },
-        setting: |spec| match spec.internet.as_ref().and_then(|internet| internet.icmp.as_ref()) {
+        setting: |spec| match spec
+            .internet
+            .as_ref()
+            .and_then(|internet| internet.icmp.as_ref())
+        {
             Some(icmp) if icmp.enabled != Some(false) => Setting::Named,
             _ => Setting::Off,
         },
         check: |parameters, view| {
-            check_ports(view, &parameters.internet.icmp_forbidden, "only the allowed ICMP types from the internet")
+            check_ports(
+                view,
+                &parameters.internet.icmp_forbidden,
+                "only the allowed ICMP types from the internet",
+            )
         },
-        remedy: Some(|parameters, view| close_ports(parameters, view, &parameters.internet.icmp_forbidden)),
+        remedy: Some(|parameters, view| {
+            close_ports(parameters, view, &parameters.internet.icmp_forbidden)
+        }),
     },
 ];
 
@@ -359,7 +528,10 @@ fn preset(parameters: &Parameters, preset: Preset) -> &TrafficSet {
 /// `Fail` beats `Unknown`: a list that cannot be read cannot close a port that is open without it.
 fn check_ports(view: &GroupView<'_>, forbidden: &TrafficSet, expected: impl ToString) -> Verdict {
     if view.exposure.world.intersects(forbidden) {
-        let open = view.offenders().iter().filter(|(_, part)| part.intersects(forbidden));
+        let open = view
+            .offenders()
+            .iter()
+            .filter(|(_, part)| part.intersects(forbidden));
         let describe = |(index, part): (&usize, &TrafficSet)| {
             let rule = view.group.rules.get(*index)?;
             let peer = source(view, &rule.grant.peer);
@@ -370,7 +542,9 @@ fn check_ports(view: &GroupView<'_>, forbidden: &TrafficSet, expected: impl ToSt
         };
         Verdict::fail(expected.to_string(), named(open.filter_map(describe)))
     } else if view.exposure.unknown.intersects(forbidden) {
-        Verdict::unknown("a prefix list that could not be read decides whether these ports are open to the internet")
+        Verdict::unknown(
+            "a prefix list that could not be read decides whether these ports are open to the internet",
+        )
     } else {
         Verdict::Pass
     }
@@ -380,24 +554,42 @@ fn check_ports(view: &GroupView<'_>, forbidden: &TrafficSet, expected: impl ToSt
 fn source(view: &GroupView<'_>, peer: &Peer) -> String {
     match Audience::of(peer, view.lists) {
         Audience::Networks(nets) => {
-            let widest = nets.iter().max_by_key(|net| PublicSize::of(**net)).map(ToString::to_string);
+            let widest = nets
+                .iter()
+                .max_by_key(|net| PublicSize::of(**net))
+                .map(ToString::to_string);
             format!("{peer} (holds {})", widest.unwrap_or_default())
         }
         _ => peer.to_string(),
     }
 }
 
-fn close_ports(parameters: &Parameters, view: &GroupView<'_>, forbidden: &TrafficSet) -> Vec<Remedy> {
-    narrow(parameters, view, forbidden, |lost, _| TrafficSet::universe().difference(lost))
+fn close_ports(
+    parameters: &Parameters,
+    view: &GroupView<'_>,
+    forbidden: &TrafficSet,
+) -> Vec<Remedy> {
+    narrow(parameters, view, forbidden, |lost, _| {
+        TrafficSet::universe().difference(lost)
+    })
 }
 
 fn close_unapproved_ports(parameters: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
-    let Compiled { allowed, not_allowed, .. } = &parameters.internet;
-    narrow(parameters, view, not_allowed, |lost, traffic| match traffic {
-        // "Everything but" has no exact form; what is approved has.
-        Traffic::All => allowed.clone(),
-        _ => TrafficSet::universe().difference(lost),
-    })
+    let Compiled {
+        allowed,
+        not_allowed,
+        ..
+    } = &parameters.internet;
+    narrow(
+        parameters,
+        view,
+        not_allowed,
+        |lost, traffic| match traffic {
+            // "Everything but" has no exact form; what is approved has.
+            Traffic::All => allowed.clone(),
+            _ => TrafficSet::universe().difference(lost),
+        },
+    )
 }
 
 /// One demand for each rule that takes part in opening forbidden traffic to the world.
@@ -407,7 +599,11 @@ fn narrow(
     forbidden: &TrafficSet,
     keep: impl Fn(&TrafficSet, Traffic) -> TrafficSet,
 ) -> Vec<Remedy> {
-    let Compiled { on_overlap, replace_with, .. } = &parameters.internet;
+    let Compiled {
+        on_overlap,
+        replace_with,
+        ..
+    } = &parameters.internet;
     let demand = |(index, part): (&usize, &TrafficSet)| {
         let lost = part.intersection(forbidden);
         let rule = view.group.rules.get(*index).filter(|_| !lost.is_empty())?;
@@ -417,7 +613,11 @@ fn narrow(
         }
         let remedy = Remedy::keep(*index, within);
         let overlaps = !TrafficSet::from(rule.grant.traffic).is_subset(&lost);
-        Some(if *on_overlap == OnOverlap::Report && overlaps { remedy.held_by(Withheld::ReportOnly) } else { remedy })
+        Some(if *on_overlap == OnOverlap::Report && overlaps {
+            remedy.held_by(Withheld::ReportOnly)
+        } else {
+            remedy
+        })
     };
     view.offenders().iter().filter_map(demand).collect()
 }
@@ -425,10 +625,21 @@ fn narrow(
 fn check_all_traffic(_: &Parameters, view: &GroupView<'_>) -> Verdict {
     match view.exposure.all_traffic {
         Knowledge::No => Verdict::Pass,
-        Knowledge::Unknown => Verdict::unknown("a prefix list that could not be read has every port open"),
+        Knowledge::Unknown => {
+            Verdict::unknown("a prefix list that could not be read has every port open")
+        }
         Knowledge::Yes => {
-            let whole = whole_rules(view).map(|(_, rule)| format!("{} from {}", rule.grant.traffic, source(view, &rule.grant.peer)));
-            Verdict::fail("no rule that opens every port to the internet", named(whole))
+            let whole = whole_rules(view).map(|(_, rule)| {
+                format!(
+                    "{} from {}",
+                    rule.grant.traffic,
+                    source(view, &rule.grant.peer)
+                )
+            });
+            Verdict::fail(
+                "no rule that opens every port to the internet",
+                named(whole),
+            )
         }
     }
 }
@@ -444,7 +655,9 @@ fn close_all_traffic(_: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
 }
 
 /// The rules that each open every port of a protocol and take part in opening it to the world.
-fn whole_rules<'v>(view: &'v GroupView<'_>) -> impl Iterator<Item = (usize, &'v crate::facts::Rule)> {
+fn whole_rules<'v>(
+    view: &'v GroupView<'_>,
+) -> impl Iterator<Item = (usize, &'v crate::facts::Rule)> {
     let every_port = |(index, rule): &(usize, &crate::facts::Rule)| {
         opens_every_port(rule.grant.traffic) && view.offenders().contains_key(index)
     };
@@ -452,11 +665,17 @@ fn whole_rules<'v>(view: &'v GroupView<'_>) -> impl Iterator<Item = (usize, &'v 
 }
 
 fn check_broad(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
-    let Compiled { broad, broad_text, allowed, .. } = &parameters.internet;
+    let Compiled {
+        broad,
+        broad_text,
+        allowed,
+        ..
+    } = &parameters.internet;
     let too_broad = |size: PublicSize| size.v4 > broad.v4 || size.v6 > broad.v6;
     let judged = || {
         let relevant = |traffic: Traffic| !TrafficSet::from(traffic).is_subset(allowed);
-        view.rules(Direction::Ingress).filter(move |(_, rule)| relevant(rule.grant.traffic))
+        view.rules(Direction::Ingress)
+            .filter(move |(_, rule)| relevant(rule.grant.traffic))
     };
     if too_broad(view.widest_source) {
         let sources = judged().flat_map(|(_, rule)| {
@@ -466,14 +685,18 @@ fn check_broad(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
                 .copied()
                 .filter(|net| too_broad(PublicSize::of(*net)))
                 .collect();
-            broad_nets.into_iter().map(|net| format!("{} from {net}", rule.grant.traffic))
+            broad_nets
+                .into_iter()
+                .map(|net| format!("{} from {net}", rule.grant.traffic))
         });
         let found = named(sources);
         if !found.is_empty() {
             return Verdict::fail(broad_text.clone(), found);
         }
     }
-    let unreadable = |(_, rule): (usize, &crate::facts::Rule)| Audience::of(&rule.grant.peer, view.lists) == Audience::Unknown;
+    let unreadable = |(_, rule): (usize, &crate::facts::Rule)| {
+        Audience::of(&rule.grant.peer, view.lists) == Audience::Unknown
+    };
     if judged().any(unreadable) {
         return Verdict::unknown("a prefix list that a rule refers to could not be read");
     }
@@ -489,7 +712,10 @@ mod tests {
     fn a_world_rule_for_everything_keeps_the_allowed_ports() {
         let group = group(&["all from 0.0.0.0/0"]);
         let keep = remedies("sg-world-ingress-only-allowed-ports", &group);
-        let allowed: TrafficSet = ["tcp/80", "tcp/443"].iter().map(|port| port.parse::<Traffic>().unwrap()).collect();
+        let allowed: TrafficSet = ["tcp/80", "tcp/443"]
+            .iter()
+            .map(|port| port.parse::<Traffic>().unwrap())
+            .collect();
         assert_eq!(keep, [Remedy::keep(0, vec![Bound::anybody(allowed)])]);
     }
 
@@ -498,23 +724,44 @@ mod tests {
         let group = group(&["tcp/20-80 from 0.0.0.0/0", "tcp/22 from 10.0.0.0/8"]);
         assert_eq!(
             verdict("sg-no-open-admin-ports", &group),
-            Verdict::fail("no admin port from the internet", "tcp/22-23 from 0.0.0.0/0")
+            Verdict::fail(
+                "no admin port from the internet",
+                "tcp/22-23 from 0.0.0.0/0"
+            )
         );
     }
 
     #[test]
     fn a_broad_source_on_an_allowed_port_is_not_judged() {
-        assert_eq!(verdict("sg-no-broad-public-cidr", &group(&["tcp/443 from 8.0.0.0/8"])), Verdict::Pass);
         assert_eq!(
-            verdict("sg-no-broad-public-cidr", &group(&["tcp/8443 from 10.0.0.0/7"])),
-            Verdict::fail("no public source wider than an IPv4 /16 or an IPv6 /32", "tcp/8443 from 10.0.0.0/7")
+            verdict(
+                "sg-no-broad-public-cidr",
+                &group(&["tcp/443 from 8.0.0.0/8"])
+            ),
+            Verdict::Pass
+        );
+        assert_eq!(
+            verdict(
+                "sg-no-broad-public-cidr",
+                &group(&["tcp/8443 from 10.0.0.0/7"])
+            ),
+            Verdict::fail(
+                "no public source wider than an IPv4 /16 or an IPv6 /32",
+                "tcp/8443 from 10.0.0.0/7"
+            )
         );
     }
 
     #[test]
     fn every_port_of_the_presets_parses() {
         for preset in Preset::ALL {
-            assert!(preset.ports().iter().all(|port| port.parse::<Traffic>().is_ok()), "{preset:?}");
+            assert!(
+                preset
+                    .ports()
+                    .iter()
+                    .all(|port| port.parse::<Traffic>().is_ok()),
+                "{preset:?}"
+            );
         }
     }
 }

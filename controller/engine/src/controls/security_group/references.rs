@@ -17,7 +17,10 @@ use crate::finding::{Severity, Verdict};
 pub struct References {
     /// Accounts whose groups rules may refer to, beside the one that owns the group. Recommended: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 100), inner(length(max = 12), regex(pattern = "^[0-9]{12}$")))]
+    #[schemars(
+        length(max = 100),
+        inner(length(max = 12), regex(pattern = "^[0-9]{12}$"))
+    )]
     pub trusted_accounts: Option<Vec<String>>,
     /// Whether customer prefix lists that ingress rules use may hold the world. Reported only: one list
     /// feeds many groups. Lists of AWS are trusted. Recommended: false.
@@ -28,7 +31,10 @@ pub struct References {
 impl References {
     /// Every recommended value.
     pub(super) fn recommended() -> Self {
-        Self { trusted_accounts: Some(Vec::new()), prefix_lists_may_be_world: Some(false) }
+        Self {
+            trusted_accounts: Some(Vec::new()),
+            prefix_lists_may_be_world: Some(false),
+        }
     }
 }
 
@@ -40,8 +46,11 @@ pub(super) struct Compiled {
 
 impl Compiled {
     pub(super) fn new(references: Option<&References>) -> Self {
-        let trusted_accounts = references.and_then(|references| references.trusted_accounts.clone());
-        Self { trusted_accounts: trusted_accounts.unwrap_or_default() }
+        let trusted_accounts =
+            references.and_then(|references| references.trusted_accounts.clone());
+        Self {
+            trusted_accounts: trusted_accounts.unwrap_or_default(),
+        }
     }
 }
 
@@ -59,11 +68,17 @@ pub(super) const CONTROLS: &[Control] = &[
             sources: &[SECURITY_GROUPS],
         },
         setting: |spec| {
-            Setting::recommended(spec.references.as_ref().and_then(|references| references.trusted_accounts.as_ref()))
+            Setting::recommended(
+                spec.references
+                    .as_ref()
+                    .and_then(|references| references.trusted_accounts.as_ref()),
+            )
         },
         check: check_accounts,
         remedy: Some(|parameters, view| {
-            untrusted(parameters, view).map(|(index, _)| Remedy::remove(index)).collect()
+            untrusted(parameters, view)
+                .map(|(index, _)| Remedy::remove(index))
+                .collect()
         }),
     },
     Control {
@@ -78,7 +93,10 @@ pub(super) const CONTROLS: &[Control] = &[
             sources: &[SECURITY_GROUPS, PREFIX_LISTS],
         },
         setting: |spec| {
-            let may = spec.references.as_ref().and_then(|references| references.prefix_lists_may_be_world);
+            let may = spec
+                .references
+                .as_ref()
+                .and_then(|references| references.prefix_lists_may_be_world);
             Setting::switch(may.map(|may| !may))
         },
         check: check_prefix_lists,
@@ -86,10 +104,19 @@ pub(super) const CONTROLS: &[Control] = &[
     },
 ];
 
-fn untrusted<'v>(parameters: &'v Parameters, view: &'v GroupView<'_>) -> impl Iterator<Item = (usize, &'v Rule)> {
-    let trusted = |account: &String| *account == view.group.owner || parameters.references.trusted_accounts.contains(account);
+fn untrusted<'v>(
+    parameters: &'v Parameters,
+    view: &'v GroupView<'_>,
+) -> impl Iterator<Item = (usize, &'v Rule)> {
+    let trusted = |account: &String| {
+        *account == view.group.owner || parameters.references.trusted_accounts.contains(account)
+    };
     let refers = move |rule: &Rule| matches!(&rule.grant.peer, Peer::Group { account, .. } if !trusted(account));
-    view.group.rules.iter().enumerate().filter(move |(_, rule)| refers(rule))
+    view.group
+        .rules
+        .iter()
+        .enumerate()
+        .filter(move |(_, rule)| refers(rule))
 }
 
 fn check_accounts(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
@@ -97,15 +124,28 @@ fn check_accounts(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
         return Verdict::Pass;
     }
     let found = named(untrusted(parameters, view).map(|(_, rule)| rule.grant.to_string()));
-    if found.is_empty() { Verdict::Pass } else { Verdict::fail("references to trusted accounts only", found) }
+    if found.is_empty() {
+        Verdict::Pass
+    } else {
+        Verdict::fail("references to trusted accounts only", found)
+    }
 }
 
 fn check_prefix_lists(_: &Parameters, view: &GroupView<'_>) -> Verdict {
     let (mut world, mut unreadable) = (Vec::new(), false);
     for (_, rule) in view.rules(Direction::Ingress) {
-        let Peer::PrefixList(id) = &rule.grant.peer else { continue };
+        let Peer::PrefixList(id) = &rule.grant.peer else {
+            continue;
+        };
         match Audience::of(&rule.grant.peer, view.lists) {
-            Audience::Networks(nets) if nets.iter().copied().collect::<AddressSet>().public_size().is_world() => {
+            Audience::Networks(nets)
+                if nets
+                    .iter()
+                    .copied()
+                    .collect::<AddressSet>()
+                    .public_size()
+                    .is_world() =>
+            {
                 world.push(id.clone());
             }
             Audience::Unknown => unreadable = true,
@@ -114,7 +154,10 @@ fn check_prefix_lists(_: &Parameters, view: &GroupView<'_>) -> Verdict {
     }
     world.dedup();
     if !world.is_empty() {
-        Verdict::fail("no prefix list that holds the world", named(world.into_iter()))
+        Verdict::fail(
+            "no prefix list that holds the world",
+            named(world.into_iter()),
+        )
     } else if unreadable {
         Verdict::unknown("a prefix list that a rule refers to could not be read")
     } else {
@@ -130,9 +173,19 @@ mod tests {
     #[test]
     fn a_group_of_another_account_is_untrusted_and_its_own_is_not() {
         let group = group(&["tcp/22 from sg-1", "tcp/22 from 444455556666/sg-2"]);
-        let fail = Verdict::fail("references to trusted accounts only", "tcp/22 from 444455556666/sg-2");
+        let fail = Verdict::fail(
+            "references to trusted accounts only",
+            "tcp/22 from 444455556666/sg-2",
+        );
         assert_eq!(verdict("sg-no-untrusted-account-reference", &group), fail);
-        let at = group.rules.iter().position(|rule| rule.grant.to_string().contains("sg-2")).unwrap();
-        assert_eq!(remedies("sg-no-untrusted-account-reference", &group), [Remedy::remove(at)]);
+        let at = group
+            .rules
+            .iter()
+            .position(|rule| rule.grant.to_string().contains("sg-2"))
+            .unwrap();
+        assert_eq!(
+            remedies("sg-no-untrusted-account-reference", &group),
+            [Remedy::remove(at)]
+        );
     }
 }

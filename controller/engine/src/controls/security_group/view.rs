@@ -39,11 +39,26 @@ impl<'a> GroupView<'a> {
         usage: Option<&BTreeMap<String, InterfaceUse>>,
         lists: PrefixLists<'a>,
     ) -> Self {
-        let count = |direction| group.rules.iter().filter(|rule| rule.grant.direction == direction).count();
-        let description = |rule: &Rule| rule.description.as_ref().map_or(0, |text| text.chars().count());
+        let count = |direction| {
+            group
+                .rules
+                .iter()
+                .filter(|rule| rule.grant.direction == direction)
+                .count()
+        };
+        let description = |rule: &Rule| {
+            rule.description
+                .as_ref()
+                .map_or(0, |text| text.chars().count())
+        };
         let widest = |rule: &Rule| {
             let audience = Audience::of(&rule.grant.peer, lists);
-            audience.nets().iter().fold(PublicSize::default(), |size, net: &IpNet| size.max(PublicSize::of(*net)))
+            audience
+                .nets()
+                .iter()
+                .fold(PublicSize::default(), |size, net: &IpNet| {
+                    size.max(PublicSize::of(*net))
+                })
         };
         let foreign = |rule: &Rule| matches!(&rule.grant.peer, Peer::Group { account, .. } if *account != group.owner);
         Self {
@@ -51,7 +66,12 @@ impl<'a> GroupView<'a> {
             exposure: Exposure::of(&group.rules, lists),
             usage: usage.map(|usage| usage.get(&group.id).copied().unwrap_or_default()),
             lists,
-            shortest_description: group.rules.iter().map(description).min().unwrap_or(usize::MAX),
+            shortest_description: group
+                .rules
+                .iter()
+                .map(description)
+                .min()
+                .unwrap_or(usize::MAX),
             widest_source: group
                 .rules
                 .iter()
@@ -67,7 +87,11 @@ impl<'a> GroupView<'a> {
     /// The rules of one direction with their positions.
     pub fn rules(&self, direction: Direction) -> impl Iterator<Item = (usize, &'a Rule)> {
         let group: &'a SecurityGroup = self.group;
-        group.rules.iter().enumerate().filter(move |(_, rule)| rule.grant.direction == direction)
+        group
+            .rules
+            .iter()
+            .enumerate()
+            .filter(move |(_, rule)| rule.grant.direction == direction)
     }
 
     /// The rules that would have to change for the group to open nothing to the world, and the part of each.
@@ -86,7 +110,12 @@ impl<'a> GroupView<'a> {
 pub(super) fn named(things: impl Iterator<Item = String>) -> String {
     const NAMED: usize = 3;
     let things: Vec<String> = things.collect();
-    let mut text = things.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
+    let mut text = things
+        .iter()
+        .take(NAMED)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("; ");
     if things.len() > NAMED {
         text.push_str(&format!("; and {} more", things.len() - NAMED));
     }

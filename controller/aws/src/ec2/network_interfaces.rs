@@ -1,0 +1,106 @@
+//! `ec2/network_interfaces`: how many interfaces carry each group, by DescribeNetworkInterfaces in pages of 1,000.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ec2::types::{NetworkInterface, NetworkInterfaceType};
+use engine::facts::InterfaceUse;
+
+use super::PAGE;
+use crate::error::AwsError;
+use crate::limiter::Operation;
+use crate::paging::{UniqueIds, each_page};
+use crate::retry::Reads;
+
+/// What the read role must be allowed to do for this source.
+pub const IAM_ACTIONS: &[&str] = &["ec2:DescribeNetworkInterfaces"];
+
+const OPERATION: Operation = Operation::DescribeNetworkInterfaces;
+
+/// The use of each group that any interface carries, by group id.
+pub(crate) async fn observe(
+    ec2: &aws_sdk_ec2::Client,
+    reads: &Reads<'_>,
+) -> Result<BTreeMap<String, InterfaceUse>, AwsError> {
+    let request = ec2.describe_network_interfaces().max_results(PAGE);
+    let mut uses = BTreeMap::new();
+    let mut ids = UniqueIds::new(OPERATION);
+    let send = |token| request.clone().set_next_token(token).send();
+    each_page(reads, OPERATION, send, |page| page.next_token(), |page| {
+        let items = page.network_interfaces.unwrap_or_default();
+        items.into_iter().try_for_each(|item| count(item, &mut ids, &mut uses))
+    })
+    .await?;
+    Ok(uses)
+}
+
+fn count(
+    item: NetworkInterface,
+    ids: &mut UniqueIds,
+    uses: &mut BTreeMap<String, InterfaceUse>,
+) -> Result<(), AwsError> {
+    let missing = |member: &str| AwsError::unusable(OPERATION.name(), format!("an interface has no {member}"));
+    let load_balancer = is_load_balancer(&item);
+    ids.insert(&item.network_interface_id.ok_or_else(|| missing("NetworkInterfaceId"))?)?;
+    for group in item.groups.unwrap_or_default() {
+        let entry = uses.entry(group.group_id.ok_or_else(|| missing("GroupId"))?).or_default();
+        entry.interfaces = entry.interfaces.saturating_add(1);
+        entry.load_balancers = entry.load_balancers.saturating_add(u32::from(load_balancer));
+    }
+    Ok(())
+}
+
+/// Network and gateway load balancers have interface types of their own (`InterfaceType`). Those of
+/// application and classic load balancers are of type `interface`; Elastic Load Balancing makes
+/// them as requester `amazon-elb` and describes them as `ELB …` ("Elastic Load Balancing: security
+/// groups" tells to look for them by that description).
+fn is_load_balancer(item: &NetworkInterface) -> bool {
+    matches!(
+        item.interface_type,
+        Some(
+            NetworkInterfaceType::NetworkLoadBalancer
+                | NetworkInterfaceType::GatewayLoadBalancer
+                | NetworkInterfaceType::LoadBalancer
+        )
+    ) || item.requester_id.as_deref() == Some("amazon-elb")
+        || item.description.as_deref().is_some_and(|text| text.starts_with("ELB "))
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ec2::types::GroupIdentifier;
+    use aws_sdk_ec2::types::builders::NetworkInterfaceBuilder;
+
+    use super::*;
+
+    fn interface(id: &str, groups: &[&str]) -> NetworkInterfaceBuilder {
+        let groups = groups.iter().map(|id| GroupIdentifier::builder().group_id(*id).build()).collect();
+        NetworkInterface::builder().network_interface_id(id).set_groups(Some(groups))
+    }
+
+    fn uses(items: Vec<NetworkInterfaceBuilder>) -> Result<BTreeMap<String, InterfaceUse>, AwsError> {
+        let (mut ids, mut uses) = (UniqueIds::new(OPERATION), BTreeMap::new());
+        items.into_iter().try_for_each(|item| count(item.build(), &mut ids, &mut uses))?;
+        Ok(uses)
+    }
+
+    #[test]
+    fn interfaces_are_counted_per_group() {
+        let uses = uses(vec![
+            interface("eni-1", &["sg-1", "sg-2"]),
+            interface("eni-2", &["sg-1"]).description("ELB app/web/0123"),
+            interface("eni-3", &["sg-1"]).requester_id("amazon-elb"),
+            interface("eni-4", &["sg-1"]).interface_type(NetworkInterfaceType::NetworkLoadBalancer),
+            interface("eni-5", &["sg-2"]).interface_type(NetworkInterfaceType::from("something_new")),
+            interface("eni-6", &[]),
+        ])
+        .unwrap();
+        assert_eq!(uses.get("sg-1"), Some(&InterfaceUse { interfaces: 4, load_balancers: 3 }));
+        assert_eq!(uses.get("sg-2"), Some(&InterfaceUse { interfaces: 2, load_balancers: 0 }));
+    }
+
+    #[test]
+    fn an_interface_that_comes_twice_or_without_an_id_is_unusable() {
+        assert!(uses(vec![interface("eni-1", &["sg-1"]), interface("eni-1", &["sg-1"])]).is_err());
+        assert!(uses(vec![interface("eni-1", &[]).set_network_interface_id(None)]).is_err());
+    }
+}

@@ -1,0 +1,143 @@
+//! Who we are for AWS: proven by GetCallerIdentity, which needs no permission, before anything else
+//! is read or written.
+
+use std::fmt;
+
+use tokio::time::Instant;
+
+use crate::connection::{Connection, Session};
+use crate::connector::Connector;
+use crate::error::{AwsError, ErrorClass, UNKNOWN_HOST};
+use crate::limiter::{Limiter, Operation};
+use crate::retry::Reads;
+
+const OPERATION: Operation = Operation::GetCallerIdentity;
+
+/// Proven identities of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The account that all of them belong to.
+    pub account: String,
+    /// ARN of the session that reads.
+    pub read_arn: String,
+    /// ARN of the session that writes, if there is a role for it.
+    pub write_arn: Option<String>,
+}
+
+/// Which of the two roles of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The role that reads, or the process's own identity.
+    Read,
+    /// The role that writes.
+    Write,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "readRole",
+            Self::Write => "writeRole",
+        })
+    }
+}
+
+/// Why an identity is not proven. The text is the same for the same trouble.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    /// The role is of another account than the one it was named for.
+    #[error("{role} belongs to account {actual}, not to {expected}")]
+    Mismatch {
+        /// Which role.
+        role: Role,
+        /// The account that it should be of.
+        expected: String,
+        /// The account that it is of.
+        actual: String,
+    },
+    /// AWS could not be asked.
+    #[error("{role}: {error}")]
+    Failed {
+        /// Which role.
+        role: Role,
+        /// What went wrong.
+        error: AwsError,
+    },
+}
+
+impl IdentityError {
+    /// The reason as it stands in conditions.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Mismatch { .. } => "IdentityMismatch",
+            Self::Failed { error, .. } => error.read_failure().reason(),
+        }
+    }
+}
+
+impl Connection {
+    /// Proves that both roles can be assumed and belong to the account, in this region.
+    ///
+    /// # Errors
+    /// The first role that fails, with the reason.
+    pub async fn prove_identity(&self) -> Result<Identity, IdentityError> {
+        let read_arn = self.prove(Role::Read, self.read_session()).await?;
+        let write_arn = match self.write_session() {
+            Some(session) => Some(self.prove(Role::Write, session).await?),
+            None => None,
+        };
+        Ok(Identity { account: self.location().account.clone(), read_arn, write_arn })
+    }
+
+    async fn prove(&self, role: Role, session: &Session) -> Result<String, IdentityError> {
+        let failed = |error| IdentityError::Failed { role, error };
+        let caller = who(session, self.limiter()).await.map_err(failed)?;
+        if caller.account == self.location().account {
+            return Ok(caller.arn);
+        }
+        Err(IdentityError::Mismatch { role, expected: self.location().account.clone(), actual: caller.account })
+    }
+}
+
+impl Connector {
+    /// ARN of the identity that the process itself runs with: whom the trust policies of roles must name.
+    /// `region` is asked where the environment names none.
+    ///
+    /// # Errors
+    /// No credentials, or AWS cannot be asked.
+    pub async fn own_arn(&self, region: &str) -> Result<String, AwsError> {
+        let session = self.own_session(region);
+        who(&session, &Limiter::new(100)).await.map(|caller| caller.arn)
+    }
+}
+
+struct Caller {
+    account: String,
+    arn: String,
+}
+
+async fn who(session: &Session, limiter: &Limiter) -> Result<Caller, AwsError> {
+    let reads = Reads { limiter, credentials: &session.credentials, deadline: Instant::now() + session.timeout };
+    let error = match ask(&reads, &session.sts).await {
+        Ok(caller) => return Ok(caller),
+        Err(error) => error,
+    };
+    // Credentials that hold elsewhere, or a host that is not known while another is, speak against the region.
+    let suspicious = error.operation == OPERATION.name()
+        && (error.class == ErrorClass::CredentialsExpired || error.code == UNKNOWN_HOST);
+    match &session.home_sts {
+        Some(home) if suspicious && ask(&reads, home).await.is_ok() => {
+            Err(AwsError { class: ErrorClass::RegionUnknown, ..error })
+        }
+        _ => Err(error),
+    }
+}
+
+async fn ask(reads: &Reads<'_>, sts: &aws_sdk_sts::Client) -> Result<Caller, AwsError> {
+    let reply = reads.call(OPERATION, || sts.get_caller_identity().send()).await?;
+    let missing = |member: &str| AwsError::unusable(OPERATION.name(), format!("no {member} in the reply"));
+    Ok(Caller {
+        account: reply.account.ok_or_else(|| missing("Account"))?,
+        arn: reply.arn.ok_or_else(|| missing("Arn"))?,
+    })
+}

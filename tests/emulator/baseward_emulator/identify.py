@@ -1,0 +1,67 @@
+"""Which AWS call is in an HTTP request, and who makes it."""
+
+import re
+from urllib.parse import parse_qsl
+
+from . import parameters
+from .call import Call, HttpRequest
+from .errors import AwsError, missing, not_implemented
+from .identity import Sessions, role_account
+
+SCOPE = re.compile(r"Credential=([^/,\s]+)/\d+/([^/]+)/([^/]+)/aws4_request")
+UNSIGNED = "AssumeRoleWithWebIdentity"
+PROTOCOLS = {"ec2": "ec2", "sts": "query"}
+
+
+def identify(request: HttpRequest, sessions: Sessions) -> tuple[Call, AwsError | None]:
+    """The call, and the error for one that is not to be served at all."""
+    form = dict(parse_qsl(request.query, keep_blank_values=True))
+    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        form.update(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
+    operation = form.pop("Action", "")
+    match = SCOPE.search(request.headers.get("authorization", ""))
+    if match:
+        access_key, region, service = match.groups()
+    else:
+        access_key, region, service = "", "us-east-1", "sts" if operation == UNSIGNED else ""
+    target = request.headers.get("x-amz-target")
+    call = Call(
+        service=service,
+        operation=operation or (target or f"{request.method} {request.path}").rpartition(".")[2],
+        region=region,
+        account="",
+        principal="",
+        access_key=access_key,
+        user_agent=request.headers.get("user-agent", ""),
+        protocol=PROTOCOLS.get(service, "query" if operation else "json"),
+        form=form,
+    )
+    try:
+        _complete(call, sessions)
+    except AwsError as error:
+        return call, error
+    return call, None
+
+
+def _complete(call: Call, sessions: Sessions) -> None:
+    """Find the caller and the parameters."""
+    if call.service not in PROTOCOLS:
+        call.account = call.access_key
+        raise not_implemented(f"{call.service or 'unsigned'} {call.operation}")
+    if call.access_key:
+        _find_caller(call, sessions)
+    call.parameters = parameters.parse(call.service, call.operation, call.form)
+    call.target_account = role_account(call.parameters.get("RoleArn"))
+    if not call.access_key:
+        call.account, call.principal = call.target_account or "", "web-identity"
+    if absent := parameters.missing_parameters(call.service, call.operation, call.parameters):
+        raise missing(absent[0])
+
+
+def _find_caller(call: Call, sessions: Sessions) -> None:
+    caller = sessions.caller(call.access_key)
+    if caller is None:
+        if call.service == "ec2":
+            raise AwsError("AuthFailure", "AWS was not able to validate the provided access credentials", 401)
+        raise AwsError("InvalidClientTokenId", "The security token included in the request is invalid.", 403)
+    call.account, call.principal = caller.account, caller.principal

@@ -1,0 +1,90 @@
+"""Pages and their tokens. Mends: moto ignores MaxResults and NextToken of these operations."""
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TypeVar
+
+from .call import Call, PageFault
+from .errors import AwsError, invalid
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class PageSize:
+    """Allowed page sizes; `default` None answers everything in one page. `ids` excludes MaxResults."""
+
+    smallest: int
+    largest: int
+    default: int | None = None
+    ids: str | None = None
+
+
+PAGE_SIZES = {
+    "DescribeSecurityGroups": PageSize(5, 1000, ids="GroupIds"),
+    "DescribeSecurityGroupRules": PageSize(5, 1000),
+    "DescribeNetworkInterfaces": PageSize(5, 1000, ids="NetworkInterfaceIds"),
+    "DescribeManagedPrefixLists": PageSize(1, 100, default=100),
+    "GetManagedPrefixListEntries": PageSize(1, 100, default=100),
+}
+
+
+def check(call: Call) -> None:
+    """Refuse a page size or token that AWS refuses, before any work."""
+    _page_size(call)
+    _offset(call)
+
+
+def page(call: Call, items: list[Item]) -> tuple[list[Item], str | None]:
+    """The page that the call asks for, and the token of the next one."""
+    size, start = _page_size(call) or len(items) or 1, _offset(call)
+    end = start + size
+    fault = call.page_fault or PageFault()
+    if fault.repeat:
+        return items[start:end], _token(call, start)
+    if fault.drop:
+        return items[start:end][: -fault.drop], None
+    return items[start:end], _token(call, end) if end < len(items) else None
+
+
+def _page_size(call: Call) -> int | None:
+    allowed, given = PAGE_SIZES[call.operation], call.parameters.get("MaxResults")
+    if given is None:
+        return allowed.default
+    if allowed.ids and call.parameters.get(allowed.ids):
+        raise AwsError(
+            "InvalidParameterCombination",
+            f"The parameter {allowed.ids} cannot be used with the parameter MaxResults",
+        )
+    if not allowed.smallest <= given <= allowed.largest:
+        raise invalid(
+            f"Value ( {given} ) for parameter maxResults is invalid. "
+            f"Expecting a value between {allowed.smallest} and {allowed.largest}."
+        )
+    return int(given)
+
+
+def _fingerprint(call: Call) -> str:
+    """What a token is bound to: everything of the request but the page itself."""
+    asked = {name: value for name, value in call.parameters.items() if name not in ("MaxResults", "NextToken")}
+    bound = json.dumps([call.account, call.region, call.operation, asked], sort_keys=True)
+    return hashlib.sha256(bound.encode()).hexdigest()[:20]
+
+
+def _token(call: Call, offset: int) -> str:
+    return base64.urlsafe_b64encode(json.dumps([offset, _fingerprint(call)]).encode()).decode()
+
+
+def _offset(call: Call) -> int:
+    token = call.parameters.get("NextToken")
+    if not token:
+        return 0
+    try:
+        offset, fingerprint = json.loads(base64.urlsafe_b64decode(token))
+    except (ValueError, TypeError):
+        fingerprint = None
+    if fingerprint != _fingerprint(call):
+        raise AwsError("InvalidPaginationToken", "The specified pagination token is not valid or is expired.")
+    return int(offset)
