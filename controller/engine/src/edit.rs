@@ -199,6 +199,8 @@ pub enum Withheld {
     BaselineChanged,
     /// This process does not hold the lease, or not long enough for a write.
     NotLeader,
+    /// The change set could not be written to the Kubernetes API, so nothing may be written to AWS.
+    JournalUnavailable,
 }
 
 impl Withheld {
@@ -223,6 +225,7 @@ impl Withheld {
             Self::ForeignChange => "ForeignChange",
             Self::BaselineChanged => "BaselineChanged",
             Self::NotLeader => "NotLeader",
+            Self::JournalUnavailable => "JournalUnavailable",
         }
     }
 
@@ -253,6 +256,9 @@ impl Withheld {
             Self::ForeignChange => "somebody else changed the group meanwhile: it is planned anew".to_owned(),
             Self::BaselineChanged => "the baseline was deleted, edited or suspended meanwhile".to_owned(),
             Self::NotLeader => "this process is not the leader, or not for long enough".to_owned(),
+            Self::JournalUnavailable => {
+                "the change set could not be written to the Kubernetes API first".to_owned()
+            }
         }
     }
 }

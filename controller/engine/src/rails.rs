@@ -13,6 +13,7 @@ use crate::exposure::PrefixLists;
 use crate::facts::{Inventory, LiveGroup, Location, Peer, Rule, SecurityGroup};
 use crate::permit::Permit;
 use crate::plan::{Permitted, PermittedResource, Plan, Proposed, ProposedEdit, WithheldEdit};
+use crate::sequence::State;
 use crate::spec::Mode;
 use crate::tenancy::Account;
 
@@ -271,7 +272,7 @@ pub fn permit(
     location: &Location,
     resource: &PermittedResource,
     call: Call,
-    expected: &[Rule],
+    expected: &State,
     live: &LiveGroup,
     authority: &Authority<'_>,
     now: Timestamp,
@@ -288,10 +289,7 @@ pub fn permit(
         still_demanded(location, &resource.group, edit, authority.desired)?;
     }
     let age = now.duration_since(live.read_at);
-    if live.id != resource.group.id
-        || live.plain_rules() != expected
-        || live.tags != resource.group.tags
-    {
+    if live.id != resource.group.id || State::of(live) != *expected {
         return Err(Withheld::ForeignChange);
     }
     if age > FRESHNESS || age < SignedDuration::ZERO {

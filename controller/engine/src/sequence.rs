@@ -1,5 +1,5 @@
-//! The order of the calls that change one group: add, verify, remove, verify. Nothing is taken away before what
-//! replaces it is seen to be there.
+//! The calls that change one group, as few as can be, in order: what adds comes first, and each call waits until
+//! the one before is seen to have taken effect. Nothing is taken away before what replaces it is there.
 
 use std::collections::BTreeMap;
 
@@ -7,26 +7,39 @@ use crate::call::Call;
 use crate::edit::{Change, Edit, Withheld};
 use crate::facts::{Direction, LiveGroup, LiveRule, Rule, Tags};
 
-/// The calls of one group, as few as can be, and the states to expect.
+/// Rules and tags of a group at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sequence {
-    /// Calls that add rules or tags.
-    pub adding: Vec<Call>,
-    /// Calls that narrow rules in place or remove them.
-    pub removing: Vec<Call>,
-    /// The rules after the adding calls, sorted.
-    pub after_adding: Vec<Rule>,
-    /// The rules after all calls, sorted.
-    pub after: Vec<Rule>,
-    /// Tags to expect after the adding calls, beside those that were there.
+pub struct State {
+    /// All rules of both directions, sorted.
+    pub rules: Vec<Rule>,
+    /// Tags of the group.
     pub tags: Tags,
+}
+
+impl State {
+    /// What a live read shows.
+    pub fn of(live: &LiveGroup) -> Self {
+        Self {
+            rules: live.plain_rules(),
+            tags: live.tags.clone(),
+        }
+    }
+}
+
+/// One call, and what has to be seen before the next one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The call.
+    pub call: Call,
+    /// The group once the call has taken effect.
+    pub after: State,
 }
 
 /// Orders the edits of one group on its live rules.
 ///
 /// # Errors
 /// `ForeignChange` if a rule to change is not there as it was planned on.
-pub fn sequence(edits: &[Edit], live: &LiveGroup) -> Result<Sequence, Withheld> {
+pub fn sequence(edits: &[Edit], live: &LiveGroup) -> Result<Vec<Step>, Withheld> {
     let mut adds: BTreeMap<(Direction, Tags), Vec<Rule>> = BTreeMap::new();
     let mut modifies: Vec<(String, Rule)> = Vec::new();
     let mut revokes: BTreeMap<Direction, Vec<String>> = BTreeMap::new();
@@ -82,35 +95,8 @@ fn assemble(
     modifies: Vec<(String, Rule)>,
     revokes: BTreeMap<Direction, Vec<String>>,
     tags: Tags,
-) -> Sequence {
-    let added: Vec<Rule> = adds.values().flatten().cloned().collect();
-    let gone = |id: &String| revokes.values().flatten().any(|revoked| revoked == id);
-    let becomes = |found: &LiveRule| {
-        let modified = modifies
-            .iter()
-            .find(|(id, _)| *id == found.id)
-            .map(|(_, rule)| rule.clone());
-        modified.unwrap_or_else(|| found.rule.clone())
-    };
-    let sorted = |mut rules: Vec<Rule>| {
-        rules.sort();
-        rules
-    };
-    let after_adding = sorted(
-        live.plain_rules()
-            .into_iter()
-            .chain(added.iter().cloned())
-            .collect(),
-    );
-    let after = sorted(
-        live.rules
-            .iter()
-            .filter(|found| !gone(&found.id))
-            .map(becomes)
-            .chain(added)
-            .collect(),
-    );
-    let mut adding: Vec<Call> = adds
+) -> Vec<Step> {
+    let mut calls: Vec<Call> = adds
         .into_iter()
         .map(|((direction, tags), rules)| Call::Authorize {
             direction,
@@ -119,13 +105,12 @@ fn assemble(
         })
         .collect();
     if !tags.is_empty() {
-        adding.push(Call::Tag { tags: tags.clone() });
+        calls.push(Call::Tag { tags });
     }
-    let mut removing = Vec::new();
     if !modifies.is_empty() {
-        removing.push(Call::Modify { rules: modifies });
+        calls.push(Call::Modify { rules: modifies });
     }
-    removing.extend(
+    calls.extend(
         revokes
             .into_iter()
             .map(|(direction, rule_ids)| Call::Revoke {
@@ -133,12 +118,36 @@ fn assemble(
                 rule_ids,
             }),
     );
-    Sequence {
-        adding,
-        removing,
-        after_adding,
-        after,
-        tags,
+    let mut simulation = live.clone();
+    let step = |call: Call| {
+        simulate(&mut simulation, &call);
+        Step {
+            call,
+            after: State::of(&simulation),
+        }
+    };
+    calls.into_iter().map(step).collect()
+}
+
+/// What a call makes of a group. New rules have no id yet.
+fn simulate(group: &mut LiveGroup, call: &Call) {
+    match call {
+        Call::Authorize { rules, tags, .. } => {
+            let new = |rule: &Rule| LiveRule {
+                id: String::new(),
+                rule: rule.clone(),
+                tags: tags.clone(),
+            };
+            group.rules.extend(rules.iter().map(new));
+        }
+        Call::Modify { rules } => {
+            for (id, rule) in rules {
+                let modified = group.rules.iter_mut().filter(|found| found.id == *id);
+                modified.for_each(|found| found.rule = rule.clone());
+            }
+        }
+        Call::Revoke { rule_ids, .. } => group.rules.retain(|found| !rule_ids.contains(&found.id)),
+        Call::Tag { tags } => group.tags.extend(tags.clone()),
     }
 }
 
@@ -198,26 +207,29 @@ mod tests {
         let wide = rule("all", "0.0.0.0/0");
         let narrow = [rule("tcp/80", "0.0.0.0/0"), rule("tcp/443", "0.0.0.0/0")];
         let live = live(std::slice::from_ref(&wide));
-        let sequence = sequence(&[edit(&wide, &narrow)], &live).unwrap();
+        let steps = sequence(&[edit(&wide, &narrow)], &live).unwrap();
+        let [add, remove] = steps.as_slice() else {
+            panic!("{steps:?}")
+        };
         let tags = Tags::from([("owner".to_owned(), "ana".to_owned())]);
         let direction = Direction::Ingress;
         assert_eq!(
-            sequence.adding,
-            [Call::Authorize {
+            add.call,
+            Call::Authorize {
                 direction,
                 rules: narrow.to_vec(),
                 tags
-            }]
+            }
         );
+        assert!(add.after.rules.contains(&wide));
         assert_eq!(
-            sequence.removing,
-            [Call::Revoke {
+            remove.call,
+            Call::Revoke {
                 direction,
                 rule_ids: vec!["sgr-0".to_owned()]
-            }]
+            }
         );
-        assert_eq!(sequence.after, narrow);
-        assert!(sequence.after_adding.contains(&wide));
+        assert_eq!(remove.after.rules, narrow);
     }
 
     #[test]
@@ -226,17 +238,19 @@ mod tests {
             rule("tcp/0-65535", "0.0.0.0/0"),
             rule("tcp/443", "0.0.0.0/0"),
         );
-        let sequence = sequence(
+        let steps = sequence(
             &[edit(&wide, std::slice::from_ref(&narrow))],
             &live(&[wide]),
         )
         .unwrap();
-        assert!(sequence.adding.is_empty());
+        let [modify] = steps.as_slice() else {
+            panic!("{steps:?}")
+        };
         assert_eq!(
-            sequence.removing,
-            [Call::Modify {
+            modify.call,
+            Call::Modify {
                 rules: vec![("sgr-0".to_owned(), narrow)]
-            }]
+            }
         );
     }
 
