@@ -1,1 +1,24 @@
-//! x
+//! The controller of Baseward: the loops, the command line, and nothing that names an AWS SDK.
+//!
+//! Three small loops share one line of data: the account controller proves accounts, a worker per cell sweeps
+//! (observe, evaluate, plan, rails, act, report), and the baseline controller writes statuses.
+
+mod accounts;
+mod act;
+mod authority;
+mod backoff;
+mod baselines;
+mod cells;
+mod cli;
+mod context;
+mod http;
+mod journal;
+mod lease;
+mod metrics;
+mod run;
+mod status;
+mod store;
+mod sweep;
+mod telemetry;
+
+pub use cli::main;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::identity::IdentityCache;
-use aws_config::meta::region::{ProvideRegion, RegionProviderChain};
+use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
@@ -24,6 +24,7 @@ use engine::facts::Location;
 use crate::connection::{Connection, Session};
 use crate::credentials::CredentialSource;
 use crate::limiter::Limiter;
+use crate::reply::WholeReply;
 
 /// Time to establish a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -101,7 +102,7 @@ struct RoleKey {
 impl Connector {
     /// Reads the environment and the shared configuration files. Makes no call.
     pub async fn new(options: ConnectorOptions) -> Self {
-        let http = http_client();
+        let http = http_client(ProxyConfig::from_env());
         // The SDK's own region chain would ask IMDS, which can hang where there is none.
         let home = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
             .or_else(ProfileFileRegionProvider::new())
@@ -168,16 +169,18 @@ impl Connector {
     fn session(&self, credentials: CredentialSource, region: &str, timeout: Duration) -> Session {
         let config = self.config(&credentials, region, timeout);
         let home = self.inner.home.as_ref().filter(|home| home.as_ref() != region);
-        let home_sts = home.map(|home| {
-            aws_sdk_sts::Client::new(&self.config(&credentials, home.as_ref(), STS_TIMEOUT))
-        });
         Session {
-            ec2: aws_sdk_ec2::Client::new(&config),
-            sts: aws_sdk_sts::Client::new(&self.config(&credentials, region, STS_TIMEOUT)),
-            home_sts,
+            ec2: ec2_client(&config),
+            sts: self.sts(&credentials, region),
+            home_sts: home.map(|home| self.sts(&credentials, home.as_ref())),
             credentials,
             timeout,
         }
+    }
+
+    fn sts(&self, credentials: &CredentialSource, region: &str) -> aws_sdk_sts::Client {
+        let config = self.config(credentials, region, STS_TIMEOUT);
+        aws_sdk_sts::Client::from_conf(aws_sdk_sts::config::Builder::from(&config).interceptor(WholeReply).build())
     }
 
     fn config(&self, credentials: &CredentialSource, region: &str, timeout: Duration) -> SdkConfig {
@@ -193,12 +196,10 @@ impl Connector {
     /// gives out holds in every region, and so one session per role is enough.
     fn role(&self, arn: &str, external_id: &str, region: &str) -> CredentialSource {
         let region = self.inner.home.as_ref().map_or(region, Region::as_ref);
-        let key =
-            RoleKey { arn: arn.to_owned(), external_id: external_id.to_owned(), region: region.to_owned() };
+        let key = RoleKey { arn: arn.to_owned(), external_id: external_id.to_owned(), region: region.to_owned() };
         let make = || {
             let own = self.inner.own.clone();
-            let sts = aws_sdk_sts::Client::new(&self.config(&own, region, STS_TIMEOUT));
-            CredentialSource::role(arn, external_id, sts, own)
+            CredentialSource::role(arn, external_id, self.sts(&own, region), own)
         };
         lock(&self.inner.roles).entry(key).or_insert_with(make).clone()
     }
@@ -215,13 +216,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One pool of connections and one TLS stack for all clients, through the proxy that the environment names.
-fn http_client() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new().build_with_connector_fn(|settings, components| {
+fn ec2_client(config: &SdkConfig) -> aws_sdk_ec2::Client {
+    aws_sdk_ec2::Client::from_conf(aws_sdk_ec2::config::Builder::from(config).interceptor(WholeReply).build())
+}
+
+/// One pool of connections and one TLS stack for all clients.
+fn http_client(proxy: ProxyConfig) -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().build_with_connector_fn(move |settings, components| {
         let mut builder = aws_smithy_http_client::Connector::builder();
         builder.set_connector_settings(settings.cloned());
         builder.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
-        builder.proxy_config(ProxyConfig::from_env()).tls_provider(Provider::Rustls(CryptoMode::Ring)).build()
+        builder.proxy_config(proxy.clone()).tls_provider(Provider::Rustls(CryptoMode::Ring)).build()
     })
 }
 
@@ -232,4 +237,74 @@ fn timeouts(attempt: Duration) -> TimeoutConfig {
         .operation_attempt_timeout(attempt)
         .operation_timeout(attempt)
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_credential_types::Credentials;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::error::{AwsError, Effect, ErrorClass};
+
+    /// What a read of security groups comes to at an endpoint on this machine.
+    async fn read(address: std::net::SocketAddr) -> Result<usize, AwsError> {
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::from_static("eu-central-1"))
+            .endpoint_url(format!("http://{address}"))
+            .http_client(http_client(ProxyConfig::disabled()))
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new("key", "secret", None, None, "test")))
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts(Duration::from_secs(5)))
+            .build();
+        let reply = ec2_client(&config).describe_security_groups().send().await;
+        let reply = reply.map_err(|error| AwsError::of("DescribeSecurityGroups", &error))?;
+        Ok(reply.security_groups().len())
+    }
+
+    /// Answers one request with the given bytes and closes the connection.
+    async fn read_once(answer: String) -> Result<usize, AwsError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let read = stream.read(&mut [0; 65536]).await.unwrap();
+            assert!(read > 0);
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        };
+        tokio::join!(serve, read(address)).1
+    }
+
+    fn http(body: &str) -> String {
+        format!("HTTP/1.1 200 OK\r\ncontent-type: text/xml\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+    }
+
+    const GROUPS: &str = "<DescribeSecurityGroupsResponse><securityGroupInfo><item><groupId>sg-1</groupId></item>\
+        <item><groupId>sg-2</groupId></item></securityGroupInfo></DescribeSecurityGroupsResponse>";
+
+    #[tokio::test]
+    async fn a_refused_connection_proves_that_nothing_was_sent() {
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let error = read(free).await.unwrap_err();
+        assert_eq!((error.class, error.effect), (ErrorClass::Unavailable, Effect::NotSent));
+        assert_eq!(error.code, "ConnectionFailed");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_ends_without_an_answer_proves_nothing() {
+        let error = read_once(String::new()).await.unwrap_err();
+        assert_eq!((error.class, error.effect), (ErrorClass::Unavailable, Effect::Unknown));
+    }
+
+    #[tokio::test]
+    async fn a_listing_that_was_cut_off_is_not_a_shorter_listing() {
+        assert_eq!(read_once(http(GROUPS)).await, Ok(2));
+        let (half, _) = GROUPS.split_at(GROUPS.find("<item><groupId>sg-2").unwrap());
+        for cut_off in [half, "<html>", ""] {
+            let error = read_once(http(cut_off)).await.unwrap_err();
+            assert_eq!((error.class, error.effect), (ErrorClass::Undecodable, Effect::Unknown), "{cut_off}");
+        }
+    }
 }

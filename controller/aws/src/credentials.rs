@@ -121,12 +121,7 @@ impl CredentialSource {
 
     /// A role, assumed with other credentials through an STS client that signs with those.
     pub(crate) fn role(arn: &str, external_id: &str, sts: aws_sdk_sts::Client, base: Self) -> Self {
-        Self::new(Origin::Role(Box::new(Role {
-            arn: arn.to_owned(),
-            external_id: external_id.to_owned(),
-            sts,
-            base,
-        })))
+        Self::new(Origin::Role(Box::new(Role { arn: arn.to_owned(), external_id: external_id.to_owned(), sts, base })))
     }
 
     fn new(origin: Origin) -> Self {

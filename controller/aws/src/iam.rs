@@ -11,15 +11,11 @@ const LANGUAGE: &str = "2012-10-17";
 
 /// The policy of the role that reads. EC2's descriptions cannot be limited to resources.
 pub fn read_policy() -> Value {
-    let actions: BTreeSet<&str> = [
-        live::IAM_ACTIONS,
-        network_interfaces::IAM_ACTIONS,
-        prefix_lists::IAM_ACTIONS,
-        security_groups::IAM_ACTIONS,
-    ]
-    .concat()
-    .into_iter()
-    .collect();
+    let actions: BTreeSet<&str> =
+        [live::IAM_ACTIONS, network_interfaces::IAM_ACTIONS, prefix_lists::IAM_ACTIONS, security_groups::IAM_ACTIONS]
+            .concat()
+            .into_iter()
+            .collect();
     document(json!({"Sid": "BasewardRead", "Effect": "Allow", "Action": actions, "Resource": "*"}))
 }
 
@@ -93,8 +89,7 @@ mod tests {
 
     #[test]
     fn the_trust_policy_demands_the_external_id() {
-        let policy: Value =
-            serde_json::from_str(&trust_policy(Some("arn:aws:iam::1:role/b"), "baseward:x:1")).unwrap();
+        let policy: Value = serde_json::from_str(&trust_policy(Some("arn:aws:iam::1:role/b"), "baseward:x:1")).unwrap();
         let condition = policy.pointer("/Statement/0/Condition/StringEquals/sts:ExternalId").unwrap();
         assert_eq!(condition, "baseward:x:1");
         assert_eq!(policy.pointer("/Statement/0/Principal/AWS").unwrap(), "arn:aws:iam::1:role/b");

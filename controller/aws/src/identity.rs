@@ -5,9 +5,10 @@ use std::fmt;
 
 use tokio::time::Instant;
 
+use crate::classify::UNKNOWN_HOST;
 use crate::connection::{Connection, Session};
 use crate::connector::Connector;
-use crate::error::{AwsError, ErrorClass, UNKNOWN_HOST};
+use crate::error::{AwsError, ErrorClass};
 use crate::limiter::{Limiter, Operation};
 use crate::retry::Reads;
 

@@ -7,6 +7,7 @@
 //! Reads are repeated by one loop, paying a token for each attempt; writes are never repeated. The
 //! SDK's own retries are off.
 
+mod classify;
 mod connection;
 mod connector;
 mod credentials;
@@ -17,6 +18,7 @@ mod identity;
 mod inventory;
 mod limiter;
 mod paging;
+mod reply;
 mod retry;
 
 pub use connection::Connection;

@@ -7,7 +7,8 @@
 use std::ops::RangeInclusive;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use range_set_blaze::RangeSetBlaze;
+
+use crate::ranges::Ranges;
 
 /// More public IPv4 addresses than this (one /8) are the world; up to it a range is merely broad.
 pub const WORLD_V4: u64 = 1 << 24;
@@ -125,51 +126,41 @@ fn public_v6(range: &RangeInclusive<u128>) -> u128 {
 /// A union of networks with exact arithmetic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressSet {
-    v4: RangeSetBlaze<u32>,
-    v6: RangeSetBlaze<u128>,
+    v4: Ranges<u32>,
+    v6: Ranges<u128>,
 }
 
 impl AddressSet {
     /// Whether all of a network is in the set.
     pub fn covers(&self, net: IpNet) -> bool {
         match net {
-            IpNet::V4(net) => RangeSetBlaze::from_iter([v4_range(net)]).is_subset(&self.v4),
-            IpNet::V6(net) => RangeSetBlaze::from_iter([v6_range(net)]).is_subset(&self.v6),
+            IpNet::V4(net) => self.v4.covers(&v4_range(net)),
+            IpNet::V6(net) => self.v6.covers(&v6_range(net)),
         }
     }
 
     /// How many public addresses the union holds.
     pub fn public_size(&self) -> PublicSize {
         PublicSize {
-            v4: self.v4.ranges().map(|range| public_v4(&range)).sum(),
-            v6: self.v6.ranges().map(|range| public_v6(&range)).sum(),
+            v4: self.v4.iter().map(|range| public_v4(&range)).sum(),
+            v6: self.v6.iter().map(|range| public_v6(&range)).sum(),
         }
-    }
-
-    /// Adds one network.
-    pub fn insert(&mut self, net: IpNet) {
-        match net {
-            IpNet::V4(net) => {
-                self.v4.ranges_insert(v4_range(net));
-            }
-            IpNet::V6(net) => {
-                self.v6.ranges_insert(v6_range(net));
-            }
-        }
-    }
-}
-
-impl Extend<IpNet> for AddressSet {
-    fn extend<I: IntoIterator<Item = IpNet>>(&mut self, nets: I) {
-        nets.into_iter().for_each(|net| self.insert(net));
     }
 }
 
 impl FromIterator<IpNet> for AddressSet {
     fn from_iter<I: IntoIterator<Item = IpNet>>(nets: I) -> Self {
-        let mut set = Self::default();
-        set.extend(nets);
-        set
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for net in nets {
+            match net {
+                IpNet::V4(net) => v4.push(v4_range(net)),
+                IpNet::V6(net) => v6.push(v6_range(net)),
+            }
+        }
+        Self {
+            v4: v4.into_iter().collect(),
+            v6: v6.into_iter().collect(),
+        }
     }
 }
 

@@ -60,15 +60,34 @@ pub enum Reason {
     RegionNotInAccount,
     /// A named account grants the namespace nothing.
     NamespaceNotGranted,
+    /// The identity that an account is reached with belongs to another account.
+    IdentityMismatch,
     /// The mode, or that of an override, goes beyond the grant.
     ModeBeyondGrant,
     /// A required rule goes beyond what the namespace may add.
     RequiredRuleBeyondGrant,
 }
 
+impl Reason {
+    /// The reason as it stands in the condition.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidSpec => "InvalidSpec",
+            Self::RequiredRuleForbidden => "RequiredRuleForbidden",
+            Self::UnknownAccount => "UnknownAccount",
+            Self::InvalidAccount => "InvalidAccount",
+            Self::RegionNotInAccount => "RegionNotInAccount",
+            Self::NamespaceNotGranted => "NamespaceNotGranted",
+            Self::IdentityMismatch => "IdentityMismatch",
+            Self::ModeBeyondGrant => "ModeBeyondGrant",
+            Self::RequiredRuleBeyondGrant => "RequiredRuleBeyondGrant",
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
+        f.write_str(self.as_str())
     }
 }
 

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use ipnet::IpNet;
-use range_set_blaze::RangeSetBlaze;
 
 use crate::address::{AddressSet, PublicSize};
 use crate::facts::{Direction, Peer, PrefixList, PrefixListEntries, Rule};
+use crate::ranges::Ranges;
 use crate::traffic::{Space, Traffic, TrafficSet};
 
 /// The prefix lists of an inventory by id, or `None` if that source could not be read.
@@ -140,7 +140,8 @@ pub fn offenders(
     let mut parts: BTreeMap<usize, Vec<(Space, RangeInclusive<u16>)>> = BTreeMap::new();
     for space in Space::ALL {
         for interval in intervals(space, &openings) {
-            if world.space(space).contains(*interval.start()) {
+            // The same rules apply to all of an interval, but its first number may be a protocol with a space of its own.
+            if world.space(space).meets(&interval) {
                 for rule in excess(covering(space, &openings, *interval.start())) {
                     parts
                         .entry(rule)
@@ -156,7 +157,9 @@ pub fn offenders(
                 .iter()
                 .filter(|(of, _)| *of == space)
                 .map(|(_, range)| range.clone());
-            RangeSetBlaze::from_iter(points) & space.universe()
+            points
+                .collect::<Ranges<u16>>()
+                .intersection(&space.universe())
         })
     };
     parts
@@ -185,7 +188,7 @@ fn openings<'a>(rules: &[Rule], lists: PrefixLists<'a>) -> Vec<Opening<'a>> {
 }
 
 /// The points of a space that are open to the world.
-fn world_points(space: Space, openings: &[Opening<'_>]) -> RangeSetBlaze<u16> {
+fn world_points(space: Space, openings: &[Opening<'_>]) -> Ranges<u16> {
     let relevant = || {
         openings
             .iter()
@@ -193,20 +196,22 @@ fn world_points(space: Space, openings: &[Opening<'_>]) -> RangeSetBlaze<u16> {
     };
     let sum = relevant().fold(PublicSize::default(), |sum, opening| sum.plus(opening.size));
     if !sum.is_world() {
-        return RangeSetBlaze::new();
+        return Ranges::default();
     }
     let alone = relevant().filter(|opening| opening.size.is_world());
-    let mut world: RangeSetBlaze<u16> = alone
+    let alone: Ranges<u16> = alone
         .filter_map(|opening| space.points(opening.traffic))
         .collect();
-    for interval in intervals(space, openings) {
-        if !world.contains(*interval.start())
+    let together = intervals(space, openings).into_iter().filter(|interval| {
+        !alone.meets(interval)
             && union_size(&covering(space, openings, *interval.start())).is_world()
-        {
-            world.ranges_insert(interval);
-        }
+    });
+    let world = alone.union(&together.collect());
+    if space == Space::Other {
+        world.intersection(&space.universe())
+    } else {
+        world
     }
-    world & space.universe()
 }
 
 /// The stretches of a space within which the same rules apply.
@@ -242,6 +247,9 @@ fn covering<'o, 'a>(space: Space, openings: &'o [Opening<'a>], point: u16) -> Ve
 }
 
 fn union_size(openings: &[&Opening<'_>]) -> PublicSize {
+    if let [only] = openings {
+        return only.size;
+    }
     openings
         .iter()
         .flat_map(|opening| opening.audience.nets().iter().copied())
@@ -284,7 +292,7 @@ fn all_traffic(openings: &[Opening<'_>]) -> Knowledge {
             .iter()
             .filter(|opening| whole.opened_by(opening.traffic))
             .collect();
-        if union_size(&matching).is_world() {
+        if !matching.is_empty() && union_size(&matching).is_world() {
             return Knowledge::Yes;
         }
         unknown |= matching

@@ -16,6 +16,7 @@ pub mod finding;
 pub mod permit;
 pub mod plan;
 pub mod rails;
+mod ranges;
 pub mod report;
 pub mod select;
 pub mod sequence;

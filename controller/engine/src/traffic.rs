@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use range_set_blaze::RangeSetBlaze;
+use crate::ranges::Ranges;
 
 /// A range of TCP or UDP ports, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -241,12 +241,10 @@ impl Space {
     pub(crate) const ALL: [Self; 5] = [Self::Tcp, Self::Udp, Self::Icmp, Self::Icmpv6, Self::Other];
 
     /// Every point of the space. The four protocols that have a space of their own are not in `Other`.
-    pub(crate) fn universe(self) -> RangeSetBlaze<u16> {
+    pub(crate) fn universe(self) -> Ranges<u16> {
         match self {
-            Self::Other => RangeSetBlaze::from_iter([0..=0, 2..=5, 7..=16, 18..=57, 59..=255]),
-            Self::Tcp | Self::Udp | Self::Icmp | Self::Icmpv6 => {
-                RangeSetBlaze::from_iter([0..=u16::MAX])
-            }
+            Self::Other => Ranges::from_iter([0..=0, 2..=5, 7..=16, 18..=57, 59..=255]),
+            Self::Tcp | Self::Udp | Self::Icmp | Self::Icmpv6 => Ranges::from(0..=u16::MAX),
         }
     }
 
@@ -270,11 +268,11 @@ impl Space {
 /// A set of traffic with exact arithmetic.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrafficSet {
-    tcp: RangeSetBlaze<u16>,
-    udp: RangeSetBlaze<u16>,
-    icmp: RangeSetBlaze<u16>,
-    icmpv6: RangeSetBlaze<u16>,
-    other: RangeSetBlaze<u16>,
+    tcp: Ranges<u16>,
+    udp: Ranges<u16>,
+    icmp: Ranges<u16>,
+    icmpv6: Ranges<u16>,
+    other: Ranges<u16>,
 }
 
 impl TrafficSet {
@@ -291,8 +289,8 @@ impl TrafficSet {
     /// TCP, UDP and every protocol that has no ports: all but ICMP, which has controls of its own.
     pub fn universe_without_icmp() -> Self {
         Self {
-            icmp: RangeSetBlaze::new(),
-            icmpv6: RangeSetBlaze::new(),
+            icmp: Ranges::default(),
+            icmpv6: Ranges::default(),
             ..Self::universe()
         }
     }
@@ -307,7 +305,7 @@ impl TrafficSet {
     }
 
     /// A set built space by space.
-    pub(crate) fn build(mut points: impl FnMut(Space) -> RangeSetBlaze<u16>) -> Self {
+    pub(crate) fn build(mut points: impl FnMut(Space) -> Ranges<u16>) -> Self {
         Self {
             tcp: points(Space::Tcp),
             udp: points(Space::Udp),
@@ -317,7 +315,7 @@ impl TrafficSet {
         }
     }
 
-    pub(crate) fn space(&self, space: Space) -> &RangeSetBlaze<u16> {
+    pub(crate) fn space(&self, space: Space) -> &Ranges<u16> {
         match space {
             Space::Tcp => &self.tcp,
             Space::Udp => &self.udp,
@@ -334,24 +332,41 @@ impl TrafficSet {
 
     /// What is in both sets.
     pub fn intersection(&self, other: &Self) -> Self {
-        Self::build(|space| self.space(space) & other.space(space))
+        Self::build(|space| self.space(space).intersection(other.space(space)))
     }
 
     /// What is in either set.
     pub fn union(&self, other: &Self) -> Self {
-        Self::build(|space| self.space(space) | other.space(space))
+        Self::build(|space| self.space(space).union(other.space(space)))
     }
 
     /// What is in this set and not in the other.
     pub fn difference(&self, other: &Self) -> Self {
-        Self::build(|space| self.space(space) - other.space(space))
+        Self::build(|space| self.space(space).difference(other.space(space)))
     }
 
     /// Whether the two sets share anything. Allocates nothing.
     pub fn intersects(&self, other: &Self) -> bool {
-        Space::ALL.iter().any(|space| {
-            let (mine, theirs) = (self.space(*space), other.space(*space));
-            !mine.is_empty() && !theirs.is_empty() && !mine.is_disjoint(theirs)
+        Space::ALL
+            .iter()
+            .any(|space| !self.space(*space).is_disjoint(other.space(*space)))
+    }
+
+    /// Whether the set shares anything with one kind of traffic. Allocates nothing.
+    pub fn meets(&self, traffic: Traffic) -> bool {
+        let shares = |space: &Space| {
+            let points = space.points(traffic);
+            points.is_some_and(|points| self.space(*space).meets(&points))
+        };
+        Space::ALL.iter().any(shares)
+    }
+
+    /// Whether the set holds all of one kind of traffic. Allocates nothing but for `-1`.
+    pub fn covers(&self, traffic: Traffic) -> bool {
+        Space::ALL.iter().all(|space| match space.points(traffic) {
+            None => true,
+            Some(_) if traffic == Traffic::All => space.universe().is_subset(self.space(*space)),
+            Some(points) => self.space(*space).covers(&points),
         })
     }
 
@@ -366,7 +381,8 @@ impl TrafficSet {
     pub fn size(&self) -> u64 {
         Space::ALL
             .iter()
-            .map(|space| u64::from(self.space(*space).len()))
+            .flat_map(|space| self.space(*space).iter())
+            .map(|range| u64::from(range.end() - range.start()) + 1)
             .sum()
     }
 
@@ -378,8 +394,8 @@ impl TrafficSet {
         if *self == Self::universe() {
             return vec![Traffic::All];
         }
-        let ports = |set: &RangeSetBlaze<u16>, make: fn(PortRange) -> Traffic| -> Vec<Traffic> {
-            set.ranges()
+        let ports = |set: &Ranges<u16>, make: fn(PortRange) -> Traffic| -> Vec<Traffic> {
+            set.iter()
                 .map(|range| {
                     make(PortRange {
                         from: *range.start(),
@@ -395,6 +411,7 @@ impl TrafficSet {
         rules.extend(
             self.other
                 .iter()
+                .flatten()
                 .filter_map(|number| u8::try_from(number).ok())
                 .map(Traffic::Protocol),
         );
@@ -403,24 +420,28 @@ impl TrafficSet {
 }
 
 /// EC2 can say "all", "one type with every code" and "one type with one code".
-fn icmp_rules(points: &RangeSetBlaze<u16>) -> Vec<IcmpMessage> {
+fn icmp_rules(points: &Ranges<u16>) -> Vec<IcmpMessage> {
     if *points == Space::Icmp.universe() {
         return vec![IcmpMessage::ANY];
     }
     let mut rules = Vec::new();
-    for kind in 0..=u8::MAX {
-        let whole = IcmpMessage {
-            kind: Some(kind),
-            code: None,
-        };
-        let present = points & RangeSetBlaze::from_iter([whole.points()]);
-        if present.len() == 256 {
-            rules.push(whole);
-        } else {
-            let code = |point: u16| u8::try_from(point & 0xff).ok();
-            rules.extend(present.iter().map(|point| IcmpMessage {
+    for range in points.iter() {
+        for kind in
+            (range.start() >> 8..=range.end() >> 8).filter_map(|kind| u8::try_from(kind).ok())
+        {
+            let whole = IcmpMessage {
                 kind: Some(kind),
-                code: code(point),
+                code: None,
+            };
+            let codes = whole.points();
+            if points.covers(&codes) {
+                rules.push(whole);
+                continue;
+            }
+            let present = *codes.start().max(range.start())..=*codes.end().min(range.end());
+            rules.extend(present.map(|point| IcmpMessage {
+                kind: Some(kind),
+                code: u8::try_from(point & 0xff).ok(),
             }));
         }
     }
@@ -430,8 +451,11 @@ fn icmp_rules(points: &RangeSetBlaze<u16>) -> Vec<IcmpMessage> {
 impl From<Traffic> for TrafficSet {
     fn from(traffic: Traffic) -> Self {
         Self::build(|space| match space.points(traffic) {
-            Some(points) => RangeSetBlaze::from_iter([points]) & space.universe(),
-            None => RangeSetBlaze::new(),
+            Some(points) if space == Space::Other => {
+                Ranges::from(points).intersection(&space.universe())
+            }
+            Some(points) => Ranges::from(points),
+            None => Ranges::default(),
         })
     }
 }
@@ -448,7 +472,7 @@ impl fmt::Display for TrafficSet {
     /// At most six kinds of traffic by name, the rest counted.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const NAMED: usize = 6;
-        if self.other.len() > 16u8.into() {
+        if self.other.iter().flatten().count() > 16 {
             return f.write_str("all traffic");
         }
         let rules = self.rules();

@@ -39,7 +39,8 @@ pub async fn read_live(
     let mut groups = BTreeMap::new();
     for chunk in group_ids.chunks(FILTER_VALUES) {
         let read_at = now();
-        let (mut rules, tags) = tokio::try_join!(rules(connection, &reads, chunk), group_tags(connection, &reads, chunk))?;
+        let (mut rules, tags) =
+            tokio::try_join!(rules(connection, &reads, chunk), group_tags(connection, &reads, chunk))?;
         groups.extend(tags.into_iter().map(|(id, tags)| {
             let rules = rules.remove(&id).unwrap_or_default();
             (id.clone(), LiveGroup { id, rules, tags, read_at })
@@ -58,14 +59,20 @@ async fn rules(
     let mut rules: BTreeMap<String, Vec<LiveRule>> = BTreeMap::new();
     let mut seen = UniqueIds::new(RULES);
     let send = |token| request.clone().set_next_token(token).send();
-    each_page(reads, RULES, send, |page| page.next_token(), |page| {
-        for row in page.security_group_rules.unwrap_or_default() {
-            let (group, rule) = convert(row)?;
-            seen.insert(&rule.id)?;
-            rules.entry(group).or_default().push(rule);
-        }
-        Ok(())
-    })
+    each_page(
+        reads,
+        RULES,
+        send,
+        |page| page.next_token(),
+        |page| {
+            for row in page.security_group_rules.unwrap_or_default() {
+                let (group, rule) = convert(row)?;
+                seen.insert(&rule.id)?;
+                rules.entry(group).or_default().push(rule);
+            }
+            Ok(())
+        },
+    )
     .await?;
     Ok(rules)
 }
@@ -84,16 +91,23 @@ async fn group_tags(
     reads: &Reads<'_>,
     ids: &[String],
 ) -> Result<BTreeMap<String, Tags>, AwsError> {
-    let request = connection.read_client().describe_security_groups().filters(filter("group-id", ids)).max_results(PAGE);
+    let request =
+        connection.read_client().describe_security_groups().filters(filter("group-id", ids)).max_results(PAGE);
     let mut found = BTreeMap::new();
     let send = |token| request.clone().set_next_token(token).send();
-    each_page(reads, GROUPS, send, |page| page.next_token(), |page| {
-        for group in page.security_groups.unwrap_or_default() {
-            let id = group.group_id.ok_or_else(|| AwsError::unusable(GROUPS.name(), "a group has no GroupId"))?;
-            found.insert(id, tags(group.tags));
-        }
-        Ok(())
-    })
+    each_page(
+        reads,
+        GROUPS,
+        send,
+        |page| page.next_token(),
+        |page| {
+            for group in page.security_groups.unwrap_or_default() {
+                let id = group.group_id.ok_or_else(|| AwsError::unusable(GROUPS.name(), "a group has no GroupId"))?;
+                found.insert(id, tags(group.tags));
+            }
+            Ok(())
+        },
+    )
     .await?;
     Ok(found)
 }

@@ -25,10 +25,16 @@ pub(crate) async fn observe(
     let mut uses = BTreeMap::new();
     let mut ids = UniqueIds::new(OPERATION);
     let send = |token| request.clone().set_next_token(token).send();
-    each_page(reads, OPERATION, send, |page| page.next_token(), |page| {
-        let items = page.network_interfaces.unwrap_or_default();
-        items.into_iter().try_for_each(|item| count(item, &mut ids, &mut uses))
-    })
+    each_page(
+        reads,
+        OPERATION,
+        send,
+        |page| page.next_token(),
+        |page| {
+            let items = page.network_interfaces.unwrap_or_default();
+            items.into_iter().try_for_each(|item| count(item, &mut ids, &mut uses))
+        },
+    )
     .await?;
     Ok(uses)
 }

@@ -73,13 +73,19 @@ async fn describe(
     let request = ec2.describe_managed_prefix_lists().filters(filter("prefix-list-id", ids)).max_results(PAGE);
     let mut seen = UniqueIds::new(LISTS);
     let send = |token| request.clone().set_next_token(token).send();
-    each_page(reads, LISTS, send, |page| page.next_token(), |page| {
-        for list in page.prefix_lists.unwrap_or_default() {
-            seen.insert(list.prefix_list_id().unwrap_or_default())?;
-            found.push(list);
-        }
-        Ok(())
-    })
+    each_page(
+        reads,
+        LISTS,
+        send,
+        |page| page.next_token(),
+        |page| {
+            for list in page.prefix_lists.unwrap_or_default() {
+                seen.insert(list.prefix_list_id().unwrap_or_default())?;
+                found.push(list);
+            }
+            Ok(())
+        },
+    )
     .await
 }
 
@@ -132,16 +138,22 @@ async fn entries(
     let mut nets: Vec<IpNet> = Vec::new();
     let mut seen = UniqueIds::new(ENTRIES);
     let send = |token| request.clone().set_next_token(token).send();
-    let read = each_page(reads, ENTRIES, send, |page| page.next_token(), |page| {
-        for entry in page.entries.unwrap_or_default() {
-            let cidr = entry.cidr.unwrap_or_default();
-            seen.insert(&cidr)?;
-            let net: IpNet =
-                cidr.parse().map_err(|_| AwsError::unusable(ENTRIES.name(), format!("{id} holds {cidr:?}")))?;
-            nets.push(net.trunc());
-        }
-        Ok(())
-    });
+    let read = each_page(
+        reads,
+        ENTRIES,
+        send,
+        |page| page.next_token(),
+        |page| {
+            for entry in page.entries.unwrap_or_default() {
+                let cidr = entry.cidr.unwrap_or_default();
+                seen.insert(&cidr)?;
+                let net: IpNet =
+                    cidr.parse().map_err(|_| AwsError::unusable(ENTRIES.name(), format!("{id} holds {cidr:?}")))?;
+                nets.push(net.trunc());
+            }
+            Ok(())
+        },
+    );
     match read.await {
         Ok(()) => {
             nets.shrink_to_fit();
@@ -189,9 +201,8 @@ mod tests {
 
     #[test]
     fn a_list_of_a_customer_needs_owner_version_and_size() {
-        let whole = || {
-            ManagedPrefixList::builder().prefix_list_id("pl-1").owner_id("111122223333").version(1).max_entries(5)
-        };
+        let whole =
+            || ManagedPrefixList::builder().prefix_list_id("pl-1").owner_id("111122223333").version(1).max_entries(5);
         assert!(convert(whole().build()).is_ok());
         for broken in [
             whole().set_prefix_list_id(None),

@@ -21,16 +21,22 @@ pub(crate) async fn observe(ec2: &aws_sdk_ec2::Client, reads: &Reads<'_>) -> Res
     let mut groups = Vec::new();
     let mut ids = UniqueIds::new(OPERATION);
     let send = |token| request.clone().set_next_token(token).send();
-    each_page(reads, OPERATION, send, |page| page.next_token(), |page| {
-        let items = page.security_groups.unwrap_or_default();
-        groups.reserve_exact(items.len());
-        for item in items {
-            let group = convert(item)?;
-            ids.insert(&group.id)?;
-            groups.push(group);
-        }
-        Ok(())
-    })
+    each_page(
+        reads,
+        OPERATION,
+        send,
+        |page| page.next_token(),
+        |page| {
+            let items = page.security_groups.unwrap_or_default();
+            groups.reserve_exact(items.len());
+            for item in items {
+                let group = convert(item)?;
+                ids.insert(&group.id)?;
+                groups.push(group);
+            }
+            Ok(())
+        },
+    )
     .await?;
     Ok(groups)
 }

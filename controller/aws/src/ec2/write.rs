@@ -157,12 +157,16 @@ async fn send(session: &Session, group: &str, call: &Call) -> Result<Option<Stri
             let permissions: Vec<IpPermission> = rules.iter().map(permission).collect();
             match direction {
                 Direction::Ingress => {
-                    let request = ec2.authorize_security_group_ingress().group_id(group).set_ip_permissions(Some(permissions));
-                    answer(operation, request.set_tag_specifications(rule_tags(tags)).send(), |reply| reply.r#return).await
+                    let request =
+                        ec2.authorize_security_group_ingress().group_id(group).set_ip_permissions(Some(permissions));
+                    answer(operation, request.set_tag_specifications(rule_tags(tags)).send(), |reply| reply.r#return)
+                        .await
                 }
                 Direction::Egress => {
-                    let request = ec2.authorize_security_group_egress().group_id(group).set_ip_permissions(Some(permissions));
-                    answer(operation, request.set_tag_specifications(rule_tags(tags)).send(), |reply| reply.r#return).await
+                    let request =
+                        ec2.authorize_security_group_egress().group_id(group).set_ip_permissions(Some(permissions));
+                    answer(operation, request.set_tag_specifications(rule_tags(tags)).send(), |reply| reply.r#return)
+                        .await
                 }
             }
         }

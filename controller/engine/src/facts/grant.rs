@@ -4,6 +4,7 @@
 //! with equal protocol and ports on read-back and canonicalises CIDRs; grants undo the first
 //! and compare networks, not strings (`AuthorizeSecurityGroupIngress`, `IpPermission`).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -59,12 +60,17 @@ impl Peer {
 
     /// The peer with the account filled in where a declaration left it out.
     pub fn in_account(self, owner: &str) -> Self {
+        self.resolved(owner).into_owned()
+    }
+
+    /// The peer as seen from a group of an account: a declared group without an account belongs to it.
+    pub fn resolved(&self, owner: &str) -> Cow<'_, Self> {
         match self {
-            Self::Group { id, account } if account.is_empty() => Self::Group {
-                id,
+            Self::Group { id, account } if account.is_empty() => Cow::Owned(Self::Group {
+                id: id.clone(),
                 account: owner.to_owned(),
-            },
-            other => other,
+            }),
+            other => Cow::Borrowed(other),
         }
     }
 

@@ -83,6 +83,8 @@ pub struct ResourceOutcome {
     pub edits: Vec<Edit>,
     /// What came of them.
     pub outcome: Outcome,
+    /// AWS's ids of the write requests, for the audit trail.
+    pub request_ids: Vec<String>,
     /// When that was known.
     pub finished_at: Timestamp,
 }

@@ -1,5 +1,6 @@
 //! Exact narrowing: what remains of one rule within the bounds of all who want to change it.
 
+use crate::address::AddressSet;
 use crate::controls::security_group::Bound;
 use crate::facts::{Grant, Peer};
 use crate::traffic::TrafficSet;
@@ -29,6 +30,9 @@ pub fn narrow(rule: &Grant, bounds: &[&[Bound]]) -> Remains {
             .flat_map(|region| bounds.iter().filter_map(|bound| intersect(region, bound)))
             .collect();
         regions = merged(regions);
+    }
+    if all_of(&rule.peer, &TrafficSet::from(rule.traffic), &regions) {
+        return Remains::Unchanged;
     }
     let mut grants = Vec::new();
     for (traffic, peer) in regions {
@@ -83,6 +87,29 @@ fn merged(regions: Vec<Region>) -> Vec<Region> {
         .zip(keep)
         .filter_map(|(region, keep)| keep.then_some(region))
         .collect()
+}
+
+/// Whether some regions together are all of a rule although it takes several of them, such as two halves of its network.
+fn all_of(peer: &Peer, traffic: &TrafficSet, regions: &[Region]) -> bool {
+    let Some(net) = peer.as_network().filter(|_| regions.len() > 1) else {
+        return false;
+    };
+    let covered = |part: &TrafficSet| {
+        let holders = regions.iter().filter(|(held, _)| part.is_subset(held));
+        let nets: AddressSet = holders.filter_map(|(_, peer)| peer.as_network()).collect();
+        nets.covers(net)
+    };
+    // Split until each part lies wholly inside or outside of every region.
+    let mut parts = vec![traffic.clone()];
+    for (held, _) in regions {
+        let split = |part: &TrafficSet| [part.intersection(held), part.difference(held)];
+        parts = parts
+            .iter()
+            .flat_map(split)
+            .filter(|part| !part.is_empty())
+            .collect();
+    }
+    parts.iter().all(covered)
 }
 
 #[cfg(test)]

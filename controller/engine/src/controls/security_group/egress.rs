@@ -1,13 +1,16 @@
 //! `spec.egress`: the only destinations to which traffic may go out.
 
+use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::view::named;
 use super::{Bound, Compiled as Parameters, Control, GroupView, Remedy, RuleDeclaration};
-use crate::controls::{About, InvalidParameter, SECURITY_GROUPS, Setting};
-use crate::facts::{Direction, Rule};
+use crate::controls::{About, InvalidParameter, PREFIX_LISTS, SECURITY_GROUPS, Setting};
+use crate::exposure::Audience;
+use crate::facts::{Direction, Grant, Peer, Rule};
 use crate::finding::{Severity, Verdict};
+use crate::plan::narrow::{Remains, narrow};
 use crate::traffic::TrafficSet;
 
 /// The only destinations to which traffic may go out.
@@ -46,45 +49,97 @@ pub(super) const CONTROLS: &[Control] = &[Control {
         default: "Off",
         remedy: "narrows the rule to the allowed part (AuthorizeSecurityGroupEgress, then RevokeSecurityGroupEgress), removes it where nothing remains",
         since: "0.1.0",
-        sources: &[SECURITY_GROUPS],
+        sources: &[SECURITY_GROUPS, PREFIX_LISTS],
     },
     setting: |spec| Setting::optional(spec.egress.as_ref()),
     check,
     remedy: Some(remedy),
 }];
 
-/// Egress rules that let out more than some allowed entry.
-fn excessive<'v>(
+/// What the entries say about one rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judgement {
+    Allowed,
+    Excessive,
+    /// A list that could not be read decides.
+    Undecided,
+}
+
+impl Compiled {
+    fn judge(&self, view: &GroupView<'_>, grant: &Grant) -> Judgement {
+        let allows = |Rule { grant: entry, .. }: &Rule| {
+            entry.traffic.covers(grant.traffic) && reaches(&entry.peer, &grant.peer, view)
+        };
+        if self.allow.iter().any(allows) {
+            return Judgement::Allowed;
+        }
+        let may_reach = |Rule { grant: entry, .. }: &Rule| {
+            entry.peer.as_network().is_some()
+                && TrafficSet::from(entry.traffic).meets(grant.traffic)
+        };
+        if Audience::of(&grant.peer, view.lists) == Audience::Unknown
+            && self.allow.iter().any(may_reach)
+        {
+            return Judgement::Undecided;
+        }
+        match narrow(grant, &[&self.bounds(view, &grant.peer)]) {
+            Remains::Unchanged => Judgement::Allowed,
+            Remains::Grants(_) | Remains::NoExactForm => Judgement::Excessive,
+        }
+    }
+
+    /// What the entries leave of a rule to one peer.
+    fn bounds(&self, view: &GroupView<'_>, peer: &Peer) -> Vec<Bound> {
+        let bound = |Rule { grant: entry, .. }: &Rule| Bound {
+            traffic: TrafficSet::from(entry.traffic),
+            peer: (!reaches(&entry.peer, peer, view))
+                .then(|| entry.peer.resolved(&view.group.owner).into_owned()),
+        };
+        self.allow.iter().map(bound).collect()
+    }
+}
+
+/// Whether everybody behind a rule's peer is behind an entry's. Who is in a group or a prefix list has an address, so
+/// that `0.0.0.0/0` and `::/0` hold them all, and other networks the lists whose entries all lie inside.
+fn reaches(entry: &Peer, peer: &Peer, view: &GroupView<'_>) -> bool {
+    let inside = |net: IpNet| match Audience::of(peer, view.lists) {
+        Audience::Network(_) => false,
+        Audience::Networks(nets) => {
+            net.prefix_len() == 0 || nets.iter().all(|other| net.contains(other))
+        }
+        Audience::Trusted | Audience::Unknown => net.prefix_len() == 0,
+    };
+    entry.resolved(&view.group.owner).contains(peer) || entry.as_network().is_some_and(inside)
+}
+
+/// The egress rules on which the entries say the same.
+fn judged<'v>(
     parameters: &'v Parameters,
     view: &'v GroupView<'_>,
+    judgement: Judgement,
 ) -> impl Iterator<Item = (usize, &'v Rule)> {
-    let allowed = |rule: &Rule| {
-        parameters.egress.allow.iter().any(|entry| {
-            let peer = entry.grant.peer.clone().in_account(&view.group.owner);
-            entry.grant.traffic.covers(rule.grant.traffic) && peer.contains(&rule.grant.peer)
-        })
-    };
     view.rules(Direction::Egress)
-        .filter(move |(_, rule)| !allowed(rule))
+        .filter(move |(_, rule)| parameters.egress.judge(view, &rule.grant) == judgement)
 }
 
 fn check(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
-    let found = named(excessive(parameters, view).map(|(_, rule)| rule.grant.to_string()));
-    if found.is_empty() {
-        Verdict::Pass
-    } else {
+    let excessive = judged(parameters, view, Judgement::Excessive);
+    let found = named(excessive.map(|(_, rule)| rule.grant.to_string()));
+    if !found.is_empty() {
         Verdict::fail("egress to the declared destinations only", found)
+    } else if judged(parameters, view, Judgement::Undecided)
+        .next()
+        .is_some()
+    {
+        Verdict::unknown("a prefix list that a rule refers to could not be read")
+    } else {
+        Verdict::Pass
     }
 }
 
 fn remedy(parameters: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
-    let bound = |entry: &Rule| Bound {
-        traffic: TrafficSet::from(entry.grant.traffic),
-        peer: Some(entry.grant.peer.clone().in_account(&view.group.owner)),
-    };
-    let within: Vec<Bound> = parameters.egress.allow.iter().map(bound).collect();
-    excessive(parameters, view)
-        .map(|(index, _)| Remedy::keep(index, within.clone()))
+    judged(parameters, view, Judgement::Excessive)
+        .map(|(index, rule)| Remedy::keep(index, parameters.egress.bounds(view, &rule.grant.peer)))
         .collect()
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use regex::{Regex, RegexBuilder};
+use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -159,12 +159,36 @@ impl Pattern {
     }
 }
 
+/// Several regular expressions, asked all at once.
+#[derive(Clone, Debug)]
+struct Patterns(RegexSet);
+
+impl PartialEq for Patterns {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.patterns() == other.0.patterns()
+    }
+}
+
+impl Patterns {
+    fn new(field: &str, texts: &[String]) -> Result<Self, InvalidParameter> {
+        for text in texts {
+            Pattern::new(field, text)?;
+        }
+        let together = RegexSetBuilder::new(texts)
+            .size_limit(PATTERN_SIZE_LIMIT * texts.len().max(1))
+            .build();
+        together
+            .map(Self)
+            .map_err(|_| InvalidParameter::new(field, "the patterns together are too large"))
+    }
+}
+
 /// The parameters of this topic, parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Compiled {
     name: Pattern,
     min_description: usize,
-    forbidden: Vec<Pattern>,
+    forbidden: Patterns,
     min_rule_description: usize,
     stamp: Option<String>,
     tags: Vec<TagDemand>,
@@ -193,14 +217,13 @@ impl Compiled {
         let max = max_rules.unwrap_or_default();
         let forbidden = forbidden_descriptions
             .unwrap_or_else(|| FORBIDDEN_DESCRIPTIONS.map(str::to_owned).to_vec());
-        let pattern = |text: &String| Pattern::new("hygiene.forbiddenDescriptions", text);
         Ok(Self {
             name: Pattern::new(
                 "hygiene.namePattern",
                 name_pattern.as_deref().unwrap_or(NAME_PATTERN),
             )?,
             min_description: size(min_description_length, MIN_DESCRIPTION_LENGTH),
-            forbidden: forbidden.iter().map(pattern).collect::<Result<_, _>>()?,
+            forbidden: Patterns::new("hygiene.forbiddenDescriptions", &forbidden)?,
             min_rule_description: size(rules.min_length, MIN_RULE_DESCRIPTION),
             stamp: rules.stamp_text,
             tags: required_tags
@@ -406,10 +429,7 @@ fn check_group_described(parameters: &Parameters, view: &GroupView<'_>) -> Verdi
             format!("{:?}", group.description),
         );
     }
-    if forbidden
-        .iter()
-        .any(|pattern| pattern.0.is_match(&group.description))
-    {
+    if forbidden.0.is_match(&group.description) {
         return Verdict::fail(
             "a description that says what the group is for",
             format!("{:?}", group.description),

@@ -132,6 +132,9 @@ fn check_accounts(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
 }
 
 fn check_prefix_lists(_: &Parameters, view: &GroupView<'_>) -> Verdict {
+    if !view.prefix_lists {
+        return Verdict::Pass;
+    }
     let (mut world, mut unreadable) = (Vec::new(), false);
     for (_, rule) in view.rules(Direction::Ingress) {
         let Peer::PrefixList(id) = &rule.grant.peer else {

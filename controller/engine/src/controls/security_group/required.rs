@@ -112,6 +112,18 @@ impl Compiled {
         &self.rules
     }
 
+    /// The rules that no single rule of a group covers.
+    fn missing<'p>(&'p self, group: &'p SecurityGroup) -> impl Iterator<Item = &'p Rule> + 'p {
+        self.rules.iter().filter(|Rule { grant, .. }| {
+            let peer = grant.peer.resolved(&group.owner);
+            !group.rules.iter().any(|rule| {
+                rule.grant.direction == grant.direction
+                    && rule.grant.traffic.covers(grant.traffic)
+                    && rule.grant.peer.contains(&peer)
+            })
+        })
+    }
+
     /// The rules that a group must have, peers resolved to its account.
     fn for_group<'p>(&'p self, group: &'p SecurityGroup) -> impl Iterator<Item = Rule> + 'p {
         self.rules.iter().cloned().map(|mut rule| {
@@ -142,16 +154,7 @@ fn check(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
     if view.group.is_default() {
         return Verdict::not_applicable("the default group of a VPC is to be empty");
     }
-    let covered = |required: &Rule| {
-        view.group
-            .rules
-            .iter()
-            .any(|rule| rule.grant.covers(&required.grant))
-    };
-    let missing = parameters
-        .required
-        .for_group(view.group)
-        .filter(|required| !covered(required));
+    let missing = parameters.required.missing(view.group);
     let missing = named(missing.map(|rule| rule.grant.to_string()));
     if missing.is_empty() {
         Verdict::Pass

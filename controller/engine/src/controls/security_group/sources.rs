@@ -104,7 +104,7 @@ impl Compiled {
     }
 
     fn judges(&self, rule: &Rule) -> bool {
-        TrafficSet::from(rule.grant.traffic).intersects(&self.judged)
+        self.judged.meets(rule.grant.traffic)
     }
 }
 
@@ -144,7 +144,7 @@ fn check(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
     let undecided = |(_, rule): (usize, &Rule)| {
         sources.judges(rule) && sources.allows(view, &rule.grant.peer).is_none()
     };
-    if view.rules(Direction::Ingress).any(undecided) {
+    if view.prefix_lists && view.rules(Direction::Ingress).any(undecided) {
         return Verdict::unknown("a prefix list that a rule refers to could not be read");
     }
     Verdict::Pass

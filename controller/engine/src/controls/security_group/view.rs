@@ -27,6 +27,8 @@ pub struct GroupView<'a> {
     pub widest_source: PublicSize,
     /// Number of ingress and of egress rules.
     pub rule_counts: [usize; 2],
+    /// Whether an ingress rule names a prefix list.
+    pub prefix_lists: bool,
     /// Whether a rule refers to a group of another account than the one that owns this group.
     pub foreign_references: bool,
     offenders: OnceCell<BTreeMap<usize, TrafficSet>>,
@@ -60,6 +62,10 @@ impl<'a> GroupView<'a> {
                     size.max(PublicSize::of(*net))
                 })
         };
+        let names_list = |rule: &Rule| {
+            rule.grant.direction == Direction::Ingress
+                && matches!(rule.grant.peer, Peer::PrefixList(_))
+        };
         let foreign = |rule: &Rule| matches!(&rule.grant.peer, Peer::Group { account, .. } if *account != group.owner);
         Self {
             group,
@@ -79,6 +85,7 @@ impl<'a> GroupView<'a> {
                 .map(widest)
                 .fold(PublicSize::default(), PublicSize::max),
             rule_counts: [count(Direction::Ingress), count(Direction::Egress)],
+            prefix_lists: group.rules.iter().any(names_list),
             foreign_references: group.rules.iter().any(foreign),
             offenders: OnceCell::new(),
         }

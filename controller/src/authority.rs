@@ -1,0 +1,32 @@
+//! Who may write what in one cell, at one moment.
+
+use std::time::Duration;
+
+use engine::desired::Desired;
+use engine::rails::Authority;
+use engine::tenancy::Account;
+
+/// The accepted baselines and the account as the API server last showed them, and what is left of the lease.
+#[derive(Clone, Debug)]
+pub struct AuthorityNow {
+    /// Accepted, unsuspended baselines of the cell.
+    pub desired: Vec<Desired>,
+    /// The account; `None` if the object is gone.
+    pub account: Option<Account>,
+    /// What is left of the lease; `None` for a process that does not lead or is told to stop.
+    pub lease_left: Option<Duration>,
+    /// The longest that a write can take.
+    pub write_timeout: Duration,
+}
+
+impl AuthorityNow {
+    /// As the rails want it.
+    pub fn as_authority(&self) -> Authority<'_> {
+        Authority {
+            desired: &self.desired,
+            account: self.account.as_ref(),
+            lease_left: self.lease_left,
+            write_timeout: self.write_timeout,
+        }
+    }
+}

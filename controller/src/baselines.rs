@@ -1,0 +1,195 @@
+//! The baseline controller: writes the status of baselines from what their cells last reported, and says aloud what has
+//! changed. It never talks to AWS.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crds::conditions::{self, ACCEPTED, COMPLIANT, OBSERVED};
+use crds::{AWSAccount, BaselineStatus, SecurityGroupBaseline};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::{Patch, PatchParams};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+use kube::runtime::events::{Event, EventType};
+use kube::{Api, Resource, ResourceExt};
+use serde_json::json;
+
+use crate::context::Context;
+use crate::journal::FIELD_MANAGER;
+use crate::status::status;
+
+/// A status is written at most this often.
+const STATUS_EVERY: Duration = Duration::from_secs(5);
+/// A status that has not changed is written this often all the same: a dead controller must not look compliant.
+const HEARTBEAT: Duration = Duration::from_secs(600);
+/// Nothing here may hold up the other baselines for longer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// When the status of each baseline was last written, by uid.
+#[derive(Debug, Default)]
+pub struct Writes(Mutex<HashMap<String, Instant>>);
+
+impl Writes {
+    /// How long the next write of a status has to wait.
+    fn wait(&self, uid: &str) -> Option<Duration> {
+        let writes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = writes.get(uid)?.checked_add(STATUS_EVERY)?;
+        Some(due.saturating_duration_since(Instant::now())).filter(|wait| !wait.is_zero())
+    }
+
+    fn written(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), Instant::now());
+    }
+}
+
+/// Generation and annotations of each baseline as they were last seen, by namespace and name.
+#[derive(Debug, Default)]
+pub struct Seen(Mutex<HashMap<String, Look>>);
+
+/// What a person can change of a baseline.
+type Look = (Option<String>, Option<i64>, Option<String>);
+
+impl Seen {
+    /// Whether a person changed the object since it was last seen. A status that we wrote is no news.
+    fn is_news(&self, object: &DeserializeGuard<SecurityGroupBaseline>) -> bool {
+        let metadata = object.meta();
+        let asked = metadata.annotations.as_ref().and_then(|all| all.get(crds::RECONCILE_AT)).cloned();
+        let look = (metadata.uid.clone(), metadata.generation, asked);
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.insert(key(object), look.clone()) != Some(look)
+    }
+}
+
+/// Why a reconcile ends early. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The Kubernetes API could not be written.
+    #[error(transparent)]
+    Kubernetes(#[from] kube::Error),
+    /// It took too long.
+    #[error("gave up after {} seconds", TIMEOUT.as_secs())]
+    Timeout,
+}
+
+/// Brings the status of one baseline up to date.
+///
+/// # Errors
+/// The status could not be written; the caller tries again.
+pub async fn reconcile(object: Arc<DeserializeGuard<SecurityGroupBaseline>>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    if context.seen.is_news(&object) {
+        context.wake_cells.send_replace(());
+    }
+    let report = async {
+        match &object.0 {
+            Ok(baseline) => report(baseline, &context).await,
+            Err(_) => undecodable(&object, &context).await,
+        }
+    };
+    let Ok(result) = tokio::time::timeout(TIMEOUT, report).await else {
+        return Err(ReconcileError::Timeout);
+    };
+    if result.is_ok() {
+        context.backoff.forget(&key(&object));
+    }
+    result
+}
+
+async fn report(baseline: &SecurityGroupBaseline, context: &Context) -> Result<Action, ReconcileError> {
+    let uid = baseline.uid().unwrap_or_default();
+    let accounts: Vec<_> = context.objects.accounts().iter().map(AWSAccount::compile).collect();
+    let judged = context.objects.judge(baseline, &accounts);
+    let (now, previous) = (Timestamp::now(), baseline.status.as_ref());
+    let status = status(&judged, &context.reports.of(&uid), previous, now);
+    let changed = !previous.is_some_and(|previous| conditions::same_but_for_time(previous, &status));
+    let heartbeat = previous.and_then(|previous| previous.heartbeat.as_ref()).map(|time| now.duration_since(time.0).unsigned_abs());
+    if !changed && let Some(left) = heartbeat.and_then(|age| HEARTBEAT.checked_sub(age)) {
+        return Ok(Action::requeue(left));
+    }
+    if let Some(wait) = context.status_writes.wait(&uid) {
+        return Ok(Action::requeue(wait));
+    }
+    write(baseline, &status, context).await?;
+    context.status_writes.written(&uid);
+    announce(baseline, previous, &status, context).await;
+    Ok(Action::requeue(HEARTBEAT))
+}
+
+async fn write(baseline: &SecurityGroupBaseline, status: &BaselineStatus, context: &Context) -> kube::Result<()> {
+    let namespace = baseline.namespace().unwrap_or_default();
+    let api: Api<SecurityGroupBaseline> = Api::namespaced(context.client.clone(), &namespace);
+    let body = json!({"apiVersion": "baseward.dev/v1alpha1", "kind": "SecurityGroupBaseline", "status": status});
+    api.patch_status(&baseline.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(body)).await?;
+    Ok(())
+}
+
+/// Says in its own status that an object no longer decodes, so that its author learns of it.
+async fn undecodable(object: &DeserializeGuard<SecurityGroupBaseline>, context: &Context) -> Result<Action, ReconcileError> {
+    let Err(invalid) = &object.0 else { return Ok(Action::await_change()) };
+    let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
+    tracing::warn!(baseline = name, namespace, error = invalid.error, "SecurityGroupBaseline does not decode: it has no effect");
+    let message = conditions::sentence(&format!("the object cannot be read ({}): apply it anew", invalid.error));
+    let mut status = BaselineStatus { observed_generation: invalid.metadata.generation, ..BaselineStatus::default() };
+    for kind in [ACCEPTED, conditions::READY] {
+        let state = conditions::State::False;
+        let update = conditions::Update { kind, state, reason: "Undecodable", message: &message };
+        conditions::set(&mut status.conditions, &update, invalid.metadata.generation, Timestamp::now());
+    }
+    let api: Api<SecurityGroupBaseline> = Api::namespaced(context.client.clone(), &namespace);
+    let body = json!({"apiVersion": "baseward.dev/v1alpha1", "kind": "SecurityGroupBaseline", "status": status});
+    // The reply cannot be decoded either, so a failure to decode it is no failure to write.
+    match api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(body)).await {
+        Ok(_) | Err(kube::Error::SerdeError(_)) => Ok(Action::await_change()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// One event for each condition that flipped.
+async fn announce(
+    baseline: &SecurityGroupBaseline,
+    previous: Option<&BaselineStatus>,
+    status: &BaselineStatus,
+    context: &Context,
+) {
+    let before = previous.map(|previous| previous.conditions.as_slice()).unwrap_or_default();
+    for kind in [ACCEPTED, OBSERVED, COMPLIANT] {
+        let Some(condition) = conditions::find(&status.conditions, kind) else { continue };
+        let flipped = conditions::find(before, kind).is_none_or(|old| old.status != condition.status);
+        if flipped && condition.status != "Unknown" {
+            tracing::info!(
+                baseline = baseline.name_any(),
+                namespace = baseline.namespace(),
+                condition = kind,
+                status = condition.status,
+                reason = condition.reason,
+                message = condition.message,
+                "Condition changed"
+            );
+            publish(baseline, kind, condition, context).await;
+        }
+    }
+}
+
+async fn publish(baseline: &SecurityGroupBaseline, kind: &str, condition: &Condition, context: &Context) {
+    let event = Event {
+        type_: if condition.status == "True" { EventType::Normal } else { EventType::Warning },
+        reason: condition.reason.clone(),
+        note: Some(condition.message.clone()),
+        action: kind.to_owned(),
+        secondary: None,
+    };
+    if let Err(error) = context.recorder.publish(&event, &baseline.object_ref(&())).await {
+        tracing::debug!(%error, "Event not published");
+    }
+}
+
+/// What is done after a reconcile that failed.
+pub fn on_error(object: Arc<DeserializeGuard<SecurityGroupBaseline>>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    tracing::warn!(baseline = object.name_any(), namespace = object.namespace(), %error, "Baseline not reconciled: trying again");
+    Action::requeue(context.backoff.next(&key(&object)))
+}
+
+fn key(object: &DeserializeGuard<SecurityGroupBaseline>) -> String {
+    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+}

@@ -1,0 +1,139 @@
+//! Cells: exactly one worker for each account and region that a baseline in effect applies to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::desired::Desired;
+use engine::edit::BaselineRef;
+use engine::evaluate::{Evaluation, Keep, evaluate};
+use engine::facts::{Inventory, Location, ReadFailure, Source};
+use engine::plan::{Applied, Plan};
+use engine::report::report;
+use jiff::Timestamp;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::context::{Context, Proof, Reported};
+use crate::store::Judged;
+use crate::sweep::sweep;
+
+/// Cells that no baseline applies to any more are noticed after at most this long.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// A resource that somebody keeps changing must not make the worker spin.
+const BREATH: Duration = Duration::from_secs(1);
+
+struct Worker {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+/// Starts and stops workers until the process stops, and then waits for writes in flight.
+pub async fn run(context: Arc<Context>) {
+    let mut workers: BTreeMap<Location, Worker> = BTreeMap::new();
+    let mut changed = context.wake_cells.subscribe();
+    while !context.stopping.is_cancelled() {
+        let wanted = context.objects.cells();
+        retire(&context, &mut workers, |location| !wanted.contains_key(location)).await;
+        for location in wanted.into_keys() {
+            workers.entry(location.clone()).or_insert_with(|| {
+                tracing::info!(account = location.account, region = location.region, "Cell started");
+                let stop = context.stopping.child_token();
+                let task = tokio::spawn(work(Arc::clone(&context), location, stop.clone()));
+                Worker { stop, task }
+            });
+        }
+        tokio::select! {
+            () = context.stopping.cancelled() => {}
+            _ = changed.changed() => {}
+            () = tokio::time::sleep(LOOK_AGAIN_AFTER) => {}
+        }
+    }
+    retire(&context, &mut workers, |_| true).await;
+}
+
+async fn retire(context: &Context, workers: &mut BTreeMap<Location, Worker>, unwanted: impl Fn(&Location) -> bool) {
+    let retired: Vec<Location> = workers.keys().filter(|location| unwanted(location)).cloned().collect();
+    for location in retired {
+        let Some(Worker { stop, task }) = workers.remove(&location) else { continue };
+        stop.cancel();
+        if let Err(error) = task.await {
+            tracing::error!(%error, account = location.account, region = location.region, "Cell ended with an error");
+        }
+        context.reports.forget(&location);
+        tracing::info!(account = location.account, region = location.region, "Cell stopped");
+    }
+}
+
+/// What a sweep depends on beside AWS: as long as it is the same, only time asks for another sweep.
+type Fingerprint = (Vec<(BaselineRef, Option<String>)>, bool);
+
+/// The worker of one cell.
+async fn work(context: Arc<Context>, location: Location, stop: CancellationToken) {
+    let mut changed = context.wake_cells.subscribe();
+    let mut previous: Option<Inventory> = None;
+    while !stop.is_cancelled() {
+        changed.mark_unchanged();
+        let in_effect = context.objects.in_cell(&location);
+        let seen = fingerprint(&context, &location, &in_effect);
+        let mut pause = interval(&in_effect);
+        match context.identities.get(&location) {
+            Some(Proof { outcome: Ok(connection), .. }) => {
+                let swept = sweep(&context, &connection, &in_effect, previous.as_ref()).await;
+                previous = Some(swept.inventory);
+                pause = if swept.again { BREATH } else { pause };
+            }
+            Some(Proof { outcome: Err(distrust), .. }) => {
+                report_failure(&context, &location, &in_effect, distrust.failure.unwrap_or(ReadFailure::AccessDenied));
+            }
+            None => {}
+        }
+        let due = tokio::time::sleep(jittered(pause));
+        tokio::pin!(due);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = &mut due => break,
+                _ = changed.changed() => {
+                    if fingerprint(&context, &location, &context.objects.in_cell(&location)) != seen {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn fingerprint(context: &Context, location: &Location, in_effect: &[(Judged, Desired)]) -> Fingerprint {
+    let baselines = in_effect.iter().map(|(judged, desired)| (desired.reference.clone(), judged.reconcile_at.clone()));
+    let proven = context.identities.get(location).is_some_and(|proof| proof.outcome.is_ok());
+    (baselines.collect(), proven)
+}
+
+/// The shortest interval of the baselines in effect.
+fn interval(in_effect: &[(Judged, Desired)]) -> Duration {
+    in_effect.iter().map(|(judged, _)| judged.interval).min().unwrap_or(LOOK_AGAIN_AFTER)
+}
+
+/// Up to a tenth less, so that many cells do not look at once.
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(0.9 + fastrand::f64() / 10.0)
+}
+
+/// Tells every baseline of the cell that nothing could be looked at.
+fn report_failure(context: &Context, location: &Location, in_effect: &[(Judged, Desired)], failure: ReadFailure) {
+    let now = Timestamp::now();
+    let inventory = Inventory {
+        location: location.clone(),
+        security_groups: Source::failed(failure, now),
+        network_interfaces: Source::failed(failure, now),
+        prefix_lists: Source::failed(failure, now),
+    };
+    let desired: Vec<Desired> = in_effect.iter().map(|(_, desired)| desired.clone()).collect();
+    let evaluation: Evaluation = evaluate(&desired, &inventory, now, Keep::Worst(0));
+    let nothing = Plan { location: location.clone(), stage: Applied::default() };
+    let reports = report(&evaluation, &nothing, now).into_iter().zip(in_effect);
+    let reported = reports.map(|(report, (judged, _))| Reported { report, reconcile_at: judged.reconcile_at.clone() });
+    context.reports.publish(location.clone(), reported.collect());
+    context.wake_baselines.send_replace(());
+}

@@ -1,0 +1,80 @@
+//! The command line.
+
+mod catalogue;
+mod init;
+mod load;
+mod plan;
+mod render;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::run::{self, Run};
+use crate::telemetry::{self, LogFormat};
+
+/// Keeps AWS compute at its declared security baseline.
+///
+/// Baseward compares AWS resources with baselines, shows what differs, and, where a baseline says Enforce, puts it right
+/// without breaking what runs: it plans, journals, adds before it removes, and proves the result.
+#[derive(Debug, Parser)]
+#[command(name = "baseward", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// How log lines look.
+    #[arg(long, global = true, value_enum, default_value_t, env = "BASEWARD_LOG_FORMAT")]
+    log_format: LogFormat,
+    /// What is logged, as a filter such as info or controller=debug,kube=warn.
+    #[arg(long, global = true, default_value = "warn,controller=info", env = "BASEWARD_LOG")]
+    log_filter: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the controller in a cluster.
+    Run(Run),
+    /// Show what baselines find in AWS and what they would change. Needs no cluster and writes nothing.
+    ///
+    /// Exit code 0: every control passes. 2: a control fails, also where its edit is withheld. 1: an error, or a verdict that is unknown.
+    Plan(plan::PlanOptions),
+    /// Print a baseline with every recommended value written out.
+    Init(init::Init),
+    /// List the controls.
+    Controls(catalogue::Controls),
+    /// Print the custom resource definitions, for kubectl apply --server-side -f -.
+    Crds,
+}
+
+/// The whole program: parses `arguments`, runs, and says how it went.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = Cli::parse_from(arguments);
+    match start(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("baseward: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(cli: Cli) -> anyhow::Result<ExitCode> {
+    telemetry::start(cli.log_format, &cli.log_filter)?;
+    // Two libraries bring rustls along: the process says once which cryptography both use.
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("a provider of cryptography is installed already: an error of the program"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(execute(cli.command))
+}
+
+async fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run(options) => run::run(options).await.map(|()| ExitCode::SUCCESS),
+        Command::Plan(options) => plan::plan(options).await,
+        Command::Init(options) => init::init(&options).map(|()| ExitCode::SUCCESS),
+        Command::Controls(options) => catalogue::controls(&options).map(|()| ExitCode::SUCCESS),
+        Command::Crds => catalogue::crds().map(|()| ExitCode::SUCCESS),
+    }
+}

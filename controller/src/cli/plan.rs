@@ -1,0 +1,160 @@
+//! `baseward plan`: the controller's own line of data, once, from files, with nothing written.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use aws::{Connector, ConnectorOptions};
+use clap::{Args, ValueEnum};
+use crds::AWSAccount;
+use engine::desired::{Accepted, Desired};
+use engine::evaluate::{Evaluation, Keep, evaluate};
+use engine::facts::Location;
+use engine::finding::Verdict;
+use engine::plan::{Permitted, plan as propose};
+use engine::rails;
+use engine::tenancy::Account;
+use jiff::Timestamp;
+
+use super::load::{Documents, load};
+use super::render;
+use crate::accounts::target;
+
+/// What to plan, and how to show it.
+#[derive(Args, Clone, Debug)]
+pub struct PlanOptions {
+    /// Files with AWSAccount and baseline documents (and Namespaces, for grants by label); - is standard input.
+    #[arg(short = 'f', long = "filename", required = true, value_name = "FILE", num_args = 1..)]
+    files: Vec<PathBuf>,
+    /// The installation id of the cluster that the baselines are meant for: it is part of the roles' external id.
+    #[arg(long, default_value = "local", env = "BASEWARD_INSTALLATION_ID")]
+    installation_id: String,
+    /// How the plan is shown.
+    #[arg(short = 'o', long = "output", value_enum, default_value_t)]
+    output: Output,
+    /// Lets the role of the instance that this runs on be used, if there is no better identity.
+    #[arg(long)]
+    allow_instance_role: bool,
+    /// Time for one attempt of an AWS read, in seconds.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=300))]
+    read_seconds: u64,
+}
+
+/// How a plan is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON document with every finding, passes too, and every edit.
+    Json,
+}
+
+/// Everything that is known of one account and region.
+#[derive(Debug)]
+pub struct CellPlan {
+    /// The account and region.
+    pub location: Location,
+    /// Every verdict.
+    pub evaluation: Evaluation,
+    /// What would be changed, and what is held back.
+    pub permitted: Permitted,
+    /// Names of the groups, by id.
+    pub names: std::collections::BTreeMap<String, String>,
+}
+
+/// Plans, shows the plan, and says by the exit code how things stand.
+///
+/// # Errors
+/// Files that cannot be used, baselines that would not be accepted, accounts that cannot be reached.
+pub async fn plan(options: PlanOptions) -> anyhow::Result<ExitCode> {
+    let documents = load(&options.files)?;
+    let (accounts, accepted) = accept(&documents)?;
+    let connector = Connector::new(ConnectorOptions {
+        allow_instance_role: options.allow_instance_role,
+        read_timeout: Duration::from_secs(options.read_seconds),
+        ..ConnectorOptions::default()
+    })
+    .await;
+    let mut cells = Vec::new();
+    for location in locations(&accepted) {
+        cells.push(cell(&location, &documents, &accounts, &accepted, &connector, &options.installation_id).await?);
+    }
+    match options.output {
+        Output::Text => print!("{}", render::text(&cells)),
+        Output::Json => println!("{}", render::json(&cells)?),
+    }
+    Ok(exit_code(&cells))
+}
+
+fn accept(documents: &Documents) -> anyhow::Result<(Vec<Account>, Vec<Accepted>)> {
+    let accounts: Vec<Account> = documents.accounts.iter().map(AWSAccount::compile).collect();
+    if documents.baselines.is_empty() {
+        bail!("the files hold no baseline: `baseward init SecurityGroupBaseline` prints one to start from");
+    }
+    let (mut accepted, mut refusals) = (Vec::new(), Vec::new());
+    for (object, namespace) in &documents.baselines {
+        let baseline = object.compile(&namespace.labels);
+        let title = format!("SecurityGroupBaseline {}", baseline.reference);
+        match baseline.accept(&accounts) {
+            _ if baseline.suspended => tracing::warn!(baseline = title, "Suspended: passed over"),
+            Ok(found) if found.assignments.cells.is_empty() => {
+                refusals.push(format!("{title}: no AWSAccount in the files matches and grants the namespace anything"));
+            }
+            Ok(found) => accepted.push(found),
+            Err(refusal) => refusals.push(format!("{title}: {refusal}")),
+        }
+    }
+    if !refusals.is_empty() {
+        bail!("not accepted, as in the cluster:\n{}", refusals.join("\n"));
+    }
+    Ok((accounts, accepted))
+}
+
+fn locations(accepted: &[Accepted]) -> Vec<Location> {
+    let cells = accepted.iter().flat_map(|accepted| &accepted.assignments.cells);
+    let mut locations: Vec<Location> = cells.map(|cell| cell.location.clone()).collect();
+    locations.sort();
+    locations.dedup();
+    locations
+}
+
+async fn cell(
+    location: &Location,
+    documents: &Documents,
+    accounts: &[Account],
+    accepted: &[Accepted],
+    connector: &Connector,
+    installation_id: &str,
+) -> anyhow::Result<CellPlan> {
+    let object = documents.accounts.iter().find(|object| object.spec.account_id == location.account);
+    let account = accounts.iter().find(|account| account.account_id == location.account);
+    let (Some(object), Some(account)) = (object, account) else { bail!("no AWSAccount for {}", location.account) };
+    let connection = connector.connect(&target(object, installation_id), &location.region);
+    connection
+        .prove_identity()
+        .await
+        .map_err(|error| anyhow::anyhow!("account {} in {}: {error}", location.account, location.region))?;
+    let desired: Vec<Desired> = accepted.iter().filter_map(|accepted| accepted.in_cell(location)).collect();
+    let inventory = aws::observe(&connection, None, Timestamp::now).await;
+    let evaluation = evaluate(&desired, &inventory, Timestamp::now(), Keep::All);
+    let proposed = propose(&desired, &inventory, &evaluation);
+    let permitted = rails::apply(proposed, &desired, &inventory, account, true).stage;
+    let groups = inventory.security_groups.facts().map(Vec::as_slice).unwrap_or_default();
+    let names = groups.iter().map(|group| (group.id.clone(), group.name.clone())).collect();
+    Ok(CellPlan { location: location.clone(), evaluation, permitted, names })
+}
+
+/// 1 for anything unknown, else 2 for anything that fails, else 0.
+fn exit_code(cells: &[CellPlan]) -> ExitCode {
+    let findings = || cells.iter().flat_map(|cell| &cell.evaluation.baselines).flat_map(|baseline| &baseline.findings);
+    let unread = cells.iter().any(|cell| cell.evaluation.failure.is_some());
+    if unread || findings().any(|finding| matches!(finding.verdict, Verdict::Unknown { .. })) {
+        ExitCode::from(1)
+    } else if findings().any(|finding| matches!(finding.verdict, Verdict::Fail { .. })) {
+        ExitCode::from(2)
+    } else {
+        ExitCode::SUCCESS
+    }
+}

@@ -1,0 +1,253 @@
+//! How a plan looks: as Terraform users know it, or as one JSON document.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crds::Record;
+use engine::edit::{Change, Edit, Operation, Withheld};
+use engine::evaluate::Finding;
+use engine::facts::{Location, Rule};
+use engine::finding::{Severity, Verdict};
+use engine::report::cut;
+use serde::Serialize;
+
+use super::plan::CellPlan;
+
+/// The JSON document.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'p> {
+    findings: Vec<FindingDocument<'p>>,
+    edits: Vec<EditDocument<'p>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FindingDocument<'p> {
+    control: &'static str,
+    resource: &'p str,
+    account: &'p str,
+    region: &'p str,
+    baseline: String,
+    verdict: &'static str,
+    severity: Severity,
+    expected: Option<&'p str>,
+    actual: Option<&'p str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EditDocument<'p> {
+    resource: &'p str,
+    account: &'p str,
+    region: &'p str,
+    controls: Vec<&'static str>,
+    operation: String,
+    before: Vec<Record>,
+    after: Vec<Record>,
+    risk: String,
+    impact: String,
+    withheld: Option<&'static str>,
+}
+
+/// One JSON document with every finding and every edit.
+///
+/// # Errors
+/// None in practice: plain values can be written as JSON.
+pub fn json(cells: &[CellPlan]) -> serde_json::Result<String> {
+    let findings = cells.iter().flat_map(|cell| {
+        cell.evaluation.baselines.iter().flat_map(move |baseline| {
+            baseline.findings.iter().map(move |finding| finding_document(&cell.location, baseline.reference.to_string(), finding))
+        })
+    });
+    let edits = cells.iter().flat_map(|cell| edits(cell).map(|(edit, reason)| edit_document(&cell.location, edit, reason)));
+    serde_json::to_string_pretty(&Document { findings: findings.collect(), edits: edits.collect() })
+}
+
+fn finding_document<'p>(location: &'p Location, baseline: String, finding: &'p Finding) -> FindingDocument<'p> {
+    let (expected, actual) = match &finding.verdict {
+        Verdict::Pass => (None, None),
+        Verdict::Fail { expected, actual } => (Some(expected.as_str()), Some(actual.as_str())),
+        Verdict::NotApplicable { why } | Verdict::Unknown { why } => (None, Some(why.as_ref())),
+    };
+    FindingDocument {
+        control: finding.control,
+        resource: &finding.resource,
+        account: &location.account,
+        region: &location.region,
+        baseline,
+        verdict: finding.verdict.word(),
+        severity: finding.severity,
+        expected,
+        actual,
+    }
+}
+
+fn edit_document<'p>(location: &'p Location, edit: &'p Edit, reason: Option<&'p Withheld>) -> EditDocument<'p> {
+    let (before, after) = Record::before_and_after(&edit.change);
+    EditDocument {
+        resource: &edit.resource,
+        account: &location.account,
+        region: &location.region,
+        controls: edit.controls(),
+        operation: edit.operation.to_string(),
+        before,
+        after,
+        risk: edit.operation.risk().to_string(),
+        impact: edit.impact.to_string(),
+        withheld: reason.map(Withheld::reason),
+    }
+}
+
+/// Every edit of a cell, worst first, with what holds it back.
+fn edits(cell: &CellPlan) -> impl Iterator<Item = (&Edit, Option<&Withheld>)> {
+    let permitted = cell.permitted.resources.iter().flat_map(|resource| &resource.edits).map(|edit| (edit, None));
+    let withheld = cell.permitted.withheld.iter().map(|held| (&held.edit, Some(&held.reason)));
+    let mut edits: Vec<_> = permitted.chain(withheld).collect();
+    edits.sort_by(|one, other| one.0.worst_first(other.0));
+    edits.into_iter()
+}
+
+/// The plan for people.
+pub fn text(cells: &[CellPlan]) -> String {
+    let mut text = String::new();
+    for cell in cells {
+        // Writing to a string cannot fail.
+        let _ = write_cell(&mut text, cell);
+    }
+    let _ = write_totals(&mut text, cells);
+    text
+}
+
+fn write_cell(out: &mut String, cell: &CellPlan) -> std::fmt::Result {
+    let Location { account, region } = &cell.location;
+    writeln!(out, "Account {account}, region {region}")?;
+    if let Some(failure) = cell.evaluation.failure {
+        return writeln!(out, "  could not be read ({}): {}\n", failure.reason(), failure.advice());
+    }
+    for (source, failure) in &cell.evaluation.partial {
+        writeln!(out, "  {source} could not be read ({}): {}", failure.reason(), failure.advice())?;
+    }
+    write_findings(out, cell)?;
+    write_edits(out, cell)?;
+    writeln!(out)
+}
+
+/// One line per control that fails or is unknown, with the first resources.
+fn write_findings(out: &mut String, cell: &CellPlan) -> std::fmt::Result {
+    for baseline in &cell.evaluation.baselines {
+        writeln!(out, "\n  Baseline {}: {} groups selected", baseline.reference, baseline.resources)?;
+        let mut by_control: BTreeMap<(bool, std::cmp::Reverse<Severity>, &str), Vec<&Finding>> = BTreeMap::new();
+        for finding in &baseline.findings {
+            let unknown = match finding.verdict {
+                Verdict::Fail { .. } => false,
+                Verdict::Unknown { .. } => true,
+                Verdict::Pass | Verdict::NotApplicable { .. } => continue,
+            };
+            by_control.entry((unknown, std::cmp::Reverse(finding.severity), finding.control)).or_default().push(finding);
+        }
+        if by_control.is_empty() {
+            writeln!(out, "    every control passes")?;
+        }
+        for ((unknown, std::cmp::Reverse(severity), control), findings) in by_control {
+            let word = if unknown { "unknown" } else { "failed" };
+            writeln!(out, "    {severity:<8} {control}: {word} on {}", findings.len())?;
+            for finding in findings.iter().take(3) {
+                writeln!(out, "             {}: {}", named(cell, &finding.resource), actual(finding))?;
+            }
+            if findings.len() > 3 {
+                writeln!(out, "             … and {} more (-o json lists all)", findings.len() - 3)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn actual(finding: &Finding) -> String {
+    match &finding.verdict {
+        Verdict::Fail { expected, actual } => format!("{} (expected: {expected})", cut(actual)),
+        Verdict::Unknown { why } | Verdict::NotApplicable { why } => why.to_string(),
+        Verdict::Pass => String::new(),
+    }
+}
+
+fn named(cell: &CellPlan, resource: &str) -> String {
+    match cell.names.get(resource) {
+        Some(name) => format!("{resource} ({})", cut(name)),
+        None => resource.to_owned(),
+    }
+}
+
+fn write_edits(out: &mut String, cell: &CellPlan) -> std::fmt::Result {
+    let edits: Vec<_> = edits(cell).collect();
+    if edits.is_empty() {
+        return writeln!(out, "\n  No changes.");
+    }
+    writeln!(out, "\n  Changes, worst first:")?;
+    let mut last = None;
+    for (edit, reason) in edits {
+        if last != Some(&edit.resource) {
+            writeln!(out, "\n  {} [{}]", named(cell, &edit.resource), edit.impact)?;
+            last = Some(&edit.resource);
+        }
+        write_edit(out, edit, reason)?;
+    }
+    Ok(())
+}
+
+fn write_edit(out: &mut String, edit: &Edit, reason: Option<&Withheld>) -> std::fmt::Result {
+    let mark = match edit.operation {
+        Operation::RemoveGrant => '-',
+        Operation::AddGrant | Operation::AddTags => '+',
+        Operation::NarrowGrant | Operation::DescribeGrant => '~',
+    };
+    writeln!(out, "    {mark} {}", change(edit))?;
+    writeln!(out, "        {} {}", edit.severity, edit.controls().join(", "))?;
+    if let Some(reason) = reason {
+        writeln!(out, "        withheld ({}): {}", reason.reason(), reason.explain())?;
+    }
+    Ok(())
+}
+
+fn change(edit: &Edit) -> String {
+    let grants = |rules: &[Rule]| rules.iter().map(|rule| rule.grant.to_string()).collect::<Vec<_>>().join(" + ");
+    match (&edit.change, edit.operation) {
+        (Change::Tags { after, .. }, _) => {
+            let tags: Vec<String> = after.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            format!("tag {}", cut(&tags.join(", ")))
+        }
+        (Change::Rule { before: None, after }, _) => grants(after),
+        (Change::Rule { before: Some(before), after }, Operation::DescribeGrant) => {
+            let text = after.first().and_then(|rule| rule.description.clone()).unwrap_or_default();
+            format!("{} described as {:?}", before.grant, cut(&text))
+        }
+        (Change::Rule { before: Some(before), after }, _) if after.is_empty() => before.grant.to_string(),
+        (Change::Rule { before: Some(before), after }, _) => format!("{} -> {}", before.grant, grants(after)),
+    }
+}
+
+fn write_totals(out: &mut String, cells: &[CellPlan]) -> std::fmt::Result {
+    let mut made: BTreeMap<Operation, usize> = BTreeMap::new();
+    let mut held: BTreeMap<&'static str, usize> = BTreeMap::new();
+    for (edit, reason) in cells.iter().flat_map(edits) {
+        match reason {
+            None => *made.entry(edit.operation).or_default() += 1,
+            Some(reason) => *held.entry(reason.reason()).or_default() += 1,
+        }
+    }
+    let count = |operation| made.get(&operation).copied().unwrap_or_default();
+    write!(
+        out,
+        "Plan: {} to narrow, {} to remove, {} to add, {} to describe, {} to tag",
+        count(Operation::NarrowGrant),
+        count(Operation::RemoveGrant),
+        count(Operation::AddGrant),
+        count(Operation::DescribeGrant),
+        count(Operation::AddTags)
+    )?;
+    if held.is_empty() {
+        return writeln!(out, ".");
+    }
+    let reasons: Vec<String> = held.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    writeln!(out, "; withheld: {}.", reasons.join(", "))
+}

@@ -1,0 +1,257 @@
+//! One active leader, by a Lease in the Kubernetes API and a deadline of our own.
+//!
+//! The deadline counts from *sending* the last successful renewal, on the monotonic clock: past it writes stop
+//! while the process goes on trying. A new holder waits one lease plus one write timeout before its first write,
+//! unless the one before gave the lease back after its last write. The process ends only when it sees another holder.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tokio_util::sync::CancellationToken;
+
+/// Which lease, and for how long.
+#[derive(Clone, Debug)]
+pub struct LeaseSettings {
+    /// Namespace of the Lease object.
+    pub namespace: String,
+    /// Name of the Lease object.
+    pub name: String,
+    /// Who we are: unique for each process, also after a restart.
+    pub identity: String,
+    /// How long a renewal is good for, in whole seconds.
+    pub duration: Duration,
+    /// The longest that one AWS write can take.
+    pub write_timeout: Duration,
+}
+
+/// What the rest of the process may know of the lease.
+#[derive(Clone, Debug, Default)]
+pub struct Leadership {
+    held: Arc<Mutex<Option<Held>>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    /// Writes may start from here on.
+    writes_from: Instant,
+    /// The lease is ours until here.
+    deadline: Instant,
+}
+
+impl Leadership {
+    /// What is left of the lease, if this process may write at `now`.
+    pub fn left(&self, now: Instant) -> Option<Duration> {
+        let held = (*self.lock())?;
+        (now >= held.writes_from).then(|| held.deadline.saturating_duration_since(now)).filter(|left| !left.is_zero())
+    }
+
+    /// When the first write may start, for a process that holds the lease.
+    pub fn writes_from(&self) -> Option<Instant> {
+        self.lock().map(|held| held.writes_from)
+    }
+
+    fn renewed(&self, sent: Instant, settings: &LeaseSettings, wait: Duration) {
+        let mut held = self.lock();
+        let writes_from = held.map_or(sent + wait, |held| held.writes_from);
+        *held = Some(Held { writes_from, deadline: sent + settings.duration });
+    }
+
+    fn is_held(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a look at the Lease object says, given what was seen before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Claim {
+    /// It is ours: renew it.
+    Renew,
+    /// Nobody holds it, and the one before gave it back after its last write.
+    TakeReleased,
+    /// Nobody has held it, or its holder has not renewed it for as long as it promised: it may still be writing.
+    TakeOver,
+    /// Somebody else holds it.
+    Wait { holder: String },
+}
+
+/// The last change of the Lease that was seen, and when, on our own clock: the clocks of other nodes are not trusted.
+#[derive(Clone, Debug)]
+struct Sighting {
+    holder: String,
+    renewed: Option<Timestamp>,
+    seen_at: Instant,
+}
+
+fn claim(spec: Option<&LeaseSpec>, identity: &str, sighting: Option<&Sighting>, now: Instant) -> Claim {
+    let Some(spec) = spec else { return Claim::TakeOver };
+    let holder = spec.holder_identity.clone().unwrap_or_default();
+    if holder == identity {
+        return Claim::Renew;
+    }
+    if holder.is_empty() {
+        return if spec.renew_time.is_some() { Claim::TakeReleased } else { Claim::TakeOver };
+    }
+    let promised = Duration::from_secs(u64::try_from(spec.lease_duration_seconds.unwrap_or(0)).unwrap_or(0));
+    let unchanged = sighting
+        .filter(|seen| seen.holder == holder && seen.renewed == spec.renew_time.as_ref().map(|time| time.0))
+        .map(|seen| now.saturating_duration_since(seen.seen_at));
+    if unchanged.is_some_and(|idle| idle > promised) { Claim::TakeOver } else { Claim::Wait { holder } }
+}
+
+/// Why the election ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The process was told to stop; the lease was given back if it was ours.
+    Stopped,
+    /// Another process holds the lease that was ours.
+    Lost {
+        /// Who holds it now.
+        holder: String,
+    },
+}
+
+/// Holds the lease for as long as the process lives.
+///
+/// `released` is cancelled once the last write is finished: only then is the lease given back.
+pub async fn elect(client: Client, settings: LeaseSettings, leadership: Leadership, released: CancellationToken) -> Ended {
+    let api: Api<Lease> = Api::namespaced(client, &settings.namespace);
+    let mut sighting = None;
+    loop {
+        let sent = Instant::now();
+        let attempt = attempt(&api, &settings, &mut sighting, sent);
+        match tokio::time::timeout(settings.duration / 2, attempt).await {
+            Ok(Ok(Claim::Renew)) => leadership.renewed(sent, &settings, settings.duration + settings.write_timeout),
+            Ok(Ok(Claim::TakeReleased)) => leadership.renewed(sent, &settings, Duration::ZERO),
+            Ok(Ok(Claim::TakeOver)) => leadership.renewed(sent, &settings, settings.duration + settings.write_timeout),
+            Ok(Ok(Claim::Wait { holder })) if leadership.is_held() => return Ended::Lost { holder },
+            Ok(Ok(Claim::Wait { .. })) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "Lease not renewed"),
+            Err(_) => tracing::debug!("Lease not renewed in time"),
+        }
+        tokio::select! {
+            () = released.cancelled() => break,
+            () = tokio::time::sleep(settings.duration / 4) => {}
+        }
+    }
+    if leadership.is_held() {
+        release(&api, &settings).await;
+    }
+    Ended::Stopped
+}
+
+/// One try to take or renew the lease. A conflict with another writer is an error like any other: the next try looks again.
+async fn attempt(api: &Api<Lease>, settings: &LeaseSettings, sighting: &mut Option<Sighting>, now: Instant) -> kube::Result<Claim> {
+    let found = api.get_opt(&settings.name).await?;
+    let spec = found.as_ref().and_then(|lease| lease.spec.as_ref());
+    let claim = claim(spec, &settings.identity, sighting.as_ref(), now);
+    if let Claim::Wait { holder } = &claim {
+        let renewed = spec.and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0);
+        let news = sighting.as_ref().is_none_or(|seen| seen.holder != *holder || seen.renewed != renewed);
+        if news {
+            *sighting = Some(Sighting { holder: holder.clone(), renewed, seen_at: now });
+        }
+        return Ok(claim);
+    }
+    let transitions = spec.and_then(|spec| spec.lease_transitions).unwrap_or(0);
+    let acquired = spec.and_then(|spec| spec.acquire_time.clone()).filter(|_| claim == Claim::Renew);
+    let renewed = LeaseSpec {
+        holder_identity: Some(settings.identity.clone()),
+        lease_duration_seconds: i32::try_from(settings.duration.as_secs()).ok(),
+        acquire_time: acquired.or_else(|| Some(MicroTime(Timestamp::now()))),
+        renew_time: Some(MicroTime(Timestamp::now())),
+        lease_transitions: Some(if claim == Claim::Renew { transitions } else { transitions + 1 }),
+        ..LeaseSpec::default()
+    };
+    match found {
+        Some(mut lease) => {
+            lease.spec = Some(renewed);
+            api.replace(&settings.name, &PostParams::default(), &lease).await?;
+        }
+        None => {
+            let metadata = ObjectMeta { name: Some(settings.name.clone()), ..ObjectMeta::default() };
+            api.create(&PostParams::default(), &Lease { metadata, spec: Some(renewed) }).await?;
+        }
+    }
+    Ok(claim)
+}
+
+/// Gives the lease back, so that the next holder need not wait. If it fails, the lease runs out by itself.
+async fn release(api: &Api<Lease>, settings: &LeaseSettings) {
+    let give_back = async {
+        let mut lease = api.get(&settings.name).await?;
+        if let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_ref() == Some(&settings.identity)) {
+            spec.holder_identity = Some(String::new());
+            api.replace(&settings.name, &PostParams::default(), &lease).await?;
+        }
+        kube::Result::Ok(())
+    };
+    match tokio::time::timeout(settings.duration / 2, give_back).await {
+        Ok(Ok(())) => tracing::info!("Lease given back"),
+        Ok(Err(error)) => tracing::warn!(%error, "Lease not given back: it runs out by itself"),
+        Err(_) => tracing::warn!("Lease not given back in time: it runs out by itself"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(holder: &str, renewed: Option<i64>) -> LeaseSpec {
+        LeaseSpec {
+            holder_identity: Some(holder.to_owned()),
+            lease_duration_seconds: Some(10),
+            renew_time: renewed.map(|second| MicroTime(Timestamp::from_second(second).unwrap())),
+            ..LeaseSpec::default()
+        }
+    }
+
+    #[test]
+    fn a_lease_is_taken_over_only_after_it_stood_still_for_its_promised_time() {
+        let start = Instant::now();
+        let lease = spec("other", Some(1));
+        let seen = Sighting { holder: "other".to_owned(), renewed: Some(Timestamp::from_second(1).unwrap()), seen_at: start };
+        let at = |seconds| claim(Some(&lease), "me", Some(&seen), start + Duration::from_secs(seconds));
+        assert_eq!(at(10), Claim::Wait { holder: "other".to_owned() });
+        assert_eq!(at(11), Claim::TakeOver);
+        let renewed = spec("other", Some(2));
+        let later = start + Duration::from_secs(11);
+        assert_eq!(claim(Some(&renewed), "me", Some(&seen), later), Claim::Wait { holder: "other".to_owned() });
+        assert_eq!(claim(Some(&lease), "me", None, later), Claim::Wait { holder: "other".to_owned() });
+    }
+
+    #[test]
+    fn only_a_lease_that_was_given_back_needs_no_waiting() {
+        let now = Instant::now();
+        assert_eq!(claim(Some(&spec("", Some(1))), "me", None, now), Claim::TakeReleased);
+        assert_eq!(claim(None, "me", None, now), Claim::TakeOver);
+        assert_eq!(claim(Some(&spec("me", Some(1))), "me", None, now), Claim::Renew);
+    }
+
+    #[test]
+    fn writes_start_after_the_wait_and_stop_at_the_deadline() {
+        let settings = LeaseSettings {
+            namespace: String::new(),
+            name: String::new(),
+            identity: "me".to_owned(),
+            duration: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(5),
+        };
+        let (leadership, sent) = (Leadership::default(), Instant::now());
+        assert_eq!(leadership.left(sent), None);
+        leadership.renewed(sent, &settings, Duration::from_secs(15));
+        assert_eq!(leadership.left(sent + Duration::from_secs(1)), None);
+        let renewal = sent + Duration::from_secs(9);
+        leadership.renewed(renewal, &settings, Duration::from_secs(15));
+        assert_eq!(leadership.left(sent + Duration::from_secs(15)), Some(Duration::from_secs(4)));
+        assert_eq!(leadership.left(sent + Duration::from_secs(19)), None);
+    }
+}

@@ -1,0 +1,147 @@
+//! Prometheus metrics. No label ever holds the id of a resource.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+
+use engine::facts::Location;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// Everything that is measured.
+pub struct Metrics {
+    registry: Registry,
+    sweeps: Family<SweepLabels, Counter>,
+    sweep_seconds: Family<CellLabels, Histogram>,
+    last_sweep: Family<CellLabels, Gauge<f64, AtomicU64>>,
+    writes: Family<WriteLabels, Counter>,
+    withheld: Family<WithheldLabels, Gauge>,
+    violations: Family<ViolationLabels, Gauge>,
+    leader: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CellLabels {
+    account: String,
+    region: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SweepLabels {
+    account: String,
+    region: String,
+    outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WriteLabels {
+    operation: String,
+    outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WithheldLabels {
+    namespace: String,
+    baseline: String,
+    reason: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ViolationLabels {
+    namespace: String,
+    baseline: String,
+    severity: String,
+}
+
+/// Baselines by namespace and name, each with counts by some word.
+pub type Counts = BTreeMap<(String, String), BTreeMap<String, u64>>;
+
+impl CellLabels {
+    fn of(location: &Location) -> Self {
+        Self { account: location.account.clone(), region: location.region.clone() }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("baseward");
+        let metrics = Self {
+            sweeps: Family::default(),
+            sweep_seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.05, 2.0, 13))),
+            last_sweep: Family::default(),
+            writes: Family::default(),
+            withheld: Family::default(),
+            violations: Family::default(),
+            leader: Gauge::default(),
+            registry: Registry::default(),
+        };
+        registry.register("sweeps", "Sweeps by outcome: complete, partial or failed", metrics.sweeps.clone());
+        registry.register("sweep_seconds", "Duration of sweeps", metrics.sweep_seconds.clone());
+        registry.register(
+            "last_complete_sweep_timestamp_seconds",
+            "When the last complete sweep ended: the age of the oldest verdict is the time since",
+            metrics.last_sweep.clone(),
+        );
+        registry.register("aws_writes", "Mutating AWS calls by operation and outcome", metrics.writes.clone());
+        registry.register("withheld_edits", "Edits that are held back, by reason", metrics.withheld.clone());
+        registry.register("violations", "Failed controls by severity", metrics.violations.clone());
+        registry.register("leader", "Whether this process holds the lease", metrics.leader.clone());
+        Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    /// Counts a mutating call.
+    pub fn write(&self, operation: &str, outcome: &str) {
+        let labels = WriteLabels { operation: operation.to_owned(), outcome: outcome.to_owned() };
+        self.writes.get_or_create(&labels).inc();
+    }
+
+    /// Notes a sweep that ended at `ended`, in seconds since the epoch.
+    pub fn sweep(&self, location: &Location, outcome: &str, seconds: f64, ended: f64) {
+        let CellLabels { account, region } = CellLabels::of(location);
+        let labels = SweepLabels { account, region, outcome: outcome.to_owned() };
+        self.sweeps.get_or_create(&labels).inc();
+        self.sweep_seconds.get_or_create(&CellLabels::of(location)).observe(seconds);
+        if outcome == "complete" {
+            self.last_sweep.get_or_create(&CellLabels::of(location)).set(ended);
+        }
+    }
+
+    /// Notes whether this process leads.
+    pub fn leads(&self, leads: bool) {
+        self.leader.set(i64::from(leads));
+    }
+
+    /// Replaces the violations and withheld edits of all baselines, so that a deleted baseline leaves nothing behind.
+    pub fn baselines(&self, violations: &Counts, withheld: &Counts) {
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.violations.clear();
+        for ((namespace, baseline), counts) in violations {
+            for (severity, count) in counts {
+                let (namespace, baseline, severity) = (namespace.clone(), baseline.clone(), severity.clone());
+                self.violations.get_or_create(&ViolationLabels { namespace, baseline, severity }).set(gauge(*count));
+            }
+        }
+        self.withheld.clear();
+        for ((namespace, baseline), counts) in withheld {
+            for (reason, count) in counts {
+                let (namespace, baseline, reason) = (namespace.clone(), baseline.clone(), reason.clone());
+                self.withheld.get_or_create(&WithheldLabels { namespace, baseline, reason }).set(gauge(*count));
+            }
+        }
+    }
+
+    /// Everything in the text format of OpenMetrics.
+    ///
+    /// # Errors
+    /// None in practice: writing to a string cannot fail.
+    pub fn render(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

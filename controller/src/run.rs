@@ -1,0 +1,272 @@
+//! `baseward run`: wiring. Clients, lease, loops, and an orderly end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use aws::{Connector, ConnectorOptions};
+use clap::Args;
+use crds::{AWSAccount, SecurityGroupBaseline};
+use futures::{Stream, StreamExt};
+use k8s_openapi::api::core::v1;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::controller::Config as ControllerConfig;
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
+use kube::{Api, Client};
+use tokio::sync::{OnceCell, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::Backoff;
+use crate::context::{Context, Identities, Reports};
+use crate::lease::{Ended, Leadership, LeaseSettings, elect};
+use crate::metrics::Metrics;
+use crate::store::Objects;
+use crate::{accounts, baselines, cells, http};
+
+/// Objects of one kind that are reconciled at once.
+const CONCURRENCY: u16 = 8;
+const FIRST_RETRY: Duration = Duration::from_secs(2);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+/// Time for one request to the Kubernetes API; watches are longer and have a time of their own.
+const KUBERNETES_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Runs the controller.
+#[derive(Args, Clone, Debug)]
+pub struct Run {
+    /// Makes the external ids of this installation unlike those of others. Default: the uid of the namespace kube-system.
+    #[arg(long, env = "BASEWARD_INSTALLATION_ID")]
+    pub installation_id: Option<String>,
+    /// Namespace of the Lease.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
+    pub lease_namespace: String,
+    /// Name of the Lease.
+    #[arg(long, default_value = "baseward")]
+    pub lease_name: String,
+    /// How long a lease is good for, in seconds. Longer than a write can take.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(2..=3600))]
+    pub lease_seconds: u64,
+    /// Time for one AWS write, in seconds.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
+    pub write_seconds: u64,
+    /// Time for one attempt of an AWS read, in seconds.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=300))]
+    pub read_seconds: u64,
+    /// Where /healthz, /readyz and /metrics are served. Port 0 takes any that is free.
+    #[arg(long, default_value = "0.0.0.0:8080")]
+    pub http_address: SocketAddr,
+    /// Lets the role of the instance that the pod runs on be used, if there is no better identity.
+    #[arg(long)]
+    pub allow_instance_role: bool,
+}
+
+impl Run {
+    fn connector_options(&self) -> ConnectorOptions {
+        ConnectorOptions {
+            endpoint_url: None,
+            allow_instance_role: self.allow_instance_role,
+            read_timeout: Duration::from_secs(self.read_seconds),
+            write_timeout: Duration::from_secs(self.write_seconds),
+        }
+    }
+}
+
+/// Runs until the process is told to stop or loses the lease to another one.
+///
+/// # Errors
+/// The cluster cannot be reached at all, or another process holds the lease that was ours.
+pub async fn run(options: Run) -> anyhow::Result<()> {
+    let (metrics, readiness) = (Arc::new(Metrics::default()), http::Readiness::default());
+    let (stopping, released) = (CancellationToken::new(), CancellationToken::new());
+    let address = http::start(options.http_address, Arc::clone(&metrics), readiness.clone(), released.clone()).await?;
+    tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "Baseward started");
+    let client = client().await?;
+    let connector = Connector::new(options.connector_options()).await;
+    let write_timeout = connector.longest_write();
+    let lease = lease_settings(&options, write_timeout)?;
+    let leadership = Leadership::default();
+    // A client of its own, so that renewals never queue behind other traffic.
+    let mut election = tokio::spawn(elect(self::client().await?, lease, leadership.clone(), released.clone()));
+    tokio::spawn(stop_on_signal(stopping.clone()));
+    let lead = async {
+        wait_for_lease(&leadership, &readiness, &stopping).await;
+        if stopping.is_cancelled() {
+            return anyhow::Ok(());
+        }
+        metrics.leads(true);
+        lead(&options, client, connector, leadership.clone(), Arc::clone(&metrics), readiness.clone(), stopping.clone()).await
+    };
+    tokio::select! {
+        ended = &mut election => match ended? {
+            Ended::Lost { holder } => bail!("another process ({holder}) holds the lease: ending, so that only one writes"),
+            Ended::Stopped => Ok(()),
+        },
+        result = lead => {
+            released.cancel();
+            election.await?;
+            result
+        }
+    }
+}
+
+fn lease_settings(options: &Run, write_timeout: Duration) -> anyhow::Result<LeaseSettings> {
+    let duration = Duration::from_secs(options.lease_seconds);
+    if duration <= write_timeout {
+        bail!(
+            "--lease-seconds {} is not longer than a write can take ({} s): no write could ever start",
+            options.lease_seconds,
+            write_timeout.as_secs()
+        );
+    }
+    let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "baseward".to_owned());
+    Ok(LeaseSettings {
+        namespace: options.lease_namespace.clone(),
+        name: options.lease_name.clone(),
+        identity: format!("{host}-{:016x}", fastrand::u64(..)),
+        duration,
+        write_timeout,
+    })
+}
+
+async fn client() -> anyhow::Result<Client> {
+    let mut config = kube::Config::infer().await.context("no cluster: neither a kubeconfig nor a service account was found")?;
+    config.write_timeout = Some(KUBERNETES_TIMEOUT);
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.default_retry = false;
+    Client::try_from(config).context("the client for the Kubernetes API cannot be built")
+}
+
+async fn stop_on_signal(stopping: CancellationToken) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("Signals cannot be watched: the process ends without giving back the lease");
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("Stopping: the write in flight is finished, no new one starts");
+    stopping.cancel();
+}
+
+/// Waits until the lease is ours. A process that stands by is ready: it does all that it has to.
+async fn wait_for_lease(leadership: &Leadership, readiness: &http::Readiness, stopping: &CancellationToken) {
+    const LOOK: Duration = Duration::from_millis(50);
+    const STANDING_BY: Duration = Duration::from_secs(5);
+    let since = std::time::Instant::now();
+    while leadership.writes_from().is_none() && !stopping.is_cancelled() {
+        if since.elapsed() > STANDING_BY {
+            readiness.ready();
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Everything that only the leader does.
+async fn lead(
+    options: &Run,
+    client: Client,
+    connector: Connector,
+    leadership: Leadership,
+    metrics: Arc<Metrics>,
+    readiness: http::Readiness,
+    stopping: CancellationToken,
+) -> anyhow::Result<()> {
+    let installation_id = installation_id(options, &client).await?;
+    let guarded = ControllerConfig::default().concurrency(CONCURRENCY);
+    let baselines = Controller::new(Api::<DeserializeGuard<SecurityGroupBaseline>>::all(client.clone()), watcher::Config::default());
+    let accounts = Controller::new(Api::<DeserializeGuard<AWSAccount>>::all(client.clone()), watcher::Config::default());
+    let (wake_cells, wake_baselines) = (watch::Sender::new(()), watch::Sender::new(()));
+    let identities = Arc::new(Identities::default());
+    let objects = Objects {
+        baselines: baselines.store(),
+        accounts: accounts.store(),
+        namespaces: watch_namespaces(client.clone(), [wake_cells.clone(), wake_baselines.clone()], stopping.clone()),
+        identities: Arc::clone(&identities),
+    };
+    let context = Arc::new(Context {
+        own_principal: OnceCell::new(),
+        recorder: Recorder::new(client.clone(), Reporter { controller: "baseward".to_owned(), instance: None }),
+        write_timeout: connector.longest_write(),
+        backoff: Backoff::new(FIRST_RETRY, LAST_RETRY),
+        status_writes: baselines::Writes::default(),
+        reports: Reports::default(),
+        client,
+        connector,
+        installation_id,
+        objects,
+        identities,
+        leadership,
+        metrics,
+        wake_cells,
+        wake_baselines,
+        seen: baselines::Seen::default(),
+        stopping: stopping.clone(),
+    });
+    let baselines = baselines
+        .with_config(guarded.clone())
+        .reconcile_all_on(changes(context.wake_baselines.subscribe()))
+        .graceful_shutdown_on(stopping.clone().cancelled_owned())
+        .run(baselines::reconcile, baselines::on_error, Arc::clone(&context))
+        .for_each(|_| async {});
+    let accounts = accounts
+        .with_config(guarded)
+        .graceful_shutdown_on(stopping.clone().cancelled_owned())
+        .run(accounts::reconcile, accounts::on_error, Arc::clone(&context))
+        .for_each(|_| async {});
+    let ready = async {
+        context.objects.wait_until_ready().await;
+        readiness.ready();
+        tracing::info!("All objects read");
+        cells::run(Arc::clone(&context)).await;
+    };
+    tokio::join!(baselines, accounts, ready);
+    Ok(())
+}
+
+/// The uid of the namespace `kube-system`, which lives as long as the cluster, unless an id is given.
+async fn installation_id(options: &Run, client: &Client) -> anyhow::Result<String> {
+    if let Some(id) = &options.installation_id {
+        return Ok(id.clone());
+    }
+    let api: Api<PartialObjectMeta<v1::Namespace>> = Api::all(client.clone());
+    let namespace = api.get_metadata("kube-system").await.context("the namespace kube-system cannot be read: set --installation-id")?;
+    namespace.metadata.uid.context("the namespace kube-system has no uid: set --installation-id")
+}
+
+/// Keeps names and labels of all namespaces.
+fn watch_namespaces(
+    client: Client,
+    wake: [watch::Sender<()>; 2],
+    stopping: CancellationToken,
+) -> reflector::Store<PartialObjectMeta<v1::Namespace>> {
+    let (reader, writer) = reflector::store();
+    let api: Api<PartialObjectMeta<v1::Namespace>> = Api::all(client);
+    let events = watcher(api, watcher::Config::default()).default_backoff().reflect(writer).touched_objects();
+    tokio::spawn(async move {
+        let each = events.for_each(|event| {
+            match event {
+                Ok(_) => wake.iter().for_each(|loops| {
+                    loops.send_replace(());
+                }),
+                Err(error) => tracing::debug!(%error, "Namespaces cannot be watched"),
+            }
+            std::future::ready(())
+        });
+        tokio::select! {
+            () = each => {}
+            () = stopping.cancelled() => {}
+        }
+    });
+    reader
+}
+
+/// A stream of wake-up calls; calls that come while nobody looks are one.
+fn changes(receiver: watch::Receiver<()>) -> impl Stream<Item = ()> + Send + 'static {
+    futures::stream::unfold(receiver, |mut receiver| async {
+        receiver.changed().await.ok()?;
+        Some(((), receiver))
+    })
+}

@@ -1,0 +1,105 @@
+//! From the objects of the API to the values that the engine works with.
+
+use std::collections::BTreeMap;
+
+use engine::desired::Baseline;
+use engine::edit::BaselineRef;
+use engine::tenancy::{Account, Namespace};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::account::{AWSAccount, AWSAccountSpec, Writes};
+use crate::baseline::Common;
+use crate::security_group_baseline::{SecurityGroupBaseline, SecurityGroupBaselineSpec};
+
+/// The namespace of a file that names none, as for kubectl.
+const DEFAULT_NAMESPACE: &str = "default";
+
+/// The quota of AWS, for an object that was stored with one that makes no sense.
+const DEFAULT_RULES_PER_GROUP: u32 = 60;
+
+impl SecurityGroupBaseline {
+    /// The baseline for the engine. An object that comes from a file has no uid and no age: it counts as the youngest.
+    pub fn compile(&self, namespace_labels: &BTreeMap<String, String>) -> Baseline {
+        let SecurityGroupBaselineSpec { common, parameters } = self.spec.clone();
+        let Common {
+            accounts,
+            regions,
+            select,
+            mode,
+            interval: _,
+            suspend,
+            overrides,
+            infrastructure_as_code,
+        } = common;
+        let reference = self.reference();
+        Baseline {
+            namespace: Namespace {
+                name: reference.namespace.clone(),
+                labels: namespace_labels.clone(),
+            },
+            reference,
+            created: created(&self.metadata),
+            suspended: suspend,
+            accounts,
+            regions,
+            select,
+            mode,
+            overrides,
+            infrastructure_as_code: infrastructure_as_code.unwrap_or_default(),
+            parameters,
+        }
+    }
+
+    /// Names this generation of this object.
+    pub fn reference(&self) -> BaselineRef {
+        let ObjectMeta {
+            namespace,
+            name,
+            uid,
+            generation,
+            ..
+        } = self.metadata.clone();
+        BaselineRef {
+            namespace: namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
+            name: name.unwrap_or_default(),
+            uid: uid.unwrap_or_default(),
+            generation: generation.unwrap_or_default(),
+        }
+    }
+}
+
+fn created(metadata: &ObjectMeta) -> Timestamp {
+    metadata
+        .creation_timestamp
+        .as_ref()
+        .map_or(Timestamp::MAX, |created| created.0)
+}
+
+impl AWSAccount {
+    /// The account for the engine.
+    pub fn compile(&self) -> Account {
+        let AWSAccountSpec {
+            account_id,
+            regions,
+            read_role: _,
+            write_role,
+            rate_share: _,
+            rules_per_security_group,
+            writes,
+            namespaces,
+        } = self.spec.clone();
+        Account {
+            name: self.metadata.name.clone().unwrap_or_default(),
+            labels: self.metadata.labels.clone().unwrap_or_default(),
+            account_id,
+            regions,
+            namespaces,
+            writable: write_role.is_some(),
+            writes_stopped: writes == Writes::Stopped,
+            rules_per_group: rules_per_security_group
+                .try_into()
+                .unwrap_or(DEFAULT_RULES_PER_GROUP),
+        }
+    }
+}

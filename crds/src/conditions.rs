@@ -1,0 +1,327 @@
+//! Conditions: their types and reasons with their polarity, and the one function that updates them.
+//!
+//! A positive condition is `True` when all is well. An abnormal one is `True` when a person should look. `Unknown`
+//! always means that the controller does not know.
+
+use engine::report::cut;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::account::AWSAccountStatus;
+use crate::baseline::BaselineStatus;
+
+/// Positive, on baselines. `True` ([`VALID`]): the spec can be used and every account grants what it asks for.
+/// `False`: it has no effect at all; the reason is one of [`engine::desired::Reason`].
+pub const ACCEPTED: &str = "Accepted";
+
+/// Positive, on baselines. `True` ([`ALL_CELLS_READ`]): every account and region was read whole at this generation.
+/// `False`: some were not ([`SOME_CELLS_UNREAD`], or the [`engine::facts::ReadFailure`] that they have in common).
+/// `Unknown` ([`NOT_YET_OBSERVED`]): the first sweep at this generation is under way.
+pub const OBSERVED: &str = "Observed";
+
+/// Positive, on baselines. `True` ([`NO_VIOLATIONS`]): every control passes on every selected resource, or has nothing
+/// to say. `False` ([`CRITICAL_VIOLATIONS`], [`VIOLATIONS`]): some fail. `Unknown` ([`UNKNOWN_VERDICTS`],
+/// [`NOT_YET_OBSERVED`], [`NOT_ACCEPTED`]): nothing is known to fail, and not all is known.
+pub const COMPLIANT: &str = "Compliant";
+
+/// Abnormal for a while, on baselines. `True` ([`SWEEPING`]: not all cells have seen this generation; [`REPAIRING`]:
+/// edits were made or are due). `False` ([`AT_REST`], [`SUSPENDED`]).
+pub const RECONCILING: &str = "Reconciling";
+
+/// Abnormal, on baselines. `True`: the whole baseline waits for a person ([`NOT_ACCEPTED`],
+/// [`NO_ACCOUNTS`], [`NO_CELL_READABLE`]). `False` ([`NOT_STALLED`]). One blocked resource stalls no baseline.
+pub const STALLED: &str = "Stalled";
+
+/// Positive, on baselines and accounts: what `kubectl wait` and `helm --wait` wait for.
+///
+/// A baseline is ready ([`OBSERVED_AT_GENERATION`]) when it is accepted and observed at this generation, whatever it
+/// saw; else `False` ([`NOT_ACCEPTED`], [`NO_ACCOUNTS`], [`SOME_CELLS_UNREAD`], [`SUSPENDED`]) or `Unknown`
+/// ([`NOT_YET_OBSERVED`]). An account is ready ([`IDENTITY_PROVEN`]) when the roles are proven to be of this account in every region; else
+/// `False` ([`IDENTITY_FAILED`], [`WRONG_ACCOUNT`], or a [`engine::facts::ReadFailure`]) or `Unknown`
+/// ([`IDENTITY_UNKNOWN`]).
+pub const READY: &str = "Ready";
+
+/// [`ACCEPTED`] is `True`.
+pub const VALID: &str = "Valid";
+/// [`OBSERVED`] is `True`.
+pub const ALL_CELLS_READ: &str = "AllCellsRead";
+/// [`OBSERVED`] or [`READY`] is `False`: cells fail for different reasons, each shown in `status.cells`.
+pub const SOME_CELLS_UNREAD: &str = "SomeCellsUnread";
+/// Nothing was seen yet at this generation.
+pub const NOT_YET_OBSERVED: &str = "NotYetObserved";
+/// [`COMPLIANT`] is `True`.
+pub const NO_VIOLATIONS: &str = "NoViolations";
+/// [`COMPLIANT`] is `False`, with at least one critical violation.
+pub const CRITICAL_VIOLATIONS: &str = "CriticalViolations";
+/// [`COMPLIANT`] is `False`, without a critical violation.
+pub const VIOLATIONS: &str = "Violations";
+/// [`COMPLIANT`] is `Unknown`: nothing fails, and some verdicts could not be reached.
+pub const UNKNOWN_VERDICTS: &str = "UnknownVerdicts";
+/// [`RECONCILING`] is `True`: cells have yet to look at this generation.
+pub const SWEEPING: &str = "Sweeping";
+/// [`RECONCILING`] is `True`: edits were made in the last sweep, or are to be made in the next.
+pub const REPAIRING: &str = "Repairing";
+/// [`RECONCILING`] is `False`.
+pub const AT_REST: &str = "AtRest";
+/// The baseline has `suspend: true`.
+pub const SUSPENDED: &str = "Suspended";
+/// [`ACCEPTED`] is `False`, which explains why.
+pub const NOT_ACCEPTED: &str = "NotAccepted";
+/// No account that matches grants the namespace anything.
+pub const NO_ACCOUNTS: &str = "NoAccounts";
+/// No cell of the baseline can be read.
+pub const NO_CELL_READABLE: &str = "NoCellReadable";
+/// [`STALLED`] is `False`.
+pub const NOT_STALLED: &str = "NotStalled";
+/// [`READY`] of a baseline is `True`.
+pub const OBSERVED_AT_GENERATION: &str = "ObservedAtGeneration";
+/// [`READY`] of an account is `True`.
+pub const IDENTITY_PROVEN: &str = "IdentityProven";
+/// [`READY`] of an account is `False`: a role cannot be assumed.
+pub const IDENTITY_FAILED: &str = "IdentityFailed";
+/// [`READY`] of an account is `False`: the identity is of another account than `spec.accountId`.
+pub const WRONG_ACCOUNT: &str = "WrongAccount";
+/// [`READY`] of an account is `Unknown`: not asked yet, or not answered.
+pub const IDENTITY_UNKNOWN: &str = "IdentityUnknown";
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It holds.
+    True,
+    /// It does not.
+    False,
+    /// The controller does not know.
+    Unknown,
+}
+
+impl State {
+    /// As the API writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+impl From<bool> for State {
+    fn from(holds: bool) -> Self {
+        if holds { Self::True } else { Self::False }
+    }
+}
+
+/// What a condition is to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update<'a> {
+    /// One of the types above.
+    pub kind: &'static str,
+    /// Whether it holds.
+    pub state: State,
+    /// Why, in one word: one of the reasons above, or one of the engine's.
+    pub reason: &'a str,
+    /// Why, in one sentence that does not change while nothing changes: no request ids, no times.
+    pub message: &'a str,
+}
+
+/// Sets one condition at its place in the list, or at the end. `lastTransitionTime` moves only when the state flips.
+pub fn set(
+    conditions: &mut Vec<Condition>,
+    update: &Update<'_>,
+    observed_generation: Option<i64>,
+    now: Timestamp,
+) {
+    let Update {
+        kind,
+        state,
+        reason,
+        message,
+    } = update;
+    let place = conditions
+        .iter_mut()
+        .find(|condition| condition.type_ == *kind);
+    let since = match &place {
+        Some(old) if old.status == state.as_str() => old.last_transition_time.clone(),
+        _ => Time(now),
+    };
+    let condition = Condition {
+        type_: (*kind).to_owned(),
+        status: state.as_str().to_owned(),
+        reason: (*reason).to_owned(),
+        message: sentence(message),
+        last_transition_time: since,
+        observed_generation,
+    };
+    match place {
+        Some(place) => *place = condition,
+        None => conditions.push(condition),
+    }
+}
+
+/// The condition of this type.
+pub fn find<'c>(conditions: &'c [Condition], kind: &str) -> Option<&'c Condition> {
+    conditions.iter().find(|condition| condition.type_ == kind)
+}
+
+/// Whether the condition of this type is there and `True`.
+pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
+    find(conditions, kind).is_some_and(|condition| condition.status == State::True.as_str())
+}
+
+/// A text as a status may hold it: at most 256 bytes, cut between characters, without control characters.
+pub fn sentence(text: &str) -> String {
+    cut(text)
+}
+
+/// A status that holds times which alone are no reason to write it.
+pub trait Timed: Clone + PartialEq {
+    /// The same status with those times taken out.
+    fn without_times(self) -> Self;
+}
+
+impl Timed for BaselineStatus {
+    fn without_times(mut self) -> Self {
+        self.heartbeat = None;
+        self.cells
+            .iter_mut()
+            .for_each(|cell| cell.last_sweep = None);
+        self.conditions.iter_mut().for_each(forget_transition);
+        self
+    }
+}
+
+impl Timed for AWSAccountStatus {
+    fn without_times(mut self) -> Self {
+        self.regions
+            .iter_mut()
+            .for_each(|region| region.last_sweep = None);
+        self.conditions.iter_mut().for_each(forget_transition);
+        self
+    }
+}
+
+fn forget_transition(condition: &mut Condition) {
+    condition.last_transition_time = Time(Timestamp::UNIX_EPOCH);
+}
+
+/// Whether two statuses differ in nothing but heartbeat, sweep and transition times: then none is written.
+pub fn same_but_for_time<S: Timed>(one: &S, other: &S) -> bool {
+    one.clone().without_times() == other.clone().without_times()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::baseline::CellStatus;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn compliant<'a>(state: State, message: &'a str) -> Update<'a> {
+        Update {
+            kind: COMPLIANT,
+            state,
+            reason: VIOLATIONS,
+            message,
+        }
+    }
+
+    #[test]
+    fn the_transition_time_moves_only_on_a_flip() {
+        let mut conditions = Vec::new();
+        set(
+            &mut conditions,
+            &compliant(State::False, "3 violations"),
+            Some(1),
+            at(10),
+        );
+        set(
+            &mut conditions,
+            &compliant(State::False, "2 violations"),
+            Some(2),
+            at(20),
+        );
+        assert_eq!(conditions[0].last_transition_time, Time(at(10)));
+        assert_eq!(conditions[0].message, "2 violations");
+        assert_eq!(conditions[0].observed_generation, Some(2));
+        set(
+            &mut conditions,
+            &compliant(State::True, "none"),
+            Some(2),
+            at(30),
+        );
+        assert_eq!(conditions[0].last_transition_time, Time(at(30)));
+        assert!(is_true(&conditions, COMPLIANT));
+    }
+
+    #[test]
+    fn the_order_of_the_list_stays() {
+        let mut conditions = Vec::new();
+        let update = |kind| Update {
+            kind,
+            state: State::True,
+            reason: VALID,
+            message: "",
+        };
+        for kind in [READY, ACCEPTED, OBSERVED, ACCEPTED, READY] {
+            set(&mut conditions, &update(kind), None, at(1));
+        }
+        let kinds: Vec<_> = conditions
+            .iter()
+            .map(|condition| condition.type_.as_str())
+            .collect();
+        assert_eq!(kinds, [READY, ACCEPTED, OBSERVED]);
+    }
+
+    #[test]
+    fn messages_are_cut_between_characters() {
+        for length in 250..260 {
+            let text = "x".repeat(length - 2) + "…" + &"ü".repeat(100);
+            let short = sentence(&text);
+            assert!(short.len() <= 256, "{}", short.len());
+            assert!(short.ends_with('…'));
+        }
+        assert_eq!(sentence("two\nlines"), "two lines");
+        assert_eq!(sentence(""), "");
+    }
+
+    #[test]
+    fn times_alone_are_no_difference() {
+        let status = |second, complete, handled: &str| {
+            let mut status = BaselineStatus {
+                heartbeat: Some(Time(at(second))),
+                last_handled_reconcile_at: Some(handled.to_owned()),
+                cells: vec![CellStatus {
+                    account: "111122223333".to_owned(),
+                    region: "eu-west-1".to_owned(),
+                    last_sweep: Some(Time(at(second))),
+                    complete,
+                    reason: None,
+                }],
+                ..BaselineStatus::default()
+            };
+            let update = Update {
+                kind: READY,
+                state: State::True,
+                reason: OBSERVED,
+                message: "",
+            };
+            set(&mut status.conditions, &update, Some(1), at(second));
+            status
+        };
+        assert!(same_but_for_time(
+            &status(1, true, "a"),
+            &status(2, true, "a")
+        ));
+        assert!(!same_but_for_time(
+            &status(1, true, "a"),
+            &status(1, false, "a")
+        ));
+        assert!(!same_but_for_time(
+            &status(1, true, "a"),
+            &status(1, true, "b")
+        ));
+    }
+}

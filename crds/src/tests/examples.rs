@@ -1,0 +1,279 @@
+//! The examples go through offline admission; the tests of the whole run the same files through the API server.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use engine::controls::security_group::SecurityGroupParameters;
+use engine::facts::Location;
+use serde_json::{Value, json};
+
+use super::{path, yaml_files_in};
+use crate::admission::{Object, admit, documents};
+use crate::{AWSAccount, SecurityGroupBaseline, crds};
+
+fn document(text: &str) -> Value {
+    let mut documents = documents(text).unwrap();
+    assert_eq!(documents.len(), 1);
+    documents.remove(0)
+}
+
+fn example(name: &str) -> Value {
+    document(&fs::read_to_string(path("examples").join(name)).unwrap())
+}
+
+fn baseline(name: &str) -> SecurityGroupBaseline {
+    match admit(&example(name)) {
+        Ok(Object::SecurityGroupBaseline(baseline)) => *baseline,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn account(name: &str) -> AWSAccount {
+    match admit(&example(name)) {
+        Ok(Object::Account(account)) => *account,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn valid_examples_are_admitted() {
+    let files = yaml_files_in("examples");
+    assert!(files.len() >= 7);
+    for (name, text) in files {
+        if let Err(refused) = admit(&document(&text)) {
+            panic!("{name} is refused:\n{refused}");
+        }
+    }
+}
+
+#[test]
+fn invalid_examples_are_refused_for_the_reason_that_they_name() {
+    let files = yaml_files_in("examples/invalid");
+    assert!(files.len() >= 60);
+    for (name, text) in files {
+        let expected = text
+            .lines()
+            .next()
+            .and_then(|line| line.strip_prefix("# refused: "));
+        let expected = expected.unwrap_or_else(|| panic!("{name} does not say why it is refused"));
+        match admit(&document(&text)) {
+            Ok(_) => panic!("{name} is admitted"),
+            Err(refused) => {
+                let said = refused.to_string();
+                assert!(
+                    said.contains(expected),
+                    "{name}: {expected:?} is not in:\n{said}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn one_thing_wrong_is_one_problem() {
+    let text = fs::read_to_string(path("examples/invalid/baseline-mode-unknown.yaml")).unwrap();
+    let refused = admit(&document(&text)).unwrap_err();
+    assert_eq!(refused.problems.len(), 1);
+    assert_eq!(
+        refused.to_string(),
+        "spec.mode: Unsupported value: \"Propose\": supported values: \"Audit\", \"Enforce\" (How far to go)"
+    );
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once() {
+    let mut document = example("security-group-baseline-minimal.yaml");
+    document["spec"]["mode"] = json!("Propose");
+    document["spec"]["interval"] = json!("1s");
+    document["spec"]["remediation"] = json!({});
+    document["metadata"]["name"] = json!("Not A Name");
+    let refused = admit(&document).unwrap_err();
+    let paths: Vec<&str> = refused
+        .problems
+        .iter()
+        .map(|problem| problem.path.as_str())
+        .collect();
+    assert_eq!(paths, ["", "metadata.name", "spec.mode", "spec.interval"]);
+}
+
+#[test]
+fn other_kinds_and_versions_are_told_apart() {
+    let mut document = example("account.yaml");
+    document["kind"] = json!("ECSBaseline");
+    let refused = admit(&document).unwrap_err().to_string();
+    assert!(
+        refused.contains("it has AWSAccount, SecurityGroupBaseline, ChangeSet"),
+        "{refused}"
+    );
+    document["apiVersion"] = json!("baseward.dev/v1");
+    assert!(
+        admit(&document)
+            .unwrap_err()
+            .to_string()
+            .contains("is not baseward.dev/v1alpha1")
+    );
+    assert!(crate::admission::is_ours(&document));
+    assert!(!crate::admission::is_ours(
+        &json!({"apiVersion": "v1", "kind": "Namespace"})
+    ));
+    assert!(admit(&json!("text")).is_err());
+    assert!(admit(&json!({"apiVersion": "baseward.dev/v1alpha1", "kind": "AWSAccount"})).is_err());
+}
+
+#[test]
+fn defaults_are_filled_in_and_nulls_are_fields_left_out() {
+    let mut document = example("security-group-baseline-minimal.yaml");
+    document["spec"]["interval"] = Value::Null;
+    document["spec"]["internet"] = Value::Null;
+    document["status"] = json!({"resources": 1});
+    let Ok(Object::SecurityGroupBaseline(baseline)) = admit(&document) else {
+        panic!("refused")
+    };
+    assert_eq!(baseline.spec.common.interval, "60s");
+    assert_eq!(baseline.spec.common.interval().as_secs(), 60);
+    assert_eq!(baseline.spec.parameters, SecurityGroupParameters::default());
+    assert_eq!(baseline.status, None);
+    let account = account("account-minimal.yaml");
+    assert_eq!(
+        (
+            account.spec.rate_share,
+            account.spec.rules_per_security_group
+        ),
+        (50, 60)
+    );
+}
+
+#[test]
+fn yaml_is_read_as_kubectl_reads_it() {
+    let document = document("mode: Off\nquoted: \"Off\"\nid: 111122223333\nempty:\n");
+    assert_eq!(
+        document,
+        json!({"mode": false, "quoted": "Off", "id": 111_122_223_333_u64, "empty": null})
+    );
+    assert!(documents("a: 1\na: 2\n").is_err());
+    assert_eq!(
+        documents("---\n# nothing\n---\na: 1\n---\nb: 2\n")
+            .unwrap()
+            .len(),
+        2
+    );
+    assert_eq!(documents("{\"a\": 1}").unwrap(), [json!({"a": 1})]);
+}
+
+/// Every field below a schema, map values and list items included.
+fn fields(schema: &Value, path: &str, into: &mut BTreeSet<String>) {
+    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        fields(schema, &path, into);
+        into.insert(path);
+    }
+    if schema["items"].is_object() {
+        fields(&schema["items"], path, into);
+    }
+}
+
+/// Every field that an example writes.
+fn written(value: &Value, path: &str, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = format!("{path}.{name}");
+                written(value, &path, into);
+                into.insert(path);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| written(item, path, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_full_examples_use_every_field() {
+    let examples = [
+        (0, "account-full.yaml", &["spec.namespaces.select.all"][..]),
+        (1, "security-group-baseline-full.yaml", &["spec.select.all"]),
+        (2, "change-set.yaml", &[]),
+    ];
+    for (index, name, exclusive) in examples {
+        let schema = serde_json::to_value(&crds()[index].spec.versions[0].schema).unwrap();
+        let schema = &schema["openAPIV3Schema"]["properties"]["spec"];
+        let (mut all, mut used) = (BTreeSet::new(), BTreeSet::new());
+        fields(schema, "spec", &mut all);
+        written(&example(name)["spec"], "spec", &mut used);
+        let missing: Vec<_> = all
+            .difference(&used)
+            .filter(|field| !exclusive.contains(&field.as_str()))
+            .collect();
+        assert!(missing.is_empty(), "{name} lacks {missing:?}");
+    }
+}
+
+#[test]
+fn the_examples_fit_each_other() {
+    let account = account("account.yaml").compile();
+    assert!(account.writable && !account.writes_stopped);
+    assert_eq!(
+        (account.name.as_str(), account.rules_per_group),
+        ("payments-prod", 60)
+    );
+    for name in [
+        "security-group-baseline.yaml",
+        "security-group-baseline-minimal.yaml",
+    ] {
+        let baseline = baseline(name).compile(&BTreeMap::new());
+        let accepted = baseline.accept(std::slice::from_ref(&account)).unwrap();
+        let here = Location {
+            account: "111122223333".to_owned(),
+            region: "eu-west-1".to_owned(),
+        };
+        assert!(accepted.in_cell(&here).is_some(), "{name}");
+    }
+}
+
+#[test]
+fn an_object_is_compiled_whole() {
+    let mut object = baseline("security-group-baseline-full.yaml");
+    object.metadata.uid = Some("uid-1".to_owned());
+    object.metadata.generation = Some(7);
+    let labels = BTreeMap::from([("team".to_owned(), "security".to_owned())]);
+    let compiled = object.compile(&labels);
+    assert_eq!(compiled.reference.to_string(), "security/everything");
+    assert_eq!(
+        (
+            compiled.reference.uid.as_str(),
+            compiled.reference.generation
+        ),
+        ("uid-1", 7)
+    );
+    assert_eq!(
+        (compiled.namespace.name.as_str(), &compiled.namespace.labels),
+        ("security", &labels)
+    );
+    assert!(compiled.suspended);
+    assert_eq!(compiled.regions, ["eu-west-1", "us-east-1"]);
+    assert_eq!(compiled.parameters, object.spec.parameters);
+    assert_eq!(
+        compiled.infrastructure_as_code.mode,
+        engine::spec::Mode::Enforce
+    );
+    assert_eq!(object.spec.common.interval().as_secs(), 5400);
+    assert!(account("account-full.yaml").compile().writes_stopped);
+    assert!(!account("account-minimal.yaml").compile().writable);
+}
+
+#[test]
+fn every_recommended_value_is_admitted() {
+    let mut document = example("security-group-baseline-minimal.yaml");
+    let recommended = serde_json::to_value(SecurityGroupParameters::recommended()).unwrap();
+    document["spec"]
+        .as_object_mut()
+        .unwrap()
+        .extend(recommended.as_object().unwrap().clone());
+    let Ok(Object::SecurityGroupBaseline(baseline)) = admit(&document) else {
+        panic!("refused")
+    };
+    assert_eq!(
+        baseline.spec.parameters,
+        SecurityGroupParameters::recommended()
+    );
+}

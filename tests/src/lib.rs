@@ -1,0 +1,30 @@
+//! The rig of the tests: a real kube-apiserver and etcd, an AWS emulator, and an oracle that judges every write.
+//!
+//! A test takes a [`Scenario`] from the [`World`] and reads as: given an account with these groups, apply this YAML,
+//! wait for this condition, then look at AWS, at the ledger of calls and at the status.
+
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a test may fail by a panic"
+    )
+)]
+
+pub mod cache;
+pub mod control_plane;
+pub mod emulator;
+pub mod flows;
+pub mod kubectl;
+pub mod process;
+pub mod scenario;
+pub mod wait;
+pub mod world;
+
+pub use control_plane::ControlPlane;
+pub use emulator::Emulator;
+pub use kubectl::Kubectl;
+pub use scenario::Scenario;
+pub use wait::wait_until;
+pub use world::World;
