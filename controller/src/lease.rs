@@ -192,7 +192,7 @@ async fn release(api: &Api<Lease>, settings: &LeaseSettings) {
             spec.holder_identity = Some(String::new());
             api.replace(&settings.name, &PostParams::default(), &lease).await?;
         }
-        kube::Result::Ok(())
+        Ok::<(), kube::Error>(())
     };
     match tokio::time::timeout(settings.duration / 2, give_back).await {
         Ok(Ok(())) => tracing::info!("Lease given back"),

@@ -3,6 +3,8 @@
 //! Three small loops share one line of data: the account controller proves accounts, a worker per cell sweeps
 //! (observe, evaluate, plan, rails, act, report), and the baseline controller writes statuses.
 
+#![allow(unreachable_pub, reason = "`pub` says what the other modules of this crate may use")]
+
 mod accounts;
 mod act;
 mod authority;

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How the account may be used, and by whom.
-#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "baseward.dev",
     version = "v1alpha1",
@@ -113,6 +113,22 @@ pub struct AWSAccountSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub namespaces: Vec<NamespaceGrant>,
+}
+
+/// The values that the API server fills in; accountId and regions, which it asks for, are empty.
+impl Default for AWSAccountSpec {
+    fn default() -> Self {
+        Self {
+            account_id: String::new(),
+            regions: Vec::new(),
+            read_role: None,
+            write_role: None,
+            rate_share: default_rate_share(),
+            rules_per_security_group: default_rules_per_security_group(),
+            writes: Writes::default(),
+            namespaces: Vec::new(),
+        }
+    }
 }
 
 fn default_rate_share() -> i32 {

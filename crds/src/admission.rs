@@ -159,9 +159,18 @@ fn kinds() -> Vec<Kind> {
         let version = crd.spec.versions.into_iter().next();
         let schema = version.and_then(|version| version.schema?.open_api_v3_schema);
         let schema = schema.and_then(|schema| serde_json::to_value(schema).ok());
-        (crd.spec.names.kind, crd.spec.scope == "Namespaced", schema.unwrap_or_default())
+        (
+            crd.spec.names.kind,
+            crd.spec.scope == "Namespaced",
+            schema.unwrap_or_default(),
+        )
     });
-    let kind = |(name, namespaced, schema), parse| Kind { name, namespaced, schema, parse };
+    let kind = |(name, namespaced, schema), parse| Kind {
+        name,
+        namespaced,
+        schema,
+        parse,
+    };
     vec![
         kind(account, |value| {
             serde_json::from_value(value).map(Object::Account)

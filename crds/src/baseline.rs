@@ -16,7 +16,7 @@ use crate::conditions::sentence;
 /// The fields that every kind of baseline has, to be flattened into its spec.
 ///
 /// It has no rule of its own: of two flattened structs with rules the schema would keep those of the first alone.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Common {
     /// Which accounts: names of AWSAccount objects, labels that they carry, or both.
@@ -74,6 +74,22 @@ const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn default_interval() -> String {
     "60s".to_owned()
+}
+
+/// The values that the API server fills in; accounts and select, which it asks for, are empty.
+impl Default for Common {
+    fn default() -> Self {
+        Self {
+            accounts: Accounts::default(),
+            regions: Vec::new(),
+            select: Select::default(),
+            mode: Mode::default(),
+            interval: default_interval(),
+            suspend: false,
+            overrides: Vec::new(),
+            infrastructure_as_code: None,
+        }
+    }
 }
 
 impl Common {

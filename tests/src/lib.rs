@@ -12,16 +12,19 @@
     )
 )]
 
+pub mod baseward;
 pub mod cache;
 pub mod control_plane;
 pub mod emulator;
 pub mod flows;
+pub mod generate;
 pub mod kubectl;
 pub mod process;
 pub mod scenario;
 pub mod wait;
 pub mod world;
 
+pub use baseward::Program;
 pub use control_plane::ControlPlane;
 pub use emulator::Emulator;
 pub use kubectl::Kubectl;

@@ -1,10 +1,12 @@
-//! The rig as a command: the world of the tests, to try things by hand.
+//! The rig as a command: generated files, the demo, the benchmark, and the world of the tests to try things by hand.
 
+use std::ffi::OsString;
 use std::io::Write as _;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use tests::World;
+use tests::{World, generate};
 
 #[derive(Parser)]
 #[command(about, version)]
@@ -15,15 +17,37 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Be the program under test: all arguments are those of `baseward`.
+    #[command(disable_help_flag = true)]
+    Baseward {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Write every generated file.
+    Generate,
     /// Start a control plane and an AWS emulator, and keep them until Ctrl-C.
     Up,
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
-    match Arguments::parse().command {
-        Command::Up => up().await,
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Baseward { arguments } => {
+            return controller::main(std::iter::once("baseward".into()).chain(arguments));
+        }
+        Command::Generate => generate::write(),
+        Command::Up => wait_for(up()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
     }
+}
+
+fn wait_for(work: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Runtime::new()?.block_on(work)
 }
 
 async fn up() -> Result<()> {

@@ -23,6 +23,7 @@ use engine::facts::Location;
 
 use crate::connection::{Connection, Session};
 use crate::credentials::CredentialSource;
+use crate::ec2::write::TOKEN_WAIT;
 use crate::limiter::Limiter;
 use crate::reply::WholeReply;
 
@@ -142,6 +143,11 @@ impl Connector {
                 write_timeout: options.write_timeout,
             }),
         }
+    }
+
+    /// The longest that any write takes, whatever happens.
+    pub fn longest_write(&self) -> Duration {
+        TOKEN_WAIT + self.inner.write_timeout
     }
 
     /// A connection to one region of an account. Makes no call: roles are assumed when first used.

@@ -57,9 +57,8 @@ fn check(body: &str) -> Result<(), NotWhole> {
                 open.push((prefix.as_str(), local.as_str()));
             }
             Token::ElementEnd { end: ElementEnd::Close(prefix, local), .. } => {
-                if open.pop() != Some((prefix.as_str(), local.as_str())) {
-                    return Err(NotWhole::Unopened(local.as_str().to_owned()));
-                }
+                let closed = open.pop().filter(|name| *name == (prefix.as_str(), local.as_str()));
+                closed.ok_or_else(|| NotWhole::Unopened(local.as_str().to_owned()))?;
             }
             Token::ElementEnd { end: ElementEnd::Empty, .. } => {
                 open.pop();

@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use globset::GlobMatcher;
 use jiff::Timestamp;
 
 use crate::controls::security_group::{
@@ -14,7 +13,7 @@ use crate::edit::{BaselineRef, Withheld};
 use crate::facts::{Location, SecurityGroup, Tags};
 use crate::finding::Severity;
 use crate::plan::narrow::{Remains, narrow};
-use crate::select::{Selectable, Selection, tag_globs, tags_match};
+use crate::select::{Selectable, Selection, TagGlob, tag_globs, tags_match};
 use crate::spec::{Accounts, InfrastructureAsCode, Mode, Override, OverrideMode, Select};
 use crate::tenancy::{Account, Assignments, Grant, Namespace, assign};
 
@@ -222,7 +221,7 @@ impl Desired {
 pub struct CodeOwnership {
     /// Whether they may be written all the same.
     pub mode: Mode,
-    tags: Vec<(String, GlobMatcher)>,
+    tags: Vec<TagGlob>,
 }
 
 /// Set by CloudFormation on every resource of a stack that takes tags.
@@ -262,7 +261,7 @@ impl CodeOwnership {
             self.tags
                 .iter()
                 .find(|glob| tags_match(std::slice::from_ref(glob), tags))
-                .map(|(key, _)| format!("tag {key}"))
+                .map(|glob| format!("tag {}", glob.key))
         };
         stack.or_else(marked)
     }

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::controls::About;
-use crate::controls::security_group::GroupView;
+use crate::controls::security_group::{Compiled, Control, GroupView};
 use crate::desired::{ActiveControl, Desired, Scope};
 use crate::edit::{BaselineRef, Impact};
 use crate::facts::{Inventory, Location, ReadFailure, SecurityGroup};
 use crate::finding::{Severity, Verdict};
+use crate::questions::{Asking, Question, questions};
 use crate::spec::Mode;
 
 /// Facts older than this judge nothing: a sweep that hangs must not look compliant.
@@ -164,16 +164,11 @@ pub fn evaluate(
     let mut failing = Vec::new();
     let failure = match inventory.security_groups.fresh(now, MAX_AGE) {
         Some(groups) => {
-            for (index, group) in groups.iter().enumerate() {
-                if judge(
-                    desired,
-                    &mut baselines,
-                    &view(inventory, group, now),
-                    &arn(&inventory.location, group),
-                    keep,
-                ) {
-                    failing.push(index);
-                }
+            let questions = questions(desired);
+            for (number, groups) in groups.chunks(BLOCK).enumerate() {
+                let block = Block::new(desired, inventory, groups, now);
+                let repairable = block.judge(&questions, &mut baselines, keep);
+                failing.extend(repairable.map(|position| number * BLOCK + position));
             }
             None
         }
@@ -200,6 +195,95 @@ pub fn evaluate(
     }
 }
 
+/// So many groups are judged together: each question is asked of all of them while its parameters are at hand, and
+/// what is computed of a group is not kept for longer.
+const BLOCK: usize = 128;
+
+/// Some groups and how every baseline sees each.
+struct Block<'a> {
+    views: Vec<GroupView<'a>>,
+    /// For each baseline the scope of each group.
+    scopes: Vec<Vec<Scope>>,
+}
+
+impl<'a> Block<'a> {
+    fn new(
+        desired: &[Desired],
+        inventory: &'a Inventory,
+        groups: &'a [SecurityGroup],
+        now: Timestamp,
+    ) -> Self {
+        let arns: Vec<String> = groups
+            .iter()
+            .map(|group| arn(&inventory.location, group))
+            .collect();
+        let scopes = |desired: &Desired| {
+            let groups = groups.iter().zip(&arns);
+            groups
+                .map(|(group, arn)| desired.scope(group, arn))
+                .collect()
+        };
+        Self {
+            views: groups
+                .iter()
+                .map(|group| view(inventory, group, now))
+                .collect(),
+            scopes: desired.iter().map(scopes).collect(),
+        }
+    }
+
+    fn scope(&self, baseline: usize, group: usize) -> Scope {
+        let scopes = self.scopes.get(baseline);
+        let scope = scopes.and_then(|scopes| scopes.get(group));
+        scope.copied().unwrap_or(Scope::Outside)
+    }
+
+    /// Answers every question about every group; the positions of the groups that a control which can repair them
+    /// finds wanting.
+    fn judge(
+        &self,
+        questions: &[Question<'_>],
+        baselines: &mut [BaselineEvaluation],
+        keep: Keep,
+    ) -> impl Iterator<Item = usize> {
+        let mut failed = vec![vec![false; self.views.len()]; baselines.len()];
+        let mut repairable = vec![false; self.views.len()];
+        for question in questions {
+            for (position, (view, repairable)) in self.views.iter().zip(&mut repairable).enumerate()
+            {
+                let mut answer = None;
+                for asking in &question.askers {
+                    if !self
+                        .scope(asking.baseline, position)
+                        .includes(question.control)
+                    {
+                        continue;
+                    }
+                    let verdict = answer
+                        .get_or_insert_with(|| (question.control.check)(question.parameters, view));
+                    if let Some(baseline) = baselines.get_mut(asking.baseline) {
+                        baseline.record(asking, view, verdict, keep);
+                    }
+                    if matches!(verdict, Verdict::Fail { .. }) {
+                        *repairable |= question.control.remedy.is_some();
+                        let failed = failed.get_mut(asking.baseline);
+                        failed
+                            .and_then(|failed| failed.get_mut(position))
+                            .map(|failed| *failed = true);
+                    }
+                }
+            }
+        }
+        for ((baseline, scopes), failed) in baselines.iter_mut().zip(&self.scopes).zip(failed) {
+            let selected = scopes.iter().filter(|scope| **scope != Scope::Outside);
+            baseline.resources += selected.map(|_| 1).sum::<u64>();
+            baseline.failing_resources += failed.into_iter().map(u64::from).sum::<u64>();
+        }
+        let positions = repairable.into_iter().enumerate();
+        positions.filter_map(|(position, repairable)| repairable.then_some(position))
+    }
+}
+
 fn view<'a>(inventory: &'a Inventory, group: &'a SecurityGroup, now: Timestamp) -> GroupView<'a> {
     let usage = inventory.network_interfaces.fresh(now, MAX_AGE);
     GroupView::new(group, usage, inventory.prefix_lists.fresh(now, MAX_AGE))
@@ -218,68 +302,6 @@ fn partial(inventory: &Inventory) -> Vec<(&'static str, ReadFailure)> {
     .collect()
 }
 
-/// Judges one group by all baselines; whether a control that can repair it finds it wanting.
-fn judge(
-    desired: &[Desired],
-    baselines: &mut [BaselineEvaluation],
-    view: &GroupView<'_>,
-    arn: &str,
-    keep: Keep,
-) -> bool {
-    let mut repairable = false;
-    for (desired, baseline) in desired.iter().zip(baselines) {
-        let scope = desired.scope(view.group, arn);
-        if scope == Scope::Outside {
-            continue;
-        }
-        let mut failed = false;
-        let BaselineEvaluation {
-            controls, findings, ..
-        } = &mut *baseline;
-        for (active, count) in desired.controls.iter().zip(controls) {
-            if !scope.includes(active.control) {
-                continue;
-            }
-            let verdict = (active.control.check)(&desired.parameters, view);
-            count.verdicts.count(&verdict);
-            let fails = matches!(verdict, Verdict::Fail { .. });
-            failed |= fails;
-            repairable |= fails && active.control.remedy.is_some();
-            if keep == Keep::All || fails || matches!(verdict, Verdict::Unknown { .. }) {
-                record(findings, view, active, verdict, keep);
-            }
-        }
-        baseline.resources += 1;
-        baseline.failing_resources += u64::from(failed);
-    }
-    repairable
-}
-
-fn record(
-    findings: &mut Vec<Finding>,
-    view: &GroupView<'_>,
-    active: &ActiveControl,
-    verdict: Verdict,
-    keep: Keep,
-) {
-    let About { id: control, .. } = active.control.about;
-    let (resource, impact) = (view.group.id.clone(), impact(view));
-    findings.push(Finding {
-        resource,
-        control,
-        severity: active.severity,
-        verdict,
-        impact,
-    });
-    // Cut now and then, so that a fleet of violations does not pile up before the worst are chosen.
-    if let Keep::Worst(most) = keep
-        && findings.len() >= most.saturating_mul(8).max(64)
-    {
-        findings.sort_by(Finding::worst_first);
-        findings.truncate(most);
-    }
-}
-
 impl BaselineEvaluation {
     fn new(desired: &Desired) -> Self {
         let count = |active: &ActiveControl| ControlCount {
@@ -294,6 +316,31 @@ impl BaselineEvaluation {
             failing_resources: 0,
             controls: desired.controls.iter().map(count).collect(),
             findings: Vec::new(),
+        }
+    }
+
+    /// Counts a verdict, and keeps it if it says that something is wrong.
+    fn record(&mut self, asking: &Asking<'_>, view: &GroupView<'_>, verdict: &Verdict, keep: Keep) {
+        if let Some(count) = self.controls.get_mut(asking.position) {
+            count.verdicts.count(verdict);
+        }
+        let wrong = matches!(verdict, Verdict::Fail { .. } | Verdict::Unknown { .. });
+        if !wrong && keep != Keep::All {
+            return;
+        }
+        self.findings.push(Finding {
+            resource: view.group.id.clone(),
+            control: asking.active.control.about.id,
+            severity: asking.active.severity,
+            verdict: verdict.clone(),
+            impact: impact(view),
+        });
+        // Cut now and then, so that a fleet of violations does not pile up before the worst are chosen.
+        if let Keep::Worst(most) = keep
+            && self.findings.len() >= most.saturating_mul(8).max(64)
+        {
+            self.findings.sort_by(Finding::worst_first);
+            self.findings.truncate(most);
         }
     }
 

@@ -15,6 +15,7 @@ pub mod facts;
 pub mod finding;
 pub mod permit;
 pub mod plan;
+mod questions;
 pub mod rails;
 mod ranges;
 pub mod report;

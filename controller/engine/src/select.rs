@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use globset::{GlobBuilder, GlobMatcher, GlobSet, GlobSetBuilder};
+use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::controls::InvalidParameter;
 use crate::facts::Tags;
@@ -31,10 +31,33 @@ pub struct Selection {
 /// A compiled [`Match`]. Without any list it matches everything.
 #[derive(Clone, Debug)]
 struct Criteria {
-    tags: Vec<(String, GlobMatcher)>,
-    names: Option<GlobSet>,
-    arns: Option<GlobSet>,
-    vpc_ids: Option<GlobSet>,
+    tags: Vec<TagGlob>,
+    names: Option<Globs>,
+    arns: Option<Globs>,
+    vpc_ids: Option<Globs>,
+}
+
+/// Globs that are alternatives.
+#[derive(Clone, Debug)]
+struct Globs {
+    plain: Vec<PlainGlob>,
+    others: Option<GlobSet>,
+}
+
+/// A glob without any wildcard, or with a single `*`: compared without a regular expression, since every resource is
+/// held against every selection.
+#[derive(Clone, Debug)]
+struct PlainGlob {
+    head: String,
+    /// What follows the `*`.
+    tail: Option<String>,
+}
+
+/// A glob on the value of one tag.
+#[derive(Clone, Debug)]
+pub(crate) struct TagGlob {
+    pub(crate) key: String,
+    value: Globs,
 }
 
 impl Selection {
@@ -113,7 +136,7 @@ impl Criteria {
     }
 
     fn matches(&self, resource: Selectable<'_>) -> bool {
-        let listed = |globs: &Option<GlobSet>, text: &str| {
+        let listed = |globs: &Option<Globs>, text: &str| {
             globs.as_ref().is_none_or(|globs| globs.is_match(text))
         };
         tags_match(&self.tags, resource.tags)
@@ -127,30 +150,81 @@ impl Criteria {
 pub(crate) fn tag_globs(
     field: &str,
     tags: &BTreeMap<String, String>,
-) -> Result<Vec<(String, GlobMatcher)>, InvalidParameter> {
-    let compile =
-        |(key, value): (&String, &String)| Ok((key.clone(), glob(field, value)?.compile_matcher()));
+) -> Result<Vec<TagGlob>, InvalidParameter> {
+    let compile = |(key, value): (&String, &String)| {
+        Ok(TagGlob {
+            key: key.clone(),
+            value: Globs::new(field, std::slice::from_ref(value))?,
+        })
+    };
     tags.iter().map(compile).collect()
 }
 
 /// Whether a resource has all of the tags.
-pub(crate) fn tags_match(globs: &[(String, GlobMatcher)], tags: &Tags) -> bool {
-    globs
-        .iter()
-        .all(|(key, glob)| tags.get(key).is_some_and(|value| glob.is_match(value)))
+pub(crate) fn tags_match(globs: &[TagGlob], tags: &Tags) -> bool {
+    globs.iter().all(|glob| {
+        tags.get(&glob.key)
+            .is_some_and(|value| glob.value.is_match(value))
+    })
 }
 
-fn globs(field: &str, texts: &[String]) -> Result<Option<GlobSet>, InvalidParameter> {
+fn globs(field: &str, texts: &[String]) -> Result<Option<Globs>, InvalidParameter> {
     if texts.is_empty() {
         return Ok(None);
     }
-    let mut set = GlobSetBuilder::new();
-    for text in texts {
-        set.add(glob(field, text)?);
+    Globs::new(field, texts).map(Some)
+}
+
+impl Globs {
+    fn new(field: &str, texts: &[String]) -> Result<Self, InvalidParameter> {
+        let (mut plain, mut others) = (Vec::new(), GlobSetBuilder::new());
+        for text in texts {
+            match PlainGlob::new(text) {
+                Some(glob) => plain.push(glob),
+                None => {
+                    others.add(glob(field, text)?);
+                }
+            }
+        }
+        let others = others
+            .build()
+            .map_err(|problem| InvalidParameter::new(field, problem))?;
+        Ok(Self {
+            plain,
+            others: (!others.is_empty()).then_some(others),
+        })
     }
-    set.build()
-        .map(Some)
-        .map_err(|problem| InvalidParameter::new(field, problem))
+
+    fn is_match(&self, text: &str) -> bool {
+        self.plain.iter().any(|glob| glob.is_match(text))
+            || self
+                .others
+                .as_ref()
+                .is_some_and(|globs| globs.is_match(text))
+    }
+}
+
+impl PlainGlob {
+    fn new(text: &str) -> Option<Self> {
+        let (head, tail) = match text.split_once('*') {
+            Some((head, tail)) => (head, Some(tail)),
+            None => (text, None),
+        };
+        let special = |text: &str| text.contains(['*', '?', '[', ']', '{', '}', '\\']);
+        (!special(head) && !tail.is_some_and(special)).then(|| Self {
+            head: head.to_owned(),
+            tail: tail.map(str::to_owned),
+        })
+    }
+
+    fn is_match(&self, text: &str) -> bool {
+        match &self.tail {
+            None => text == self.head,
+            Some(tail) => text
+                .strip_prefix(self.head.as_str())
+                .is_some_and(|rest| rest.ends_with(tail.as_str())),
+        }
+    }
 }
 
 fn glob(field: &str, text: &str) -> Result<globset::Glob, InvalidParameter> {
@@ -221,5 +295,28 @@ mod tests {
                 .to_string()
                 .starts_with("spec.select.names: ")
         );
+    }
+
+    #[test]
+    fn globs_that_are_compared_as_text_match_what_their_patterns_match() {
+        for text in [
+            "", "*", "edge", "edge*", "*edge", "ed*ge", "e.g*", "a/*", "-*-",
+        ] {
+            let pattern = glob("select", text).unwrap().compile_matcher();
+            let plain = PlainGlob::new(text).unwrap();
+            for name in [
+                "", "edge", "edge-1", "my-edge", "edXge", "e", "ede", "eXge", "e.g.", "a/b/c", "-",
+                "--", "-x-",
+            ] {
+                assert_eq!(
+                    plain.is_match(name),
+                    pattern.is_match(name),
+                    "{text:?} on {name:?}"
+                );
+            }
+        }
+        for text in ["a?", "[ab]", "{a,b}", "a**", "*a*", "a\\*"] {
+            assert!(PlainGlob::new(text).is_none(), "{text:?}");
+        }
     }
 }

@@ -354,20 +354,28 @@ impl TrafficSet {
 
     /// Whether the set shares anything with one kind of traffic. Allocates nothing.
     pub fn meets(&self, traffic: Traffic) -> bool {
-        let shares = |space: &Space| {
-            let points = space.points(traffic);
-            points.is_some_and(|points| self.space(*space).meets(&points))
-        };
-        Space::ALL.iter().any(shares)
+        match traffic {
+            Traffic::All => !self.is_empty(),
+            Traffic::Tcp(ports) => self.tcp.meets(&(ports.from..=ports.to)),
+            Traffic::Udp(ports) => self.udp.meets(&(ports.from..=ports.to)),
+            Traffic::Icmp(message) => self.icmp.meets(&message.points()),
+            Traffic::Icmpv6(message) => self.icmpv6.meets(&message.points()),
+            Traffic::Protocol(number) => self.other.meets(&(number.into()..=number.into())),
+        }
     }
 
-    /// Whether the set holds all of one kind of traffic. Allocates nothing but for `-1`.
+    /// Whether the set holds all of one kind of traffic.
     pub fn covers(&self, traffic: Traffic) -> bool {
-        Space::ALL.iter().all(|space| match space.points(traffic) {
-            None => true,
-            Some(_) if traffic == Traffic::All => space.universe().is_subset(self.space(*space)),
-            Some(points) => self.space(*space).covers(&points),
-        })
+        match traffic {
+            Traffic::All => Space::ALL
+                .iter()
+                .all(|space| space.universe().is_subset(self.space(*space))),
+            Traffic::Tcp(ports) => self.tcp.covers(&(ports.from..=ports.to)),
+            Traffic::Udp(ports) => self.udp.covers(&(ports.from..=ports.to)),
+            Traffic::Icmp(message) => self.icmp.covers(&message.points()),
+            Traffic::Icmpv6(message) => self.icmpv6.covers(&message.points()),
+            Traffic::Protocol(number) => self.other.covers(&(number.into()..=number.into())),
+        }
     }
 
     /// Whether all of this set is in the other.

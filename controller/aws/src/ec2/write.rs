@@ -32,8 +32,9 @@ pub const WRITE_ACTIONS: &[&str] = &[
     "ec2:RevokeSecurityGroupIngress",
 ];
 
-/// A write waits at most this long for its turn: what was known when it was permitted grows old.
-const TOKEN_WAIT: Duration = Duration::from_secs(5);
+/// A write waits at most this long for its turn: what was known when it was permitted grows old. Whoever waits for
+/// [`Connection::write_delay`] first rarely needs it.
+pub(crate) const TOKEN_WAIT: Duration = Duration::from_secs(1);
 
 /// What came of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,14 +75,9 @@ impl Connection {
     pub fn write_delay(&self, call: &Call) -> Duration {
         self.limiter().wait(operation(call))
     }
-
-    /// The longest that [`execute`] takes, whatever happens.
-    pub fn longest_write(&self) -> Duration {
-        TOKEN_WAIT + self.write_timeout()
-    }
 }
 
-/// Makes exactly the call that the permit is for, once. Returns within [`Connection::longest_write`].
+/// Makes exactly the call that the permit is for, once. Returns within [`crate::Connector::longest_write`].
 pub async fn execute(connection: &Connection, permit: Permit) -> WriteResult {
     if permit.location() != connection.location() {
         let wrong = format!("it is for {:?}, the connection for {:?}", permit.location(), connection.location());

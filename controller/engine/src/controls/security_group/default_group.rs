@@ -56,6 +56,7 @@ pub(super) const CONTROLS: &[Control] = &[
             sources: &[SECURITY_GROUPS, NETWORK_INTERFACES],
         },
         setting: |spec| Setting::switch(spec.default_group.as_ref().and_then(|group| group.close)),
+        alike: |_, _| true,
         check: check_closed,
         remedy: Some(close),
     },
@@ -77,6 +78,7 @@ pub(super) const CONTROLS: &[Control] = &[
                     .and_then(|group| group.forbid_use),
             )
         },
+        alike: |_, _| true,
         check: check_unused,
         remedy: None,
     },

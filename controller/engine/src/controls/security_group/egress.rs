@@ -52,6 +52,7 @@ pub(super) const CONTROLS: &[Control] = &[Control {
         sources: &[SECURITY_GROUPS, PREFIX_LISTS],
     },
     setting: |spec| Setting::optional(spec.egress.as_ref()),
+    alike: |one, other| one.egress == other.egress,
     check,
     remedy: Some(remedy),
 }];

@@ -186,13 +186,25 @@ impl Patterns {
 /// The parameters of this topic, parsed.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Compiled {
+    group_text: GroupText,
+    rule_text: RuleText,
+    tags: Vec<TagDemand>,
+    max_rules: [usize; 2],
+}
+
+/// What name and description of a group are to be like.
+#[derive(Clone, Debug, PartialEq)]
+struct GroupText {
     name: Pattern,
     min_description: usize,
     forbidden: Patterns,
-    min_rule_description: usize,
+}
+
+/// What descriptions of rules are to be like.
+#[derive(Clone, Debug, PartialEq)]
+struct RuleText {
+    min_length: usize,
     stamp: Option<String>,
-    tags: Vec<TagDemand>,
-    max_rules: [usize; 2],
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -217,15 +229,20 @@ impl Compiled {
         let max = max_rules.unwrap_or_default();
         let forbidden = forbidden_descriptions
             .unwrap_or_else(|| FORBIDDEN_DESCRIPTIONS.map(str::to_owned).to_vec());
-        Ok(Self {
+        let group_text = GroupText {
             name: Pattern::new(
                 "hygiene.namePattern",
                 name_pattern.as_deref().unwrap_or(NAME_PATTERN),
             )?,
             min_description: size(min_description_length, MIN_DESCRIPTION_LENGTH),
             forbidden: Patterns::new("hygiene.forbiddenDescriptions", &forbidden)?,
-            min_rule_description: size(rules.min_length, MIN_RULE_DESCRIPTION),
-            stamp: rules.stamp_text,
+        };
+        Ok(Self {
+            group_text,
+            rule_text: RuleText {
+                min_length: size(rules.min_length, MIN_RULE_DESCRIPTION),
+                stamp: rules.stamp_text,
+            },
             tags: required_tags
                 .unwrap_or_default()
                 .into_iter()
@@ -311,6 +328,7 @@ pub(super) const CONTROLS: &[Control] = &[
             | None => Setting::Recommended,
             Some(_) => Setting::Named,
         },
+        alike: |one, other| one.hygiene.group_text == other.hygiene.group_text,
         check: check_group_described,
         remedy: None,
     },
@@ -332,6 +350,7 @@ pub(super) const CONTROLS: &[Control] = &[
                     .map(|allow| !allow),
             )
         },
+        alike: |_, _| true,
         check: check_launch_wizard,
         remedy: None,
     },
@@ -357,6 +376,7 @@ pub(super) const CONTROLS: &[Control] = &[
             }) => Setting::Off,
             Some(_) => Setting::Named,
         },
+        alike: |one, other| one.hygiene.rule_text == other.hygiene.rule_text,
         check: check_rules_described,
         remedy: Some(describe_rules),
     },
@@ -377,6 +397,7 @@ pub(super) const CONTROLS: &[Control] = &[
                     .and_then(|hygiene| hygiene.required_tags.as_ref()),
             )
         },
+        alike: |one, other| one.hygiene.tags == other.hygiene.tags,
         check: check_tags,
         remedy: Some(add_tags),
     },
@@ -397,6 +418,7 @@ pub(super) const CONTROLS: &[Control] = &[
                     .and_then(|hygiene| hygiene.max_rules.as_ref()),
             )
         },
+        alike: |one, other| one.hygiene.max_rules == other.hygiene.max_rules,
         check: check_rule_count,
         remedy: None,
     },
@@ -405,12 +427,11 @@ pub(super) const CONTROLS: &[Control] = &[
 const LAUNCH_WIZARD: &str = "launch-wizard-";
 
 fn check_group_described(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
-    let Compiled {
+    let GroupText {
         name,
         min_description,
         forbidden,
-        ..
-    } = &parameters.hygiene;
+    } = &parameters.hygiene.group_text;
     let group = view.group;
     if group.is_default() || group.name.starts_with(LAUNCH_WIZARD) {
         return Verdict::not_applicable(
@@ -456,7 +477,7 @@ fn undescribed<'v>(
     parameters: &'v Parameters,
     view: &'v GroupView<'_>,
 ) -> impl Iterator<Item = (usize, &'v Rule)> {
-    let least = parameters.hygiene.min_rule_description;
+    let least = parameters.hygiene.rule_text.min_length;
     let short = move |rule: &Rule| {
         rule.description
             .as_ref()
@@ -471,7 +492,7 @@ fn undescribed<'v>(
 }
 
 fn check_rules_described(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
-    let least = parameters.hygiene.min_rule_description;
+    let least = parameters.hygiene.rule_text.min_length;
     if view.shortest_description >= least {
         return Verdict::Pass;
     }
@@ -483,7 +504,7 @@ fn check_rules_described(parameters: &Parameters, view: &GroupView<'_>) -> Verdi
 }
 
 fn describe_rules(parameters: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
-    let Some(text) = &parameters.hygiene.stamp else {
+    let Some(text) = &parameters.hygiene.rule_text.stamp else {
         return Vec::new();
     };
     undescribed(parameters, view)

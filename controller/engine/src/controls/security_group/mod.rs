@@ -36,6 +36,8 @@ pub struct Control {
     pub about: About,
     /// Whether a spec uses it.
     pub setting: fn(&SecurityGroupParameters) -> Setting,
+    /// Whether two specs ask the same: then one verdict, and one remedy, does for both.
+    pub alike: fn(&Compiled, &Compiled) -> bool,
     /// The verdict on one group.
     pub check: fn(&Compiled, &GroupView<'_>) -> Verdict,
     /// What would have to change, for a group that fails; `None` for a control that only reports.

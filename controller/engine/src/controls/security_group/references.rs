@@ -74,6 +74,7 @@ pub(super) const CONTROLS: &[Control] = &[
                     .and_then(|references| references.trusted_accounts.as_ref()),
             )
         },
+        alike: |one, other| one.references == other.references,
         check: check_accounts,
         remedy: Some(|parameters, view| {
             untrusted(parameters, view)
@@ -99,6 +100,7 @@ pub(super) const CONTROLS: &[Control] = &[
                 .and_then(|references| references.prefix_lists_may_be_world);
             Setting::switch(may.map(|may| !may))
         },
+        alike: |_, _| true,
         check: check_prefix_lists,
         remedy: None,
     },

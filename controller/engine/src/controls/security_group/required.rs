@@ -146,6 +146,7 @@ pub(super) const CONTROLS: &[Control] = &[Control {
         sources: &[SECURITY_GROUPS],
     },
     setting: |spec| Setting::optional(spec.required.as_ref()),
+    alike: |one, other| one.required == other.required,
     check,
     remedy: Some(remedy),
 }];

@@ -121,6 +121,7 @@ pub(super) const CONTROLS: &[Control] = &[Control {
         sources: &[SECURITY_GROUPS, PREFIX_LISTS],
     },
     setting: |spec| Setting::optional(spec.sources.as_ref()),
+    alike: |one, other| one.sources == other.sources,
     check,
     remedy: Some(remedy),
 }];

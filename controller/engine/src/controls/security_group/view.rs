@@ -23,7 +23,9 @@ pub struct GroupView<'a> {
     pub lists: PrefixLists<'a>,
     /// Characters in the shortest description of a rule; a rule without one counts as 0.
     pub shortest_description: usize,
-    /// The widest public part that a single source of an ingress rule has, per address family.
+    /// The ingress rules that let in public addresses, with the widest public part that one network of each has.
+    pub public_sources: Vec<(usize, PublicSize)>,
+    /// The widest of them, per address family.
     pub widest_source: PublicSize,
     /// Number of ingress and of egress rules.
     pub rule_counts: [usize; 2],
@@ -67,6 +69,14 @@ impl<'a> GroupView<'a> {
                 && matches!(rule.grant.peer, Peer::PrefixList(_))
         };
         let foreign = |rule: &Rule| matches!(&rule.grant.peer, Peer::Group { account, .. } if *account != group.owner);
+        let public_sources: Vec<(usize, PublicSize)> = group
+            .rules
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| rule.grant.direction == Direction::Ingress)
+            .map(|(index, rule)| (index, widest(rule)))
+            .filter(|(_, size)| !size.is_zero())
+            .collect();
         Self {
             group,
             exposure: Exposure::of(&group.rules, lists),
@@ -78,12 +88,10 @@ impl<'a> GroupView<'a> {
                 .map(description)
                 .min()
                 .unwrap_or(usize::MAX),
-            widest_source: group
-                .rules
+            widest_source: public_sources
                 .iter()
-                .filter(|rule| rule.grant.direction == Direction::Ingress)
-                .map(widest)
-                .fold(PublicSize::default(), PublicSize::max),
+                .fold(PublicSize::default(), |widest, (_, size)| widest.max(*size)),
+            public_sources,
             rule_counts: [count(Direction::Ingress), count(Direction::Egress)],
             prefix_lists: group.rules.iter().any(names_list),
             foreign_references: group.rules.iter().any(foreign),

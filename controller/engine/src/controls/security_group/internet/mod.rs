@@ -37,6 +37,7 @@ macro_rules! port_control {
                 sources: &[SECURITY_GROUPS, PREFIX_LISTS],
             },
             setting: |spec| Preset::$preset.setting(spec.internet.as_ref()),
+            alike: replaced_alike,
             check: |parameters, view| {
                 check_ports(view, parameters.internet.preset(Preset::$preset), $expected)
             },
@@ -80,6 +81,7 @@ pub(super) const CONTROLS: &[Control] = &[
                     .and_then(|internet| internet.deny_all_traffic),
             )
         },
+        alike: |_, _| true,
         check: check_all_traffic,
         remedy: Some(close_all_traffic),
     },
@@ -122,6 +124,12 @@ pub(super) const CONTROLS: &[Control] = &[
                     .and_then(|internet| internet.allow_ports.as_ref()),
             )
         },
+        alike: |one, other| {
+            let (mine, theirs) = (&one.internet, &other.internet);
+            mine.allowed == theirs.allowed
+                && mine.icmp_kept == theirs.icmp_kept
+                && replaced_alike(one, other)
+        },
         check: |parameters, view| {
             let Compiled {
                 allowed,
@@ -154,6 +162,10 @@ pub(super) const CONTROLS: &[Control] = &[
                     .and_then(|internet| internet.broad_cidr.as_ref()),
             )
         },
+        alike: |one, other| {
+            let (mine, theirs) = (&one.internet, &other.internet);
+            mine.allowed == theirs.allowed && mine.broad_text == theirs.broad_text
+        },
         check: check_broad,
         remedy: None,
     },
@@ -176,6 +188,10 @@ pub(super) const CONTROLS: &[Control] = &[
             Some(icmp) if icmp.is_on() => Setting::Named,
             _ => Setting::Off,
         },
+        alike: |one, other| {
+            one.internet.icmp_forbidden == other.internet.icmp_forbidden
+                && replaced_alike(one, other)
+        },
         check: |parameters, view| {
             check_ports(
                 view,
@@ -188,6 +204,12 @@ pub(super) const CONTROLS: &[Control] = &[
         }),
     },
 ];
+
+/// Whether what is closed to the internet stays open to the same networks.
+fn replaced_alike(one: &Parameters, other: &Parameters) -> bool {
+    one.internet.on_overlap == other.internet.on_overlap
+        && one.internet.replace_with == other.internet.replace_with
+}
 
 /// `Fail` beats `Unknown`: a list that cannot be read cannot close a port that is open without it.
 fn check_ports(view: &GroupView<'_>, forbidden: &TrafficSet, expected: impl Display) -> Verdict {
@@ -338,30 +360,35 @@ fn check_broad(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
         ..
     } = &parameters.internet;
     let too_broad = |size: PublicSize| size.v4 > broad.v4 || size.v6 > broad.v6;
-    let judged = || {
-        view.rules(Direction::Ingress)
-            .filter(|(_, rule)| !allowed.covers(rule.grant.traffic))
-    };
+    let judged = |traffic: Traffic| !allowed.covers(traffic);
     if too_broad(view.widest_source) {
-        let sources = judged().flat_map(|(_, rule)| {
-            let broad_nets: Vec<IpNet> = Audience::of(&rule.grant.peer, view.lists)
-                .nets()
-                .iter()
-                .copied()
-                .filter(|net| too_broad(PublicSize::of(*net)))
-                .collect();
-            broad_nets
-                .into_iter()
-                .map(|net| format!("{} from {net}", rule.grant.traffic))
-        });
+        let sources = view
+            .public_sources
+            .iter()
+            .filter(|(_, size)| too_broad(*size))
+            .filter_map(|(index, _)| view.group.rules.get(*index))
+            .filter(|rule| judged(rule.grant.traffic))
+            .flat_map(|rule| {
+                let broad_nets: Vec<IpNet> = Audience::of(&rule.grant.peer, view.lists)
+                    .nets()
+                    .iter()
+                    .copied()
+                    .filter(|net| too_broad(PublicSize::of(*net)))
+                    .collect();
+                broad_nets
+                    .into_iter()
+                    .map(|net| format!("{} from {net}", rule.grant.traffic))
+            });
         let found = named(sources);
         if !found.is_empty() {
             return Verdict::fail(broad_text.clone(), found);
         }
     }
-    let unreadable =
-        |(_, rule): (usize, &Rule)| Audience::of(&rule.grant.peer, view.lists) == Audience::Unknown;
-    if view.prefix_lists && judged().any(unreadable) {
+    let unreadable = |(_, rule): (usize, &Rule)| {
+        Audience::of(&rule.grant.peer, view.lists) == Audience::Unknown
+            && judged(rule.grant.traffic)
+    };
+    if view.prefix_lists && view.rules(Direction::Ingress).any(unreadable) {
         return Verdict::unknown("a prefix list that a rule refers to could not be read");
     }
     Verdict::Pass

@@ -1,238 +1,16 @@
-//! The rig itself: what the other tests take for granted.
+//! The AWS emulator, its ledger, and the oracle on it.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
-use std::pin::pin;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
-use k8s_openapi::api::core::v1::ConfigMap;
-use kube::Api;
-use kube::api::{Patch, PatchParams};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use anyhow::{Result, bail};
 use serde_json::json;
 use tests::emulator::{
     Call, Direction, Fault, FaultKind, FleetSeed, ForeignChange, GroupSeed, Seed, Settings,
 };
 use tests::flows::{FlowSet, assert_never_lost, assert_never_opened};
-use tests::{ControlPlane, Emulator, World, wait_until};
+use tests::{Emulator, World};
 
 const REGION: &str = "eu-central-1";
-const DEADLINE: Duration = Duration::from_secs(30);
-
-const CONFIG_MAP: &str = "
-apiVersion: v1
-kind: ConfigMap
-metadata: { name: sample }
-data: { greeting: hello }
-";
-
-#[tokio::test]
-async fn kubectl_applies_gets_explains_and_describes() -> Result<()> {
-    let scenario = World::shared().await?.scenario("kubectl").await?;
-    let applied = scenario.apply(CONFIG_MAP).await?;
-    assert_eq!(applied.stdout.trim(), "configmap/sample created");
-    let kubectl = &scenario.kubectl;
-    let greeting = kubectl.get(["configmap", "sample", "-o", "jsonpath={.data.greeting}"]);
-    assert_eq!(greeting.await?, "hello");
-    let explained = kubectl.explain("configmap.data").await?;
-    assert!(
-        explained.contains("Data contains the configuration data"),
-        "{explained}"
-    );
-    let described = kubectl.describe("configmap", "sample").await?;
-    assert!(described.contains("greeting"), "{described}");
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_refusal_says_why() -> Result<()> {
-    let scenario = World::shared().await?.scenario("refusal").await?;
-    let refused = scenario
-        .apply(&CONFIG_MAP.replace("sample", "No_Name"))
-        .await;
-    let error = format!("{:#}", refused.unwrap_err());
-    assert!(
-        error.contains("a lowercase RFC 1123 subdomain must consist of"),
-        "{error}"
-    );
-    Ok(())
-}
-
-#[tokio::test]
-async fn scenarios_share_neither_namespace_nor_account() -> Result<()> {
-    let world = World::shared().await?;
-    let (one, other) = (
-        world.scenario("apart").await?,
-        world.scenario("apart").await?,
-    );
-    assert_ne!(one.account, other.account);
-    one.apply(CONFIG_MAP).await?;
-    other
-        .apply(&CONFIG_MAP.replace("hello", "$NAMESPACE $ACCOUNT"))
-        .await?;
-    let greeting = async |scenario: &tests::Scenario<'_>| -> Result<String> {
-        let maps: Api<ConfigMap> = Api::namespaced(scenario.client.clone(), &scenario.namespace);
-        let data: BTreeMap<_, _> = maps.get("sample").await?.data.unwrap_or_default();
-        Ok(data.get("greeting").cloned().unwrap_or_default())
-    };
-    assert_eq!(greeting(&one).await?, "hello");
-    assert_eq!(
-        greeting(&other).await?,
-        format!("{} {}", other.namespace, other.account)
-    );
-    Ok(())
-}
-
-const SAMPLE_CRD: &str = "
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: { name: samples.rig.example }
-spec:
-  group: rig.example
-  scope: Namespaced
-  names: { kind: Sample, plural: samples }
-  versions:
-  - name: v1
-    served: true
-    storage: true
-    subresources: { status: {} }
-    schema:
-      openAPIV3Schema:
-        type: object
-        properties:
-          spec:
-            type: object
-            properties: { size: { type: integer, description: How large it is. } }
-            x-kubernetes-validations: [{ rule: self.size < 10, message: a sample is small }]
-          status: { type: object, x-kubernetes-preserve-unknown-fields: true }
-";
-
-#[tokio::test]
-async fn a_condition_of_any_kind_is_awaited_for_the_present_generation() -> Result<()> {
-    let world = World::shared().await?;
-    world
-        .control_plane
-        .apply_crds([SAMPLE_CRD.to_owned()])
-        .await?;
-    let scenario = world.scenario("conditions").await?;
-    let sample =
-        "{apiVersion: rig.example/v1, kind: Sample, metadata: {name: one}, spec: {size: 1}}";
-    scenario.apply(sample).await?;
-    scenario.apply(&sample.replace("1}", "2}")).await?;
-    let samples = scenario.api("Sample.rig.example").await?;
-    let patch = async |generation: i64| {
-        let status = json!({"status": {"conditions": [{
-            "type": "Ready", "status": "True", "observedGeneration": generation,
-        }]}});
-        samples
-            .patch_status("one", &PatchParams::default(), &Patch::Merge(status))
-            .await
-    };
-    patch(1).await?;
-    let mut ready = pin!(scenario.wait_for_condition("Sample.rig.example", "one", "Ready", "True"));
-    let early = tokio::time::timeout(Duration::from_millis(500), ready.as_mut()).await;
-    assert!(
-        early.is_err(),
-        "it was ready at the generation before: {early:?}"
-    );
-    patch(2).await?;
-    assert_eq!(ready.await?.metadata.generation, Some(2));
-    let status = scenario.status("Sample.rig.example", "one").await?;
-    assert_eq!(
-        status.pointer("/conditions/0/observedGeneration"),
-        Some(&json!(2))
-    );
-    Ok(())
-}
-
-#[tokio::test]
-async fn custom_resources_are_explained_and_validated() -> Result<()> {
-    let world = World::shared().await?;
-    world
-        .control_plane
-        .apply_crds([SAMPLE_CRD.to_owned()])
-        .await?;
-    let scenario = world.scenario("custom").await?;
-    let explained = scenario.kubectl.explain("sample.spec.size").await?;
-    assert!(explained.contains("How large it is."), "{explained}");
-    let large =
-        "{apiVersion: rig.example/v1, kind: Sample, metadata: {name: large}, spec: {size: 10}}";
-    let error = format!("{:#}", scenario.apply(large).await.unwrap_err());
-    assert!(error.contains("a sample is small"), "{error}");
-    assert!(scenario.api("Lease.coordination.k8s.io").await.is_ok());
-    let unknown = scenario.api("Nonsense").await.unwrap_err().to_string();
-    assert!(unknown.contains("serves no kind Nonsense"), "{unknown}");
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_service_account_has_its_own_rights_and_no_others() -> Result<()> {
-    let world = World::shared().await?;
-    let scenario = world.scenario("rights").await?;
-    scenario
-        .apply("{apiVersion: v1, kind: ServiceAccount, metadata: {name: reader}}")
-        .await?;
-    scenario
-        .kubectl
-        .run([
-            "create",
-            "role",
-            "reads",
-            "--verb=get,list",
-            "--resource=configmaps",
-        ])
-        .await?;
-    let subject = format!("--serviceaccount={}:reader", scenario.namespace);
-    scenario
-        .kubectl
-        .run(["create", "rolebinding", "reads", "--role=reads", &subject])
-        .await?;
-    let kubeconfig = world
-        .control_plane
-        .kubeconfig_of_service_account(&scenario.namespace, "reader");
-    let kubectl = scenario.kubectl.with_kubeconfig(kubeconfig.await?);
-    kubectl.get(["configmaps"]).await?;
-    let error = format!("{:#}", kubectl.apply(CONFIG_MAP).await.unwrap_err());
-    assert!(
-        error.contains("is forbidden") || error.contains("cannot"),
-        "{error}"
-    );
-    Ok(())
-}
-
-#[tokio::test]
-async fn an_api_server_that_was_killed_comes_back_with_its_data() -> Result<()> {
-    let control_plane = ControlPlane::start().await?;
-    let kubectl = control_plane.kubectl();
-    kubectl.apply(CONFIG_MAP).await?;
-    let url = control_plane.url();
-
-    control_plane.kill_api_server().await;
-    let away = kubectl.get(["configmap", "sample"]).await.unwrap_err();
-    assert!(format!("{away:#}").contains("refused"), "{away:#}");
-    assert!(control_plane.freeze_api_server(true).await.is_err());
-
-    control_plane.restart_api_server().await?;
-    assert_eq!(control_plane.url(), url);
-    kubectl.get(["configmap", "sample"]).await?;
-
-    control_plane.freeze_api_server(true).await?;
-    let version = kubectl.run(["get", "--raw=/version", "--request-timeout=1s"]);
-    assert!(
-        version.await.is_err(),
-        "a frozen API server does not answer"
-    );
-    control_plane.freeze_api_server(false).await?;
-    kubectl.get(["configmap", "sample"]).await?;
-
-    let folder = control_plane.folder().to_owned();
-    control_plane.stop();
-    assert!(!folder.exists());
-    Ok(())
-}
 
 /// One call as the SDK would send it. The emulator takes any signature.
 async fn call_aws(
@@ -374,7 +152,7 @@ async fn a_foreign_write_comes_between_and_is_nobodys_fault_but_its_own() -> Res
 }
 
 #[tokio::test]
-async fn the_emulator_takes_all_that_the_rig_can_say() -> Result<()> {
+async fn everything_that_can_be_seeded_is_there() -> Result<()> {
     let aws = World::shared().await?.scenario("said").await?.aws;
     let seed = Seed::in_region(REGION)
         .with("vpcs", json!([{"key": "v", "cidr": "10.1.0.0/16"}]))
@@ -422,7 +200,12 @@ async fn the_emulator_takes_all_that_the_rig_can_say() -> Result<()> {
             .to_string()
             .contains("has no key 'flavour'")
     );
+    Ok(())
+}
 
+#[tokio::test]
+async fn settings_and_fleets_are_taken() -> Result<()> {
+    let aws = World::shared().await?.scenario("fleet").await?.aws;
     let settings = Settings {
         external_id: Some("secret".to_owned()),
         denied_roles: vec!["writer".to_owned()],
@@ -523,52 +306,4 @@ async fn an_emulator_can_be_frozen_and_restarted() -> Result<()> {
         "its state does not outlive the process"
     );
     Ok(())
-}
-
-/// `rig up` is a process with all servers. Killed with -9 it runs no code at all, and still nothing of it may stay.
-#[tokio::test]
-async fn servers_and_their_data_end_with_a_process_that_is_killed() -> Result<()> {
-    let mut rig = Command::new(env!("CARGO_BIN_EXE_rig"))
-        .arg("up")
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let mut lines = BufReader::new(rig.stdout.take().context("no stdout")?).lines();
-    let mut value = |prefix: &str| -> Result<String> {
-        for line in lines.by_ref() {
-            if let Some(value) = line?.strip_prefix(prefix) {
-                return Ok(value.to_owned());
-            }
-        }
-        bail!("`rig up` did not print a line {prefix}")
-    };
-    let folder = PathBuf::from(value("# logs and data: ")?);
-    let pids = value("# servers: ")?;
-    let pids: Option<Vec<Pid>> = pids
-        .split(' ')
-        .map(|pid| Pid::from_raw(pid.parse().ok()?))
-        .collect();
-    let pids = pids.context("a process id is no number")?;
-    assert_eq!(pids.len(), 3, "API server, etcd, emulator");
-    for pid in &pids {
-        test_kill_process(*pid)?;
-    }
-    // A server that does not even get to run must not be left behind either.
-    kill_process(pids[0], Signal::STOP)?;
-
-    rig.kill()?;
-    rig.wait()?;
-    wait_until(
-        "the servers and their data are gone",
-        DEADLINE,
-        async || {
-            let left: Vec<_> = pids
-                .iter()
-                .filter(|pid| test_kill_process(**pid).is_ok())
-                .collect();
-            ensure!(left.is_empty(), "processes {left:?} are left");
-            ensure!(!folder.exists(), "{} is left", folder.display());
-            Ok(())
-        },
-    )
-    .await
 }

@@ -1,0 +1,61 @@
+//! Baselines that are not accepted: a reason, a sentence, and no call to EC2.
+
+use anyhow::Result;
+
+use super::{ACCOUNT, WEB_ONLY, baseline, given, scenario, wait_for_reason};
+
+/// Applies an account and a baseline and waits for the refusal; EC2 was never asked.
+async fn refused(name: &str, account: &str, baseline: &str, reason: &str) -> Result<()> {
+    let scenario = scenario(name).await?;
+    given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
+    scenario.apply(account).await?;
+    scenario.apply(baseline).await?;
+    let status = wait_for_reason(&scenario, "Accepted", "False", reason).await?;
+    let conditions = status["conditions"].as_array().unwrap();
+    let ready = conditions.iter().find(|condition| condition["type"] == "Ready").unwrap();
+    assert_eq!(ready["status"], "False");
+    let calls = scenario.aws.ledger().await?;
+    assert!(calls.iter().all(|call| call.service.as_deref() != Some("ec2")), "{calls:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_required_rule_that_the_same_baseline_forbids() -> Result<()> {
+    let required = "internet: {denyPresets: [Admin]}\nrequired: {ingress: [{traffic: tcp/20-25, peer: 0.0.0.0/0}]}";
+    let grant = "maxMode: Enforce, mayAddRules: {cidrs: [0.0.0.0/0], ports: [tcp/0-65535]}";
+    let account = ACCOUNT.replace("maxMode: Enforce", grant);
+    refused("contradiction", &account, &baseline("Enforce", required), "RequiredRuleForbidden").await
+}
+
+#[tokio::test]
+async fn an_unknown_account() -> Result<()> {
+    let elsewhere = baseline("Audit", "").replace("names: [$NAMESPACE]", "names: [nowhere]");
+    refused("unknown-account", ACCOUNT, &elsewhere, "UnknownAccount").await
+}
+
+#[tokio::test]
+async fn a_named_account_without_a_grant_for_the_namespace() -> Result<()> {
+    let account = ACCOUNT.replace("name: $NAMESPACE, maxMode", "name: somebody-else, maxMode");
+    refused("no-grant", &account, &baseline("Audit", ""), "NamespaceNotGranted").await
+}
+
+#[tokio::test]
+async fn a_mode_beyond_the_grant_also_by_an_override() -> Result<()> {
+    let account = ACCOUNT.replace("maxMode: Enforce", "maxMode: Audit");
+    let over = "overrides: [{control: sg-no-open-admin-ports, mode: Enforce}]";
+    refused("mode-grant", &account, &baseline("Audit", over), "ModeBeyondGrant").await
+}
+
+#[tokio::test]
+async fn required_rules_beyond_the_grant() -> Result<()> {
+    let required = "required: {ingress: [{traffic: tcp/443, peer: 10.0.0.0/8}]}";
+    refused("rules-grant", ACCOUNT, &baseline("Enforce", required), "RequiredRuleBeyondGrant").await
+}
+
+#[tokio::test]
+async fn a_caller_of_another_account() -> Result<()> {
+    // Without a role the controller's own identity counts, which is of an account of its own.
+    let lines = ACCOUNT.lines().filter(|line| !line.contains("Role:"));
+    let account: String = lines.map(|line| format!("{line}\n")).collect();
+    refused("identity", &account, &baseline("Audit", WEB_ONLY), "IdentityMismatch").await
+}

@@ -1,0 +1,84 @@
+//! Every example goes through the real API server and through offline admission: both say the same.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use crds::admission;
+use tests::generate;
+
+use super::scenario;
+
+fn examples(folder: &str) -> Result<Vec<PathBuf>> {
+    let folder = generate::root().join("crds").join(folder);
+    let files = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+    let mut files: Vec<PathBuf> = files.map(|file| Ok(file?.path())).collect::<Result<_>>()?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
+    files.sort();
+    assert!(!files.is_empty(), "{}", folder.display());
+    Ok(files)
+}
+
+/// The sentence that a refusal must contain, from the first line of an invalid example.
+fn expected(text: &str) -> &str {
+    text.lines().next().and_then(|line| line.strip_prefix("# refused: ")).expect("the first line says why it is refused")
+}
+
+fn offline(text: &str) -> Result<(), String> {
+    for document in admission::documents(text).map_err(|error| error.to_string())? {
+        if admission::is_ours(&document) {
+            admission::admit(&document).map_err(|refused| refused.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn valid_examples_are_admitted_by_both() -> Result<()> {
+    let scenario = scenario("examples").await?;
+    scenario.kubectl.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: security}").await?;
+    for file in examples("examples")? {
+        let text = std::fs::read_to_string(&file)?;
+        offline(&text).map_err(anyhow::Error::msg).with_context(|| file.display().to_string())?;
+        let arguments = ["apply", "--server-side", "--dry-run=server", "-f", path(&file)];
+        scenario.kubectl.run(arguments).await.with_context(|| file.display().to_string())?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn invalid_examples_are_refused_by_both_with_the_sentence_that_helps() -> Result<()> {
+    let scenario = scenario("invalid").await?;
+    for file in examples("examples/invalid")? {
+        let text = std::fs::read_to_string(&file)?;
+        let sentence = expected(&text);
+        let refusal = offline(&text).expect_err(&file.display().to_string());
+        assert!(refusal.contains(sentence), "{}: offline says {refusal}", file.display());
+        let online = scenario.kubectl.run(["apply", "--dry-run=server", "-f", path(&file)]).await;
+        let online = format!("{:#}", online.expect_err(&file.display().to_string()));
+        assert!(online.contains(sentence), "{}: the API server says {online}", file.display());
+    }
+    Ok(())
+}
+
+fn path(file: &Path) -> &str {
+    file.to_str().expect("a path of this repository is text")
+}
+
+#[tokio::test]
+async fn explain_is_good_documentation() -> Result<()> {
+    let scenario = scenario("explain").await?;
+    let text = scenario.kubectl.explain("sgb.spec.internet").await?;
+    for field in ["allowPorts", "denyPresets", "onOverlap", "Recommended"] {
+        assert!(text.contains(field), "{text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn generated_files_are_current() -> Result<()> {
+    for file in generate::files()? {
+        let found = std::fs::read_to_string(generate::root().join(&file.path)).unwrap_or_default();
+        assert!(found == file.content, "{} is stale: run `cargo gen`", file.path.display());
+    }
+    Ok(())
+}

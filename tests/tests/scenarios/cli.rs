@@ -1,0 +1,99 @@
+//! The command line without a cluster: plan, init, controls, crds.
+
+use anyhow::Result;
+use serde_json::Value;
+use tests::{Scenario, World};
+
+use super::{ACCOUNT, WEB_ONLY, baseline, given, program, scenario};
+
+/// Runs `baseward plan` on documents of the scenario.
+async fn plan(scenario: &Scenario<'_>, documents: &[&str], flags: &[&str]) -> Result<tests::baseward::Finished> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("documents.yaml");
+    let text = documents.join("\n---\n").replace("$NAMESPACE", &scenario.namespace).replace("$ACCOUNT", &scenario.account);
+    std::fs::write(&file, text)?;
+    let mut arguments = vec!["plan".to_owned(), "-f".to_owned(), file.display().to_string()];
+    arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    program().run(scenario.world, arguments).await
+}
+
+async fn bare(name: &str) -> Result<Scenario<'static>> {
+    World::shared().await?.scenario(name).await
+}
+
+#[tokio::test]
+async fn the_exit_code_says_how_things_stand() -> Result<()> {
+    let scenario = bare("plan-codes").await?;
+    given(&scenario, &[("web", &["tcp 443 0.0.0.0/0"])]).await?;
+    let only = |mode: &str| baseline(mode, "internet: {allowPorts: [tcp/443]}\noverrides:\n- {control: sg-group-described, mode: \"Off\"}\n- {control: sg-rule-described, mode: \"Off\"}");
+    let clean = plan(&scenario, &[ACCOUNT, &only("Audit")], &[]).await?;
+    assert_eq!(clean.code, 0, "{}{}", clean.stdout, clean.stderr);
+    given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
+    let failing = plan(&scenario, &[ACCOUNT, &only("Audit")], &[]).await?;
+    assert_eq!(failing.code, 2, "{}{}", failing.stdout, failing.stderr);
+    assert!(failing.stdout.contains("withheld (Audit)"), "{}", failing.stdout);
+    let denied = tests::emulator::Fault::from(tests::emulator::FaultKind::AccessDenied).on("DescribeNetworkInterfaces").always();
+    scenario.aws.set_faults(&[denied]).await?;
+    let unknown = plan(&scenario, &[ACCOUNT, &baseline("Audit", "")], &[]).await?;
+    assert_eq!(unknown.code, 1, "{}{}", unknown.stdout, unknown.stderr);
+    Ok(())
+}
+
+#[tokio::test]
+async fn json_lists_every_verdict_and_every_edit() -> Result<()> {
+    let scenario = bare("plan-json").await?;
+    let seeded = given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
+    let finished = plan(&scenario, &[ACCOUNT, &baseline("Enforce", WEB_ONLY)], &["-o", "json"]).await?;
+    let document: Value = serde_json::from_str(&finished.stdout)?;
+    let findings = document["findings"].as_array().unwrap();
+    let admin = findings.iter().find(|finding| finding["control"] == "sg-no-open-admin-ports").unwrap();
+    assert_eq!(admin["resource"], seeded.group("bastion")?);
+    assert_eq!(admin["account"], scenario.account.as_str());
+    assert_eq!((&admin["verdict"], &admin["severity"]), (&Value::from("Fail"), &Value::from("Critical")));
+    assert!(findings.iter().any(|finding| finding["verdict"] == "Pass"));
+    let edit = &document["edits"][0];
+    assert_eq!((&edit["operation"], &edit["withheld"]), (&Value::from("RemoveGrant"), &Value::Null));
+    assert_eq!((&edit["before"][0]["ports"], &edit["after"]), (&Value::from("22"), &Value::Array(Vec::new())));
+    assert!(super::writes(&scenario).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_plan_refuses_what_admission_and_acceptance_refuse() -> Result<()> {
+    let scenario = bare("plan-refused").await?;
+    let bad = baseline("Enforce", "internet: {allowPorts: [tcp/22]}");
+    let refused = plan(&scenario, &[ACCOUNT, &bad], &[]).await?;
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("remote-admin ports"), "{}", refused.stderr);
+    let beyond = plan(&scenario, &[&ACCOUNT.replace("Enforce", "Audit"), &baseline("Enforce", "")], &[]).await?;
+    assert_eq!(beyond.code, 1);
+    assert!(beyond.stderr.contains("ModeBeyondGrant"), "{}", beyond.stderr);
+    assert!(scenario.aws.ledger().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_init_prints_passes_admission() -> Result<()> {
+    let scenario = scenario("init").await?;
+    let flags = ["init", "SecurityGroupBaseline", "--namespace", &scenario.namespace, "--name", "edge"];
+    let printed = program().run(scenario.world, flags).await?;
+    assert_eq!(printed.code, 0, "{}", printed.stderr);
+    scenario.apply(&printed.stdout).await?;
+    let object = scenario.object(super::BASELINE, "edge").await?;
+    assert_eq!(object.data["spec"]["internet"]["denyPresets"].as_array().unwrap().len(), 4);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_catalogue_lists_twenty_controls() -> Result<()> {
+    let world = World::shared().await?;
+    let json = program().run(world, ["controls", "-o", "json"]).await?;
+    let entries: Vec<Value> = serde_json::from_str(&json.stdout)?;
+    assert_eq!(entries.len(), 20);
+    assert!(entries.iter().all(|entry| entry["kind"] == "SecurityGroupBaseline" && entry["field"].is_string()));
+    let table = program().run(world, ["controls"]).await?;
+    assert_eq!(table.stdout.lines().count(), 21);
+    let crds = program().run(world, ["crds"]).await?;
+    assert!(crds.stdout.contains("securitygroupbaselines.baseward.dev"));
+    Ok(())
+}

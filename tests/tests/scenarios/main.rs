@@ -1,0 +1,157 @@
+//! Baseward as its users meet it: a real API server, an AWS emulator, the real program, and what each of them says.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail by a panic"
+)]
+
+mod accepted;
+mod admission;
+mod audit;
+mod cli;
+mod enforce;
+mod outages;
+mod reads;
+mod withheld;
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use tests::baseward::{Controller, Program};
+use tests::emulator::{Call, GroupRules, GroupSeed, Rule, Seed, Seeded};
+use tests::flows::{FlowSet, assert_never_lost, assert_never_opened};
+use tests::{Scenario, World, wait_until};
+use tokio::sync::OnceCell;
+
+const REGION: &str = "eu-west-1";
+const BASELINE: &str = "SecurityGroupBaseline";
+
+fn program() -> Program {
+    Program::at(Path::new(env!("CARGO_BIN_EXE_rig")))
+}
+
+/// A scenario in the world that all tests of this binary share, with the one controller that runs in it.
+async fn scenario(name: &str) -> Result<Scenario<'static>> {
+    static CONTROLLER: OnceCell<Controller> = OnceCell::const_new();
+    let world = World::shared().await?;
+    CONTROLLER.get_or_try_init(|| async { program().start(world).await }).await?;
+    world.scenario(name).await
+}
+
+/// An account of the scenario's own that grants its namespace everything but adding rules.
+const ACCOUNT: &str = r#"
+apiVersion: baseward.dev/v1alpha1
+kind: AWSAccount
+metadata: {name: $NAMESPACE}
+spec:
+  accountId: "$ACCOUNT"
+  regions: [eu-west-1]
+  readRole: arn:aws:iam::$ACCOUNT:role/baseward-read
+  writeRole: arn:aws:iam::$ACCOUNT:role/baseward-write
+  namespaces: [{name: $NAMESPACE, maxMode: Enforce}]
+"#;
+
+/// A baseline on everything in the account, with more fields.
+fn baseline(mode: &str, fields: &str) -> String {
+    format!(
+        "apiVersion: baseward.dev/v1alpha1\nkind: SecurityGroupBaseline\nmetadata: {{name: edge, namespace: $NAMESPACE}}\nspec:\n  accounts: {{names: [$NAMESPACE]}}\n  select: {{all: true}}\n  mode: {mode}\n  interval: 10s\n{}",
+        indented(fields)
+    )
+}
+
+fn indented(fields: &str) -> String {
+    fields.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+/// Ports that the internet may reach in most scenarios.
+const WEB_ONLY: &str = "internet: {allowPorts: [tcp/443], denyPresets: [Admin, FileSharing, Database, HighRisk]}";
+
+/// Groups by name with ingress rules, each with a description behind a `#` if it has one. Nothing is let out.
+async fn given(scenario: &Scenario<'_>, groups: &[(&str, &[&str])]) -> Result<Seeded> {
+    let mut seed = Seed::in_region(REGION);
+    for (name, rules) in groups {
+        let rules: Vec<Rule> = rules.iter().map(|text| described(text)).collect::<Result<_>>()?;
+        seed = seed.group(GroupSeed::named(name).with("ingress", serde_json::to_value(rules)?).egress([])?);
+    }
+    scenario.aws.seed(&seed.with("clearDefaults", true.into())).await
+}
+
+fn described(text: &str) -> Result<Rule> {
+    match text.split_once(" # ") {
+        Some((rule, description)) => Ok(rule.parse::<Rule>()?.described(description)),
+        None => text.parse(),
+    }
+}
+
+/// The mutating EC2 calls that the controller made in this account.
+async fn writes(scenario: &Scenario<'_>) -> Result<Vec<Call>> {
+    let calls = scenario.aws.ledger().await?;
+    let mutating = |call: &Call| {
+        let operation = call.operation();
+        call.service.as_deref() == Some("ec2")
+            && call.principal.as_deref().is_some_and(|principal| principal.contains("role/baseward"))
+            && !(operation.starts_with("Describe") || operation.starts_with("Get"))
+    };
+    Ok(calls.into_iter().filter(mutating).collect())
+}
+
+/// After every write of the scenario: nothing was opened beyond `may_open`, and nothing of `must_keep` was lost.
+async fn flows_were_safe(scenario: &Scenario<'_>, may_open: &[&str], must_keep: &[&str]) -> Result<()> {
+    let calls = scenario.aws.ledger().await?;
+    assert_never_opened(&calls, &FlowSet::parse(may_open.iter().copied())?)?;
+    assert_never_lost(&calls, &FlowSet::parse(must_keep.iter().copied())?)
+}
+
+/// The rules of a group of the seed as they are now.
+async fn rules(scenario: &Scenario<'_>, seeded: &Seeded, name: &str) -> Result<GroupRules> {
+    Ok(scenario.aws.group(REGION, seeded.group(name)?).await?.rules)
+}
+
+/// Waits until a group lets in exactly this.
+async fn wait_for_ingress(scenario: &Scenario<'_>, seeded: &Seeded, name: &str, expected: &[&str]) -> Result<()> {
+    let expected: Vec<String> = expected.iter().map(|rule| format!("ingress {rule}")).collect();
+    let expected = FlowSet::parse(expected.iter().map(String::as_str))?;
+    wait_until(&format!("group {name} lets in what it should"), scenario.patience, async || {
+        let now = rules(scenario, seeded, name).await?;
+        let flows = FlowSet::of(&GroupRules { egress: Vec::new(), ..now.clone() })?;
+        ensure!(flows == expected, "{now:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// The reason of a condition as it is now.
+async fn reason(scenario: &Scenario<'_>, kind: &str, name: &str, condition: &str) -> Result<String> {
+    let status = scenario.status(kind, name).await?;
+    let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+    let found = conditions.iter().find(|found| found["type"] == condition);
+    let reason = found.and_then(|found| found["reason"].as_str()).context("no such condition")?;
+    Ok(reason.to_owned())
+}
+
+/// Waits until a condition of the baseline has a status and a reason.
+async fn wait_for_reason(scenario: &Scenario<'_>, condition: &str, status: &str, reason: &str) -> Result<Value> {
+    let what = format!("{condition} is {status} with reason {reason}");
+    let object = scenario
+        .wait_for(BASELINE, "edge", &what, |object| {
+            let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
+            conditions.into_iter().flatten().any(|found| {
+                found["type"] == condition && found["status"] == status && found["reason"] == reason
+            })
+        })
+        .await?;
+    Ok(object.data["status"].clone())
+}
+
+/// Waits until the status of the baseline counts withheld or failed edits by this reason.
+async fn wait_for_count(scenario: &Scenario<'_>, field: &str, reason: &str) -> Result<Value> {
+    let object = scenario
+        .wait_for(BASELINE, "edge", &format!("status.{field} counts {reason}"), |object| {
+            object.data["status"][field][reason].as_i64().is_some_and(|count| count > 0)
+        })
+        .await?;
+    Ok(object.data["status"].clone())
+}

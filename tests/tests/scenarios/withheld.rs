@@ -1,0 +1,211 @@
+//! Edits that are not made: counted, named on the resource, and nothing half done.
+
+use anyhow::Result;
+use serde_json::json;
+use tests::emulator::{Direction, Fault, FaultKind, ForeignChange, GroupSeed, Seed, Settings};
+
+use super::{
+    ACCOUNT, BASELINE, REGION, WEB_ONLY, baseline, flows_were_safe, given, rules, scenario, wait_for_count,
+    wait_for_ingress, writes,
+};
+
+#[tokio::test]
+async fn a_group_without_room_for_the_narrower_rules() -> Result<()> {
+    let scenario = scenario("quota").await?;
+    let seeded = given(&scenario, &[("full", &["tcp 20-443 0.0.0.0/0", "tcp 8443 10.0.0.0/8"])]).await?;
+    let account = ACCOUNT.replace("  readRole", "  rulesPerSecurityGroup: 2\n  readRole");
+    scenario.apply(&account).await?;
+    scenario.apply(&baseline("Enforce", "internet: {allowPorts: [tcp/80, tcp/443]}")).await?;
+    let status = wait_for_count(&scenario, "withheld", "RuleQuota").await?;
+    assert_eq!(status["worst"][0]["held"], "RuleQuota", "{status}");
+    assert!(writes(&scenario).await?.is_empty());
+    assert_eq!(rules(&scenario, &seeded, "full").await?.ingress.len(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_quota_that_is_smaller_than_the_account_says() -> Result<()> {
+    let scenario = scenario("real-quota").await?;
+    given(&scenario, &[("full", &["tcp 20-443 0.0.0.0/0", "tcp 8443 10.0.0.0/8"])]).await?;
+    scenario.aws.configure(&Settings { rules_per_security_group: Some(2), ..Settings::default() }).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Enforce", "internet: {allowPorts: [tcp/80, tcp/443]}")).await?;
+    wait_for_count(&scenario, "failures", "RuleQuota").await?;
+    // Nothing was removed, since what should replace it could not be added.
+    flows_were_safe(&scenario, &[], &["ingress tcp 20-443 0.0.0.0/0"]).await
+}
+
+#[tokio::test]
+async fn everything_but_a_port_has_no_exact_form() -> Result<()> {
+    let scenario = scenario("no-form").await?;
+    given(&scenario, &[("everything", &["all 0.0.0.0/0"])]).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Enforce", "internet: {denyPresets: [Admin]}")).await?;
+    wait_for_count(&scenario, "withheld", "NoExactForm").await?;
+    assert!(writes(&scenario).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_denied_write() -> Result<()> {
+    let scenario = scenario("denied-write").await?;
+    let seeded = given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
+    let fault = Fault::from(FaultKind::AccessDenied).on("RevokeSecurityGroupIngress").always();
+    scenario.aws.set_faults(&[fault]).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Enforce", WEB_ONLY)).await?;
+    let status = wait_for_count(&scenario, "failures", "WriteDenied").await?;
+    assert_eq!(status["worst"][0]["held"], "WriteDenied", "{status}");
+    scenario.aws.clear_faults().await?;
+    wait_for_ingress(&scenario, &seeded, "bastion", &[]).await
+}
+
+#[tokio::test]
+async fn a_foreign_change_between_read_and_write_is_planned_anew() -> Result<()> {
+    let scenario = scenario("foreign").await?;
+    let seeded = given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
+    // Right before the fresh read somebody narrows the rule and adds another one.
+    let hand = ForeignChange::of_group(seeded.group("bastion")?)
+        .revoke(Direction::Ingress, "tcp 22 0.0.0.0/0".parse()?)
+        .authorize(Direction::Ingress, "tcp 22-23 0.0.0.0/0".parse()?)
+        .authorize(Direction::Ingress, "tcp 22 198.51.100.0/24".parse()?);
+    scenario.aws.set_faults(&[Fault::from(FaultKind::ForeignWrite { change: hand }).on("DescribeSecurityGroupRules")]).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Enforce", WEB_ONLY)).await?;
+    wait_for_ingress(&scenario, &seeded, "bastion", &["tcp 22 198.51.100.0/24"]).await?;
+    flows_were_safe(&scenario, &[], &["ingress tcp 22 198.51.100.0/24"]).await
+}
+
+#[tokio::test]
+async fn an_unknown_outcome_is_followed_by_a_read_and_not_repeated() -> Result<()> {
+    for (name, kind) in [
+        ("lost-500", FaultKind::EffectThenError),
+        ("lost-reset", FaultKind::EffectThenReset),
+        ("lost-hang", FaultKind::EffectThenHang { seconds: Some(6.0) }),
+    ] {
+        let scenario = scenario(name).await?;
+        let seeded = given(&scenario, &[("shop", &["tcp 80-443 0.0.0.0/0"])]).await?;
+        let lost = |operation| Fault::from(kind.clone()).on(operation);
+        scenario.aws.set_faults(&[lost("AuthorizeSecurityGroupIngress"), lost("RevokeSecurityGroupIngress")]).await?;
+        scenario.apply(ACCOUNT).await?;
+        scenario.apply(&baseline("Enforce", "internet: {allowPorts: [tcp/80, tcp/443]}")).await?;
+        wait_for_ingress(&scenario, &seeded, "shop", &["tcp 80 0.0.0.0/0", "tcp 443 0.0.0.0/0"]).await?;
+        assert_eq!(writes(&scenario).await?.len(), 2, "{name}");
+        flows_were_safe(&scenario, &[], &["ingress tcp 80 0.0.0.0/0", "ingress tcp 443 0.0.0.0/0"]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn resources_of_services_and_of_templates_are_observed_only() -> Result<()> {
+    let scenario = scenario("owned").await?;
+    let ssh = ["tcp 22 0.0.0.0/0"];
+    let seed = Seed::in_region(REGION)
+        .group(GroupSeed::named("stack").tag("aws:cloudformation:stack-name", "shop").ingress(ssh)?)
+        .group(GroupSeed::named("cluster").tag("kubernetes.io/cluster/prod", "owned").ingress(ssh)?)
+        .group(GroupSeed::named("guest").with("ownerId", json!("444455556666")).ingress(ssh)?);
+    scenario.aws.seed(&seed).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Enforce", WEB_ONLY)).await?;
+    for reason in ["InfrastructureAsCode", "ManagedByService", "OwnedByOtherAccount"] {
+        wait_for_count(&scenario, "withheld", reason).await?;
+    }
+    assert!(writes(&scenario).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_kill_switch_and_an_account_without_a_write_role() -> Result<()> {
+    let scenario = scenario("switch").await?;
+    let seeded = given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
+    let lines = ACCOUNT.lines().filter(|line| !line.contains("writeRole"));
+    let read_only: String = lines.map(|line| format!("{line}\n")).collect();
+    scenario.apply(&read_only).await?;
+    scenario.apply(&baseline("Enforce", WEB_ONLY)).await?;
+    wait_for_count(&scenario, "withheld", "ReadOnlyAccount").await?;
+    scenario.apply(&ACCOUNT.replace("  readRole", "  writes: Stopped\n  readRole")).await?;
+    wait_for_count(&scenario, "withheld", "WritesStopped").await?;
+    assert!(writes(&scenario).await?.is_empty());
+    scenario.apply(ACCOUNT).await?;
+    wait_for_ingress(&scenario, &seeded, "bastion", &[]).await
+}
+
+#[tokio::test]
+async fn baselines_that_contradict_each_other_name_each_other() -> Result<()> {
+    let scenario = scenario("conflict").await?;
+    given(&scenario, &[("app", &["tcp 22 10.0.0.0/8"])]).await?;
+    let grant = "maxMode: Enforce, mayAddRules: {cidrs: [0.0.0.0/0], ports: [tcp/0-65535]}";
+    scenario.apply(&ACCOUNT.replace("maxMode: Enforce", grant)).await?;
+    scenario.apply(&baseline("Enforce", "internet: {allowPorts: [tcp/443]}")).await?;
+    let other = baseline("Enforce", "required: {ingress: [{traffic: tcp/8443, peer: 0.0.0.0/0}]}\noverrides: [{control: sg-world-ingress-only-allowed-ports, mode: \"Off\"}]");
+    scenario.apply(&other.replace("name: edge", "name: other")).await?;
+    scenario
+        .wait_for(BASELINE, "other", "the contradiction is counted", |object| {
+            object.data["status"]["withheld"]["Conflicting"].as_i64().is_some_and(|count| count > 0)
+        })
+        .await?;
+    assert!(writes(&scenario).await?.is_empty());
+    Ok(())
+}
+
+/// Between plan and write the baseline changes: the write does not happen.
+async fn withdrawn(name: &str, withdraw: impl AsyncFnOnce(&tests::Scenario<'_>) -> Result<()>) -> Result<()> {
+    let scenario = scenario(name).await?;
+    given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
+    // The fresh read before the write takes long enough for a person to change their mind.
+    let slow = Fault::from(FaultKind::Latency { milliseconds: 2500.0 }).on("DescribeSecurityGroupRules").times(1);
+    scenario.aws.set_faults(&[slow]).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Enforce", WEB_ONLY)).await?;
+    tests::wait_until("the fresh read is under way", scenario.patience, async || {
+        let begun = scenario.aws.faults().await?.iter().any(|fault| fault.fired > 0);
+        anyhow::ensure!(begun, "not yet");
+        Ok(())
+    })
+    .await?;
+    withdraw(&scenario).await?;
+    tests::wait_until("the fresh read has ended", scenario.patience, async || {
+        anyhow::ensure!(!scenario.aws.calls(0, "DescribeSecurityGroupRules").await?.is_empty(), "not yet");
+        Ok(())
+    })
+    .await?;
+    // A sweep after that would write, were the baseline still in force.
+    tokio::time::timeout(std::time::Duration::from_secs(3), wait_for_ingress_to_close(&scenario)).await.unwrap_err();
+    assert!(writes(&scenario).await?.is_empty());
+    Ok(())
+}
+
+async fn wait_for_ingress_to_close(scenario: &tests::Scenario<'_>) -> Result<()> {
+    tests::wait_until("something is written", scenario.patience, async || {
+        anyhow::ensure!(!writes(scenario).await?.is_empty(), "nothing is");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_baseline_deleted_before_the_write() -> Result<()> {
+    withdrawn("deleted", async |scenario| {
+        scenario.kubectl.run(["delete", "sgb", "edge"]).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_baseline_suspended_before_the_write() -> Result<()> {
+    withdrawn("suspended", async |scenario| {
+        scenario.kubectl.run(["patch", "sgb", "edge", "--type=merge", "-p", r#"{"spec":{"suspend":true}}"#]).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_baseline_edited_before_the_write() -> Result<()> {
+    withdrawn("edited", async |scenario| {
+        scenario.kubectl.run(["patch", "sgb", "edge", "--type=merge", "-p", r#"{"spec":{"mode":"Audit"}}"#]).await?;
+        Ok(())
+    })
+    .await
+}
