@@ -30,9 +30,7 @@ impl Inputs {
     /// Starts with what every entry depends on: the machine it is built for.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
-            .text(env::consts::OS)
-            .text(env::consts::ARCH)
+        Self::default().text(env::consts::OS).text(env::consts::ARCH)
     }
 
     /// Adds a piece of text, such as a version or the flags of a build.
@@ -56,21 +54,14 @@ impl Inputs {
 
     fn name(self) -> String {
         let hash = self.0.finalize();
-        hash.iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
 impl Cache {
     /// The cache of this user.
     pub fn open() -> Result<Self> {
-        let folder = |variable: &str| {
-            env::var_os(variable)
-                .map(PathBuf::from)
-                .filter(|path| path.is_absolute())
-        };
+        let folder = |variable: &str| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
         let root = folder(CACHE_VARIABLE)
             .or_else(|| folder("XDG_CACHE_HOME").map(|path| path.join("baseward")))
             .or_else(|| env::home_dir().map(|home| home.join(".cache/baseward")))
@@ -87,12 +78,7 @@ impl Cache {
     /// The folder of the entry `name` made from `inputs`; `build` fills it if it is not there yet.
     ///
     /// Blocks while another process builds the same entry.
-    pub fn entry(
-        &self,
-        name: &str,
-        inputs: Inputs,
-        build: impl FnOnce(&Path) -> Result<()>,
-    ) -> Result<PathBuf> {
+    pub fn entry(&self, name: &str, inputs: Inputs, build: impl FnOnce(&Path) -> Result<()>) -> Result<PathBuf> {
         let name = format!("{name}-{}", inputs.name());
         let entry = self.root.join(&name);
         if entry.is_dir() {
@@ -108,15 +94,13 @@ impl Cache {
         if entry.is_dir() {
             return Ok(entry);
         }
-        self.build(&name, build)
-            .with_context(|| format!("cannot build {name} in {}", self.root.display()))?;
+        self.build(&name, build).with_context(|| format!("cannot build {name} in {}", self.root.display()))?;
         Ok(entry)
     }
 
     fn lock(&self, name: &str) -> Result<File> {
         let path = self.root.join(format!("{name}.lock"));
-        let file =
-            File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(fs::TryLockError::WouldBlock) => {
@@ -126,8 +110,7 @@ impl Cache {
                 return Err(anyhow!(error).context(format!("cannot lock {}", path.display())));
             }
         }
-        file.lock()
-            .with_context(|| format!("cannot lock {}", path.display()))?;
+        file.lock().with_context(|| format!("cannot lock {}", path.display()))?;
         Ok(file)
     }
 
@@ -135,9 +118,7 @@ impl Cache {
         let prefix = format!("{name}.partial-");
         self.sweep(&prefix)?;
         // The folder's name is new each time: the compiler of an interrupted build may still be writing into the old one.
-        let partial = tempfile::Builder::new()
-            .prefix(&prefix)
-            .tempdir_in(&self.root)?;
+        let partial = tempfile::Builder::new().prefix(&prefix).tempdir_in(&self.root)?;
         let start = Instant::now();
         build(partial.path())?;
         fs::rename(partial.keep(), self.root.join(name))?;
@@ -174,9 +155,7 @@ mod tests {
     #[test]
     fn inputs_differ_in_content_and_in_how_it_is_cut() {
         let name = |parts: &[&str]| {
-            let inputs = parts
-                .iter()
-                .fold(Inputs::new(), |inputs, part| inputs.text(part));
+            let inputs = parts.iter().fold(Inputs::new(), |inputs, part| inputs.text(part));
             inputs.name()
         };
         assert_eq!(name(&["ab", "c"]), name(&["ab", "c"]));
@@ -220,10 +199,7 @@ mod tests {
         let error = format!("{:#}", failed.unwrap_err());
         assert!(error.contains("the compiler fell over"), "{error}");
         let entry = cache.entry("thing", Inputs::new(), |path| {
-            ensure!(
-                fs::read_dir(path)?.next().is_none(),
-                "the folder is not empty"
-            );
+            ensure!(fs::read_dir(path)?.next().is_none(), "the folder is not empty");
             Ok(())
         })?;
         assert!(entry.is_dir());

@@ -52,13 +52,7 @@ impl ControlPlane {
         let mut launcher = Launcher::new(binaries, scratch.path());
         let etcd = launcher.start_etcd().await?;
         let api_server = launcher.start_api_server(&access).await?;
-        Ok(Self {
-            api_server: Mutex::new(Some(api_server)),
-            etcd,
-            launcher,
-            access,
-            scratch,
-        })
+        Ok(Self { api_server: Mutex::new(Some(api_server)), etcd, launcher, access, scratch })
     }
 
     /// The URL of the API server.
@@ -86,24 +80,16 @@ impl ControlPlane {
     }
 
     /// A kubeconfig file with the identity, and so exactly the rights, of an existing ServiceAccount.
-    pub async fn kubeconfig_of_service_account(
-        &self,
-        namespace: &str,
-        name: &str,
-    ) -> Result<PathBuf> {
+    pub async fn kubeconfig_of_service_account(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client().await?, namespace);
-        let request = TokenRequest {
-            spec: TokenRequestSpec::default(),
-            ..TokenRequest::default()
-        };
+        let request = TokenRequest { spec: TokenRequestSpec::default(), ..TokenRequest::default() };
         let request = accounts
             .create_token_request(name, &PostParams::default(), &request)
             .await
             .with_context(|| format!("no token for ServiceAccount {namespace}/{name}"))?;
         let token = request.status.context("the token request has no status")?;
         let file = format!("{namespace}-{name}.kubeconfig");
-        self.access
-            .write_kubeconfig(&file, &self.url(), &token.token)
+        self.access.write_kubeconfig(&file, &self.url(), &token.token)
     }
 
     /// Applies CustomResourceDefinitions, each a YAML document, and returns when all of them are served.
@@ -158,16 +144,11 @@ impl ControlPlane {
 
 async fn apply_crd(api: &Api<CustomResourceDefinition>, yaml: String) -> Result<()> {
     const DEADLINE: Duration = Duration::from_secs(20);
-    let crd: DynamicObject =
-        serde_saphyr::from_str(&yaml).context("a CustomResourceDefinition is not YAML")?;
+    let crd: DynamicObject = serde_saphyr::from_str(&yaml).context("a CustomResourceDefinition is not YAML")?;
     let name = crd.metadata.name.clone().unwrap_or_default();
-    api.patch(
-        &name,
-        &PatchParams::apply("tests").force(),
-        &Patch::Apply(crd),
-    )
-    .await
-    .with_context(|| format!("the API server refused CustomResourceDefinition {name}"))?;
+    api.patch(&name, &PatchParams::apply("tests").force(), &Patch::Apply(crd))
+        .await
+        .with_context(|| format!("the API server refused CustomResourceDefinition {name}"))?;
     let established = await_condition(api.clone(), &name, is_crd_established());
     timeout(DEADLINE, established)
         .await

@@ -52,12 +52,7 @@ impl Emulator {
         let python = spawn_blocking(interpreter).await??;
         let scratch = ScratchDir::new()?;
         let (server, port) = launch(&python, scratch.path(), 0).await?;
-        Ok(Self {
-            server: Mutex::new(server),
-            python,
-            port,
-            scratch,
-        })
+        Ok(Self { server: Mutex::new(server), python, port, scratch })
     }
 
     /// The endpoint for AWS clients, as in `AWS_ENDPOINT_URL`.
@@ -99,10 +94,7 @@ impl Emulator {
 
 async fn launch(python: &Path, folder: &Path, port: u16) -> Result<(Server, u16)> {
     let mut command = Command::new(python);
-    command
-        .args(["-m", "baseward_emulator", "--port"])
-        .arg(port.to_string())
-        .env("PYTHONPATH", SOURCES);
+    command.args(["-m", "baseward_emulator", "--port"]).arg(port.to_string()).env("PYTHONPATH", SOURCES);
     let log = folder.join("emulator.log");
     let mut server = Server::start("emulator", &command, &log)?;
     let output = server.output();
@@ -131,11 +123,7 @@ pub fn interpreter() -> Result<PathBuf> {
         OLDEST_PYTHON.0, OLDEST_PYTHON.1
     );
     let python = Python::find().with_context(|| remedy.clone())?;
-    ensure!(
-        python.version >= OLDEST_PYTHON,
-        "{} is too old: {remedy}",
-        python.description
-    );
+    ensure!(python.version >= OLDEST_PYTHON, "{} is too old: {remedy}", python.description);
     let inputs = Inputs::new().file(&requirements)?.text(&python.description);
     let folder = Cache::open()?.entry("emulator", inputs, |folder| {
         progress("installing the AWS emulator's requirements; once, about a minute");
@@ -166,15 +154,11 @@ struct Python {
 
 impl Python {
     fn find() -> Result<Self> {
-        const ASK: &str =
-            "import sys; print(*sys.version_info[:2]); print(sys.version, sys.base_prefix)";
+        const ASK: &str = "import sys; print(*sys.version_info[:2]); print(sys.version, sys.base_prefix)";
         let answer = run(Command::new("python3").args(["-c", ASK]))?;
         let (numbers, description) = answer.split_once('\n').context("no version")?;
         let (major, minor) = numbers.split_once(' ').context("no version")?;
-        Ok(Self {
-            version: (major.parse()?, minor.parse()?),
-            description: description.trim().replace('\n', " "),
-        })
+        Ok(Self { version: (major.parse()?, minor.parse()?), description: description.trim().replace('\n', " ") })
     }
 }
 

@@ -92,10 +92,7 @@ impl FlowSet {
         let spaces = self.0.keys().chain(other.0.keys());
         let combined = spaces.map(|space| {
             let region = |set: &'_ Self| set.0.get(space).unwrap_or(&empty).clone();
-            (
-                space.clone(),
-                region(self).combine(&region(other), operation),
-            )
+            (space.clone(), region(self).combine(&region(other), operation))
         });
         Self(combined.filter(|(_, region)| !region.is_empty()).collect())
     }
@@ -163,10 +160,7 @@ fn number(protocol: u8, port: u16) -> u32 {
 }
 
 fn icmp(kind: i32, code: i32) -> Result<u16> {
-    Ok(u16::from_be_bytes([
-        u8::try_from(kind)?,
-        u8::try_from(code)?,
-    ]))
+    Ok(u16::from_be_bytes([u8::try_from(kind)?, u8::try_from(code)?]))
 }
 
 /// The flows that were closed before and are open after.
@@ -183,25 +177,17 @@ pub fn lost(before: &GroupRules, after: &GroupRules) -> Result<FlowSet> {
 ///
 /// Writes that a fault made in somebody else's name do not count.
 pub fn assert_never_opened(calls: &[Call], allowed_to_add: &FlowSet) -> Result<()> {
-    each_write(calls, "opened", |before, after| {
-        Ok(opened(before, after)?.difference(allowed_to_add))
-    })
+    each_write(calls, "opened", |before, after| Ok(opened(before, after)?.difference(allowed_to_add)))
 }
 
 /// Fails if any write cut a flow that is in `must_keep`, and says which write and which flows.
 ///
 /// Writes that a fault made in somebody else's name do not count.
 pub fn assert_never_lost(calls: &[Call], must_keep: &FlowSet) -> Result<()> {
-    each_write(calls, "cut", |before, after| {
-        Ok(lost(before, after)?.intersection(must_keep))
-    })
+    each_write(calls, "cut", |before, after| Ok(lost(before, after)?.intersection(must_keep)))
 }
 
-fn each_write(
-    calls: &[Call],
-    verb: &str,
-    wrong: impl Fn(&GroupRules, &GroupRules) -> Result<FlowSet>,
-) -> Result<()> {
+fn each_write(calls: &[Call], verb: &str, wrong: impl Fn(&GroupRules, &GroupRules) -> Result<FlowSet>) -> Result<()> {
     let none = GroupRules::default();
     let mut complaints = String::new();
     for call in calls.iter().filter(|call| call.wrote_groups()) {
@@ -211,10 +197,7 @@ fn each_write(
             let flows = wrong(before, after)?;
             if !flows.is_empty() {
                 let (seq, operation) = (call.seq, call.operation());
-                complaints.push_str(&format!(
-                    "\ncall {seq}, {operation}, {verb} in {}:\n{flows}",
-                    group.group_id
-                ));
+                complaints.push_str(&format!("\ncall {seq}, {operation}, {verb} in {}:\n{flows}", group.group_id));
             }
         }
     }
@@ -284,11 +267,7 @@ fn port_names(protocol: u8, from: u16, to: u16) -> String {
         return format!("{name} *");
     }
     if matches!(protocol, TCP | UDP) {
-        return if from == to {
-            format!("{name} {from}")
-        } else {
-            format!("{name} {from}-{to}")
-        };
+        return if from == to { format!("{name} {from}") } else { format!("{name} {from}-{to}") };
     }
     let ([kind, code], [last_kind, last_code]) = (from.to_be_bytes(), to.to_be_bytes());
     match (code, last_code) {
@@ -306,9 +285,7 @@ fn peer_names(peers: &Peers, addresses: &RangeSetBlaze<u128>) -> Vec<String> {
             // What came from 32 bits fits into them.
             let address = |bits: u128| Ipv4Addr::from_bits(bits as u32);
             ranges
-                .flat_map(|range| {
-                    Ipv4Subnets::new(address(*range.start()), address(*range.end()), 0)
-                })
+                .flat_map(|range| Ipv4Subnets::new(address(*range.start()), address(*range.end()), 0))
                 .map(|net| net.to_string())
                 .collect()
         }

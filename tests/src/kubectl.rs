@@ -28,30 +28,19 @@ pub struct Output {
 
 impl Kubectl {
     pub(crate) fn new(program: PathBuf, kubeconfig: PathBuf, scratch: &Path) -> Self {
-        Self {
-            program,
-            kubeconfig,
-            cache: scratch.join("kubectl-cache"),
-            namespace: None,
-        }
+        Self { program, kubeconfig, cache: scratch.join("kubectl-cache"), namespace: None }
     }
 
     /// The same kubectl in a namespace.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Self {
-        Self {
-            namespace: Some(namespace.to_owned()),
-            ..self.clone()
-        }
+        Self { namespace: Some(namespace.to_owned()), ..self.clone() }
     }
 
     /// The same kubectl with the identity of another kubeconfig file.
     #[must_use]
     pub fn with_kubeconfig(&self, kubeconfig: PathBuf) -> Self {
-        Self {
-            kubeconfig,
-            ..self.clone()
-        }
+        Self { kubeconfig, ..self.clone() }
     }
 
     /// `kubectl apply -f -`. If the API server refuses, the error holds its message.
@@ -61,15 +50,11 @@ impl Kubectl {
 
     /// `kubectl delete -f -`, without waiting for finalizers.
     pub async fn delete(&self, yaml: &str) -> Result<Output> {
-        self.run_with_input(["delete", "--wait=false", "-f", "-"], yaml)
-            .await
+        self.run_with_input(["delete", "--wait=false", "-f", "-"], yaml).await
     }
 
     /// `kubectl get ARGUMENTS`, for instance `["configmap", "name", "-o", "yaml"]`: its stdout.
-    pub async fn get<S: AsRef<OsStr>>(
-        &self,
-        arguments: impl IntoIterator<Item = S>,
-    ) -> Result<String> {
+    pub async fn get<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<String> {
         self.answer("get", arguments).await
     }
 
@@ -84,18 +69,11 @@ impl Kubectl {
     }
 
     /// kubectl with any arguments.
-    pub async fn run<S: AsRef<OsStr>>(
-        &self,
-        arguments: impl IntoIterator<Item = S>,
-    ) -> Result<Output> {
+    pub async fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Result<Output> {
         self.run_with_input(arguments, "").await
     }
 
-    async fn answer<S: AsRef<OsStr>>(
-        &self,
-        verb: &str,
-        arguments: impl IntoIterator<Item = S>,
-    ) -> Result<String> {
+    async fn answer<S: AsRef<OsStr>>(&self, verb: &str, arguments: impl IntoIterator<Item = S>) -> Result<String> {
         let mut words = vec![OsStr::new(verb).to_owned()];
         words.extend(arguments.into_iter().map(|word| word.as_ref().to_owned()));
         Ok(self.run(words).await?.stdout)
@@ -110,9 +88,7 @@ impl Kubectl {
         let mut command = self.command();
         command.args(arguments);
         let line = format!("{:?}", command.as_std());
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("cannot run {line}"))?;
+        let mut child = command.spawn().with_context(|| format!("cannot run {line}"))?;
         let mut stdin = child.stdin.take().context("kubectl has no stdin")?;
         let feed = async {
             // kubectl may end without reading: its own message then says why.

@@ -80,22 +80,14 @@ impl Server {
         let mut shell = shell(SUPERVISOR);
         take_over(&mut shell, command);
         shell.stdout(Stdio::piped()).stderr(output);
-        let mut supervisor = Supervisor::start(&mut shell)
-            .with_context(|| format!("cannot start the supervisor of {name}"))?;
+        let mut supervisor =
+            Supervisor::start(&mut shell).with_context(|| format!("cannot start the supervisor of {name}"))?;
         let pid = supervisor
             .first_line()
             .and_then(|line| Ok(line.trim().parse::<i32>()?))
             .with_context(|| format!("the supervisor of {name} did not tell a process id"))?;
         let pid = Pid::from_raw(pid).with_context(|| format!("{name} has no process id"))?;
-        Ok(Self {
-            name,
-            pid,
-            supervisor,
-            output: Log {
-                path: log.to_owned(),
-                start,
-            },
-        })
+        Ok(Self { name, pid, supervisor, output: Log { path: log.to_owned(), start } })
     }
 
     /// The process id of the server itself, not of the shell above it.
@@ -115,8 +107,7 @@ impl Server {
         if let Some(status) = self.exited()? {
             bail!("{} has ended ({status}), it takes no signal", self.name);
         }
-        kill_process(self.pid, signal)
-            .with_context(|| format!("cannot send {signal:?} to {}", self.name))
+        kill_process(self.pid, signal).with_context(|| format!("cannot send {signal:?} to {}", self.name))
     }
 
     /// Stops the server in its tracks: its connections stay open and get no answer. `false` lets it go on.
@@ -125,11 +116,7 @@ impl Server {
     }
 
     /// Polls `probe` until it succeeds, and gives up at once if the server ends.
-    pub async fn ready<T>(
-        &mut self,
-        deadline: Duration,
-        mut probe: impl AsyncFnMut() -> Result<T>,
-    ) -> Result<T> {
+    pub async fn ready<T>(&mut self, deadline: Duration, mut probe: impl AsyncFnMut() -> Result<T>) -> Result<T> {
         let what = format!("{} is ready", self.name);
         let outcome = wait_until(&what, deadline, async || {
             if let Some(status) = self.exited()? {
@@ -140,11 +127,9 @@ impl Server {
         .await;
         match outcome {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(status)) => bail!(
-                "{} ended ({status}) instead of starting. The end of its log:\n{}",
-                self.name,
-                self.output.tail()
-            ),
+            Ok(Err(status)) => {
+                bail!("{} ended ({status}) instead of starting. The end of its log:\n{}", self.name, self.output.tail())
+            }
             Err(error) => Err(error.context(format!(
                 "{} runs but does not answer. The end of its log:\n{}",
                 self.name,
@@ -205,8 +190,7 @@ impl Drop for Supervisor {
 impl Log {
     /// All of it.
     pub fn read(&self) -> Result<String> {
-        let bytes =
-            fs::read(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
+        let bytes = fs::read(&self.path).with_context(|| format!("cannot read {}", self.path.display()))?;
         let bytes = bytes.get(self.start..).unwrap_or_default();
         Ok(String::from_utf8_lossy(bytes).into_owned())
     }
@@ -214,9 +198,7 @@ impl Log {
     /// The last lines, for an error message.
     #[must_use]
     pub fn tail(&self) -> String {
-        self.read()
-            .map(|log| tail(&log))
-            .unwrap_or_else(|error| format!("{error:#}"))
+        self.read().map(|log| tail(&log)).unwrap_or_else(|error| format!("{error:#}"))
     }
 }
 
@@ -238,10 +220,7 @@ impl ScratchDir {
         let mut shell = shell(JANITOR);
         shell.arg(&path).stdout(Stdio::null()).stderr(Stdio::null());
         let janitor = Supervisor::start(&mut shell)?;
-        Ok(Self {
-            path,
-            _janitor: janitor,
-        })
+        Ok(Self { path, _janitor: janitor })
     }
 
     /// Where the folder is.
@@ -275,10 +254,7 @@ fn take_over(shell: &mut Command, command: &Command) {
 /// Runs a program to its end and returns its stdout; the error carries the end of what it wrote.
 pub fn run(command: &mut Command) -> Result<String> {
     let line = format!("{command:?}");
-    let output = command
-        .stdin(Stdio::null())
-        .output()
-        .with_context(|| format!("cannot run {line}"))?;
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {line}"))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     ensure!(
         output.status.success(),
@@ -294,11 +270,7 @@ fn tail(text: &str) -> String {
     const LINES: usize = 30;
     let lines: Vec<&str> = text.lines().collect();
     let skipped = lines.len().saturating_sub(LINES);
-    lines
-        .into_iter()
-        .skip(skipped)
-        .map(|line| format!("  {line}\n"))
-        .collect()
+    lines.into_iter().skip(skipped).map(|line| format!("  {line}\n")).collect()
 }
 
 #[cfg(test)]
@@ -342,9 +314,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "echo the port is taken >&2; exit 3"]);
         let mut server = Server::start("server", &command, &log)?;
-        let outcome = server
-            .ready(SECONDS, async || -> Result<()> { bail!("not yet") })
-            .await;
+        let outcome = server.ready(SECONDS, async || -> Result<()> { bail!("not yet") }).await;
         let error = format!("{:#}", outcome.unwrap_err());
         assert!(error.contains("the port is taken"), "{error}");
         assert!(error.contains("exit status: 3"), "{error}");
@@ -357,17 +327,12 @@ mod tests {
         let scratch = ScratchDir::new()?;
         let log = scratch.path().join("log");
         let mut command = Command::new("sh");
-        command
-            .args(["-c", "echo \"$GREETING\"; cat"])
-            .env("GREETING", "hello");
+        command.args(["-c", "echo \"$GREETING\"; cat"]).env("GREETING", "hello");
         let mut server = Server::start("server", &command, &log)?;
         let reader = log.clone();
         server
             .ready(SECONDS, async || {
-                ensure!(
-                    fs::read_to_string(&reader)?.contains("hello"),
-                    "no greeting"
-                );
+                ensure!(fs::read_to_string(&reader)?.contains("hello"), "no greeting");
                 Ok(())
             })
             .await?;

@@ -46,10 +46,7 @@ impl<'w> Scenario<'w> {
         let namespace = format!("{name}-{number}");
         let account = format!("{:012}", 100_000_000_000 + u64::from(number));
         let object = Namespace {
-            metadata: ObjectMeta {
-                name: Some(namespace.clone()),
-                ..ObjectMeta::default()
-            },
+            metadata: ObjectMeta { name: Some(namespace.clone()), ..ObjectMeta::default() },
             ..Namespace::default()
         };
         Api::all(client.clone())
@@ -80,8 +77,7 @@ impl<'w> Scenario<'w> {
     }
 
     fn fill_in(&self, yaml: &str) -> String {
-        yaml.replace("$NAMESPACE", &self.namespace)
-            .replace("$ACCOUNT", &self.account)
+        yaml.replace("$NAMESPACE", &self.namespace).replace("$ACCOUNT", &self.account)
     }
 
     /// The objects of a kind: `SecurityGroupBaseline` (in the baselines' group, else in the core group) or
@@ -90,9 +86,7 @@ impl<'w> Scenario<'w> {
         let (resource, capabilities) = self.resolve(kind).await?;
         Ok(match capabilities.scope {
             Scope::Cluster => Api::all_with(self.client.clone(), &resource),
-            Scope::Namespaced => {
-                Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
-            }
+            Scope::Namespaced => Api::namespaced_with(self.client.clone(), &self.namespace, &resource),
         })
     }
 
@@ -134,10 +128,7 @@ impl<'w> Scenario<'w> {
         status: &str,
     ) -> Result<DynamicObject> {
         let what = format!("condition {condition} is {status}");
-        self.wait_for(kind, name, &what, |object| {
-            has_condition(object, condition, status)
-        })
-        .await
+        self.wait_for(kind, name, &what, |object| has_condition(object, condition, status)).await
     }
 
     /// Watches an object until it is as it should be, and returns it. The error shows it as it was last.

@@ -22,11 +22,7 @@ const INTERVAL: Duration = Duration::from_millis(50);
 /// .await
 /// # }
 /// ```
-pub async fn wait_until<T>(
-    what: &str,
-    deadline: Duration,
-    mut probe: impl AsyncFnMut() -> Result<T>,
-) -> Result<T> {
+pub async fn wait_until<T>(what: &str, deadline: Duration, mut probe: impl AsyncFnMut() -> Result<T>) -> Result<T> {
     let end = Instant::now() + deadline;
     let mut seen = None;
     loop {
@@ -38,10 +34,7 @@ pub async fn wait_until<T>(
         }
         if Instant::now() + INTERVAL >= end {
             let seen = seen.unwrap_or_else(|| anyhow!("nothing: the first look did not end"));
-            return Err(seen.context(format!(
-                "waited {} s in vain until {what}; last seen",
-                deadline.as_secs_f32()
-            )));
+            return Err(seen.context(format!("waited {} s in vain until {what}; last seen", deadline.as_secs_f32())));
         }
         sleep(INTERVAL).await;
     }
@@ -70,24 +63,16 @@ mod tests {
 
     #[tokio::test]
     async fn tells_what_it_saw_last() {
-        let waited = wait_until(
-            "all is well",
-            Duration::from_millis(300),
-            async || -> Result<()> { bail!("2 of 3 are well") },
-        );
+        let waited =
+            wait_until("all is well", Duration::from_millis(300), async || -> Result<()> { bail!("2 of 3 are well") });
         let error = format!("{:#}", waited.await.unwrap_err());
-        assert_eq!(
-            error,
-            "waited 0.3 s in vain until all is well; last seen: 2 of 3 are well"
-        );
+        assert_eq!(error, "waited 0.3 s in vain until all is well; last seen: 2 of 3 are well");
     }
 
     #[tokio::test]
     async fn a_hanging_probe_ends_at_the_deadline() {
         let start = Instant::now();
-        let waited = wait_until("it answers", Duration::from_millis(300), async || {
-            pending::<Result<()>>().await
-        });
+        let waited = wait_until("it answers", Duration::from_millis(300), async || pending::<Result<()>>().await);
         assert!(waited.await.is_err());
         assert!(start.elapsed() < Duration::from_secs(3));
     }

@@ -38,11 +38,7 @@ impl World {
         // The quick part first: a missing Python is told before Go compiles for minutes.
         spawn_blocking(|| emulator::interpreter().and_then(|_| Binaries::locate())).await??;
         let (control_plane, emulator) = tokio::try_join!(start_control_plane(), Emulator::start())?;
-        Ok(Self {
-            control_plane,
-            emulator,
-            scenarios: AtomicU32::new(0),
-        })
+        Ok(Self { control_plane, emulator, scenarios: AtomicU32::new(0) })
     }
 
     /// A fresh namespace and a fresh AWS account. `name` becomes part of the namespace's name.

@@ -61,14 +61,8 @@ impl PublicSize {
     /// The public part of one network. Allocates nothing: it is asked for every rule of every group.
     pub fn of(net: IpNet) -> Self {
         match net {
-            IpNet::V4(net) => Self {
-                v4: public_v4(&v4_range(net)),
-                v6: 0,
-            },
-            IpNet::V6(net) => Self {
-                v4: 0,
-                v6: public_v6(&v6_range(net)),
-            },
+            IpNet::V4(net) => Self { v4: public_v4(&v4_range(net)), v6: 0 },
+            IpNet::V6(net) => Self { v4: 0, v6: public_v6(&v6_range(net)) },
         }
     }
 
@@ -84,42 +78,26 @@ impl PublicSize {
 
     /// The sum, an upper bound for the union.
     pub fn plus(self, other: Self) -> Self {
-        Self {
-            v4: self.v4.saturating_add(other.v4),
-            v6: self.v6.saturating_add(other.v6),
-        }
+        Self { v4: self.v4.saturating_add(other.v4), v6: self.v6.saturating_add(other.v6) }
     }
 
     /// The larger of the two, family by family.
     pub fn max(self, other: Self) -> Self {
-        Self {
-            v4: self.v4.max(other.v4),
-            v6: self.v6.max(other.v6),
-        }
+        Self { v4: self.v4.max(other.v4), v6: self.v6.max(other.v6) }
     }
 }
 
 fn public_v4(range: &RangeInclusive<u32>) -> u64 {
     let overlap = |private: &RangeInclusive<u32>| {
-        let (start, end) = (
-            *range.start().max(private.start()),
-            *range.end().min(private.end()),
-        );
-        if start <= end {
-            u64::from(end - start) + 1
-        } else {
-            0
-        }
+        let (start, end) = (*range.start().max(private.start()), *range.end().min(private.end()));
+        if start <= end { u64::from(end - start) + 1 } else { 0 }
     };
     let private: u64 = PRIVATE_V4.iter().map(overlap).sum();
     u64::from(range.end() - range.start()) + 1 - private
 }
 
 fn public_v6(range: &RangeInclusive<u128>) -> u128 {
-    let (start, end) = (
-        *range.start().max(PUBLIC_V6.start()),
-        *range.end().min(PUBLIC_V6.end()),
-    );
+    let (start, end) = (*range.start().max(PUBLIC_V6.start()), *range.end().min(PUBLIC_V6.end()));
     if start <= end { end - start + 1 } else { 0 }
 }
 
@@ -157,10 +135,7 @@ impl FromIterator<IpNet> for AddressSet {
                 IpNet::V6(net) => v6.push(v6_range(net)),
             }
         }
-        Self {
-            v4: v4.into_iter().collect(),
-            v6: v6.into_iter().collect(),
-        }
+        Self { v4: v4.into_iter().collect(), v6: v6.into_iter().collect() }
     }
 }
 
@@ -169,11 +144,7 @@ mod tests {
     use super::*;
 
     fn world(nets: &[&str]) -> bool {
-        nets.iter()
-            .map(|net| net.parse().unwrap())
-            .collect::<AddressSet>()
-            .public_size()
-            .is_world()
+        nets.iter().map(|net| net.parse().unwrap()).collect::<AddressSet>().public_size().is_world()
     }
 
     #[test]
@@ -218,28 +189,15 @@ mod tests {
 
     #[test]
     fn the_size_of_one_network_equals_the_size_of_its_set() {
-        for net in [
-            "0.0.0.0/0",
-            "10.0.0.0/7",
-            "192.0.0.0/8",
-            "::/0",
-            "2001:db8::/32",
-            "fc00::/7",
-        ] {
+        for net in ["0.0.0.0/0", "10.0.0.0/7", "192.0.0.0/8", "::/0", "2001:db8::/32", "fc00::/7"] {
             let net: IpNet = net.parse().unwrap();
-            assert_eq!(
-                PublicSize::of(net),
-                AddressSet::from_iter([net]).public_size()
-            );
+            assert_eq!(PublicSize::of(net), AddressSet::from_iter([net]).public_size());
         }
     }
 
     #[test]
     fn a_network_is_covered_by_its_halves() {
-        let halves = AddressSet::from_iter([
-            "10.0.0.0/9".parse().unwrap(),
-            "10.128.0.0/9".parse().unwrap(),
-        ]);
+        let halves = AddressSet::from_iter(["10.0.0.0/9".parse().unwrap(), "10.128.0.0/9".parse().unwrap()]);
         assert!(halves.covers("10.0.0.0/8".parse().unwrap()));
         assert!(!halves.covers("10.0.0.0/7".parse().unwrap()));
     }

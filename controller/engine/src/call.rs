@@ -40,23 +40,11 @@ impl Call {
     /// The name of the AWS operation.
     pub fn operation(&self) -> &'static str {
         match self {
-            Self::Authorize {
-                direction: Direction::Ingress,
-                ..
-            } => "AuthorizeSecurityGroupIngress",
-            Self::Authorize {
-                direction: Direction::Egress,
-                ..
-            } => "AuthorizeSecurityGroupEgress",
+            Self::Authorize { direction: Direction::Ingress, .. } => "AuthorizeSecurityGroupIngress",
+            Self::Authorize { direction: Direction::Egress, .. } => "AuthorizeSecurityGroupEgress",
             Self::Modify { .. } => "ModifySecurityGroupRules",
-            Self::Revoke {
-                direction: Direction::Ingress,
-                ..
-            } => "RevokeSecurityGroupIngress",
-            Self::Revoke {
-                direction: Direction::Egress,
-                ..
-            } => "RevokeSecurityGroupEgress",
+            Self::Revoke { direction: Direction::Ingress, .. } => "RevokeSecurityGroupIngress",
+            Self::Revoke { direction: Direction::Egress, .. } => "RevokeSecurityGroupEgress",
             Self::Tag { .. } => "CreateTags",
         }
     }

@@ -5,9 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::controls::security_group::{
-    Compiled, Control, GroupView, Remedy, SecurityGroupParameters, controls,
-};
+use crate::controls::security_group::{Compiled, Control, GroupView, Remedy, SecurityGroupParameters, controls};
 use crate::controls::{InvalidParameter, Setting};
 use crate::edit::{BaselineRef, Withheld};
 use crate::facts::{Location, SecurityGroup, Tags};
@@ -103,10 +101,7 @@ pub struct Refusal {
 impl Refusal {
     /// From a reason and a sentence.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-        }
+        Self { reason, message: message.into() }
     }
 }
 
@@ -193,18 +188,8 @@ impl Scope {
 impl Desired {
     /// How the baseline sees a group.
     pub fn scope(&self, group: &SecurityGroup, arn: &str) -> Scope {
-        let resource = Selectable {
-            name: &group.name,
-            tags: &group.tags,
-            arn,
-            vpc: &group.vpc,
-        };
-        if self
-            .grant
-            .selection
-            .as_ref()
-            .is_some_and(|selection| !selection.matches(resource))
-        {
+        let resource = Selectable { name: &group.name, tags: &group.tags, arn, vpc: &group.vpc };
+        if self.grant.selection.as_ref().is_some_and(|selection| !selection.matches(resource)) {
             Scope::Outside
         } else if self.selection.matches(resource) {
             Scope::Selected
@@ -228,35 +213,28 @@ pub struct CodeOwnership {
 const CLOUDFORMATION_STACK: &str = "aws:cloudformation:stack-name";
 
 const DEFAULT_CODE_TAGS: [(&str, &str); 2] = [
-    (
-        "ManagedBy",
-        "*{[Tt]erraform,[Oo]pen[Tt]ofu,[Pp]ulumi,[Cc]loud[Ff]ormation}*",
-    ),
-    (
-        "managed-by",
-        "*{[Tt]erraform,[Oo]pen[Tt]ofu,[Pp]ulumi,[Cc]loud[Ff]ormation}*",
-    ),
+    ("ManagedBy", "*{[Tt]erraform,[Oo]pen[Tt]ofu,[Pp]ulumi,[Cc]loud[Ff]ormation}*"),
+    ("managed-by", "*{[Tt]erraform,[Oo]pen[Tt]ofu,[Pp]ulumi,[Cc]loud[Ff]ormation}*"),
 ];
 
 impl CodeOwnership {
     fn new(code: &InfrastructureAsCode) -> Result<Self, InvalidParameter> {
-        let recommended = || {
-            DEFAULT_CODE_TAGS
-                .map(|(key, glob)| (key.to_owned(), glob.to_owned()))
-                .into()
-        };
+        let recommended = || DEFAULT_CODE_TAGS.map(|(key, glob)| (key.to_owned(), glob.to_owned())).into();
         let tags = code.tags.clone().unwrap_or_else(recommended);
-        Ok(Self {
-            mode: code.mode,
-            tags: tag_globs("infrastructureAsCode.tags", &tags)?,
-        })
+        Ok(Self { mode: code.mode, tags: tag_globs("infrastructureAsCode.tags", &tags)? })
+    }
+
+    /// Why the baseline may not have a resource written, if infrastructure as code owns it.
+    pub fn forbids(&self, tags: &Tags) -> Option<Withheld> {
+        match self.mode {
+            Mode::Enforce => None,
+            Mode::Audit => self.owner(tags).map(Withheld::InfrastructureAsCode),
+        }
     }
 
     /// The tag by which infrastructure as code owns a resource.
     pub fn owner(&self, tags: &Tags) -> Option<String> {
-        let stack = tags
-            .get(CLOUDFORMATION_STACK)
-            .map(|stack| format!("CloudFormation stack {stack}"));
+        let stack = tags.get(CLOUDFORMATION_STACK).map(|stack| format!("CloudFormation stack {stack}"));
         let marked = || {
             self.tags
                 .iter()
@@ -284,37 +262,23 @@ impl Baseline {
             reference: self.reference.clone(),
             created: self.created,
             assignments,
-            desired: DesiredParts {
-                selection,
-                controls,
-                parameters,
-                code,
-            },
+            desired: DesiredParts { selection, controls, parameters, code },
         })
     }
 
     fn active_controls(&self) -> Result<Vec<ActiveControl>, InvalidParameter> {
-        if let Some(unknown) = self
-            .overrides
-            .iter()
-            .find(|over| !controls().any(|control| control.about.id == over.control))
+        if let Some(unknown) =
+            self.overrides.iter().find(|over| !controls().any(|control| control.about.id == over.control))
         {
-            let problem = format!(
-                "there is no control {:?} for this kind: `baseward controls` lists them",
-                unknown.control
-            );
+            let problem =
+                format!("there is no control {:?} for this kind: `baseward controls` lists them", unknown.control);
             return Err(InvalidParameter::new("overrides", problem));
         }
-        Ok(controls()
-            .filter_map(|control| self.active(control))
-            .collect())
+        Ok(controls().filter_map(|control| self.active(control)).collect())
     }
 
     fn active(&self, control: &'static Control) -> Option<ActiveControl> {
-        let over = self
-            .overrides
-            .iter()
-            .find(|over| over.control == control.about.id);
+        let over = self.overrides.iter().find(|over| over.control == control.about.id);
         let named = match (control.setting)(&self.parameters) {
             Setting::Off => return None,
             Setting::Recommended => over.is_some(),
@@ -331,23 +295,12 @@ impl Baseline {
             (Mode::Enforce, false) => Some(Withheld::NotNamed),
             (Mode::Enforce, true) => None,
         };
-        let severity = over
-            .and_then(|over| over.severity)
-            .unwrap_or(control.about.severity);
-        Some(ActiveControl {
-            control,
-            severity,
-            mode,
-            hold,
-        })
+        let severity = over.and_then(|over| over.severity).unwrap_or(control.about.severity);
+        Some(ActiveControl { control, severity, mode, hold })
     }
 
     /// Judges a group that has just the required rules: whatever the other controls would take away is a contradiction.
-    fn refuse_contradiction(
-        &self,
-        parameters: &Compiled,
-        controls: &[ActiveControl],
-    ) -> Result<(), Refusal> {
+    fn refuse_contradiction(&self, parameters: &Compiled, controls: &[ActiveControl]) -> Result<(), Refusal> {
         let mut rules = parameters.required_rules().to_vec();
         rules.sort();
         let group = SecurityGroup {
@@ -361,18 +314,14 @@ impl Baseline {
         };
         let view = GroupView::new(&group, None, None);
         for ActiveControl { control, .. } in controls {
-            for remedy in control
-                .remedy
-                .map(|remedy| remedy(parameters, &view))
-                .unwrap_or_default()
-            {
-                let Remedy::Keep { rule, within, .. } = remedy else {
+            for remedy in control.remedy.map(|remedy| remedy(parameters, &view)).unwrap_or_default() {
+                let Remedy::Keep { rule, within, must_narrow, .. } = remedy else {
                     continue;
                 };
                 let Some(required) = group.rules.get(rule) else {
                     continue;
                 };
-                if narrow(&required.grant, &[&within]) != Remains::Unchanged {
+                if must_narrow || narrow(&required.grant, &[&within]) != Remains::Unchanged {
                     let message = format!(
                         "the required rule {} is forbidden by {} of the same baseline",
                         required.grant, control.about.id
@@ -390,12 +339,7 @@ impl Baseline {
         controls: &[ActiveControl],
         assignments: &Assignments,
     ) -> Result<(), Refusal> {
-        let mode = controls
-            .iter()
-            .map(|active| active.mode)
-            .max()
-            .unwrap_or_default()
-            .max(self.mode);
+        let mode = controls.iter().map(|active| active.mode).max().unwrap_or_default().max(self.mode);
         for cell in &assignments.cells {
             if mode > cell.grant.max_mode {
                 let message = format!(
@@ -404,11 +348,7 @@ impl Baseline {
                 );
                 return Err(Refusal::new(Reason::ModeBeyondGrant, message));
             }
-            if let Some(rule) = parameters
-                .required_rules()
-                .iter()
-                .find(|rule| !cell.grant.may_add.allows(rule))
-            {
+            if let Some(rule) = parameters.required_rules().iter().find(|rule| !cell.grant.may_add.allows(rule)) {
                 let message = format!(
                     "the required rule {} is beyond the mayAddRules that AWSAccount {:?} grants namespace {:?}",
                     rule.grant, cell.account, self.namespace.name
@@ -423,17 +363,8 @@ impl Baseline {
 impl Accepted {
     /// The baseline in one cell, if it applies there.
     pub fn in_cell(&self, location: &Location) -> Option<Desired> {
-        let assignment = self
-            .assignments
-            .cells
-            .iter()
-            .find(|cell| cell.location == *location)?;
-        let DesiredParts {
-            selection,
-            controls,
-            parameters,
-            code,
-        } = self.desired.clone();
+        let assignment = self.assignments.cells.iter().find(|cell| cell.location == *location)?;
+        let DesiredParts { selection, controls, parameters, code } = self.desired.clone();
         Some(Desired {
             reference: self.reference.clone(),
             created: self.created,

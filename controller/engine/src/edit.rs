@@ -65,16 +65,10 @@ impl fmt::Display for Impact {
         match *self {
             Self::None => f.write_str("None"),
             Self::Unknown => f.write_str("Unknown"),
-            Self::Interfaces {
-                interfaces,
-                load_balancers: 0,
-            } => {
+            Self::Interfaces { interfaces, load_balancers: 0 } => {
                 write!(f, "{interfaces} interface{}", plural(interfaces))
             }
-            Self::Interfaces {
-                interfaces,
-                load_balancers,
-            } => write!(
+            Self::Interfaces { interfaces, load_balancers } => write!(
                 f,
                 "{interfaces} interface{}, {load_balancers} load balancer{}",
                 plural(interfaces),
@@ -109,10 +103,7 @@ impl Change {
         match self {
             Self::Tags { .. } => Operation::AddTags,
             Self::Rule { before: None, .. } => Operation::AddGrant,
-            Self::Rule {
-                before: Some(before),
-                after,
-            } => match after.as_slice() {
+            Self::Rule { before: Some(before), after } => match after.as_slice() {
                 [] => Operation::RemoveGrant,
                 [only] if only.grant == before.grant => Operation::DescribeGrant,
                 _ => Operation::NarrowGrant,
@@ -189,6 +180,11 @@ pub enum Withheld {
     ReportOnly,
     /// Interfaces still carry the default group.
     InUse,
+    /// A required rule is added first: a prefix list that loses access lets it in until then.
+    RequiredFirst,
+    /// The baseline does not say what to write: a tag without `default`, descriptions without `stampText`, or a
+    /// value that somebody wrote.
+    NothingToWrite,
     /// The group has no room for the narrower rules, which must stand before the wide one goes.
     RuleQuota,
     /// Enough resources are changed in this sweep; worse ones go first.
@@ -220,6 +216,8 @@ impl Withheld {
             Self::NoExactForm => "NoExactForm",
             Self::ReportOnly => "ReportOnly",
             Self::InUse => "InUse",
+            Self::RequiredFirst => "RequiredFirst",
+            Self::NothingToWrite => "NothingToWrite",
             Self::RuleQuota => "RuleQuota",
             Self::SweepLimit => "SweepLimit",
             Self::ForeignChange => "ForeignChange",
@@ -249,6 +247,10 @@ impl Withheld {
             }
             Self::ReportOnly => "internet.onOverlap is Report and the rule also covers allowed traffic".to_owned(),
             Self::InUse => "interfaces still carry the default group: give them a group of their own first".to_owned(),
+            Self::RequiredFirst => "a required rule is added first; it follows in the next sweep".to_owned(),
+            Self::NothingToWrite => {
+                "the baseline does not say what to write (a default of the tag, stampText), or somebody wrote another value".to_owned()
+            }
             Self::RuleQuota => {
                 "no room for the narrower rules beside the wide one: remove rules, or raise the quota and spec.rulesPerSecurityGroup".to_owned()
             }

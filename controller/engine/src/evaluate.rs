@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::controls::security_group::{Compiled, Control, GroupView};
+use crate::controls::security_group::GroupView;
 use crate::desired::{ActiveControl, Desired, Scope};
-use crate::edit::{BaselineRef, Impact};
+use crate::edit::{BaselineRef, Impact, Withheld};
 use crate::facts::{Inventory, Location, ReadFailure, SecurityGroup};
 use crate::finding::{Severity, Verdict};
 use crate::questions::{Asking, Question, questions};
@@ -36,12 +36,7 @@ pub struct Finding {
 impl Finding {
     /// Sorts the worst first: failures before the unknown, then severity, control and resource.
     pub fn worst_first(&self, other: &Self) -> std::cmp::Ordering {
-        let rank = |finding: &Self| {
-            (
-                matches!(finding.verdict, Verdict::Fail { .. }),
-                finding.severity,
-            )
-        };
+        let rank = |finding: &Self| (matches!(finding.verdict, Verdict::Fail { .. }), finding.severity);
         rank(other)
             .cmp(&rank(self))
             .then_with(|| self.control.cmp(other.control))
@@ -83,12 +78,7 @@ impl Verdicts {
 
     /// Adds another count.
     pub fn add(&mut self, other: Self) {
-        let Self {
-            pass,
-            fail,
-            not_applicable,
-            unknown,
-        } = other;
+        let Self { pass, fail, not_applicable, unknown } = other;
         self.pass += pass;
         self.fail += fail;
         self.not_applicable += not_applicable;
@@ -122,6 +112,8 @@ pub struct BaselineEvaluation {
     pub controls: Vec<ControlCount>,
     /// The findings that are kept, worst first.
     pub findings: Vec<Finding>,
+    /// The controls with a remedy, each with the reason for which the spec has it not carried out.
+    remedies: BTreeMap<&'static str, Option<Withheld>>,
 }
 
 /// What all baselines of a cell see.
@@ -143,24 +135,14 @@ impl Evaluation {
         self.failing.iter().copied()
     }
 
-    pub(crate) fn view<'a>(
-        &self,
-        inventory: &'a Inventory,
-        group: &'a SecurityGroup,
-    ) -> GroupView<'a> {
+    pub(crate) fn view<'a>(&self, inventory: &'a Inventory, group: &'a SecurityGroup) -> GroupView<'a> {
         view(inventory, group, self.now)
     }
 }
 
 /// Judges every group by every baseline that selects it.
-pub fn evaluate(
-    desired: &[Desired],
-    inventory: &Inventory,
-    now: Timestamp,
-    keep: Keep,
-) -> Evaluation {
-    let mut baselines: Vec<BaselineEvaluation> =
-        desired.iter().map(BaselineEvaluation::new).collect();
+pub fn evaluate(desired: &[Desired], inventory: &Inventory, now: Timestamp, keep: Keep) -> Evaluation {
+    let mut baselines: Vec<BaselineEvaluation> = desired.iter().map(BaselineEvaluation::new).collect();
     let mut failing = Vec::new();
     let failure = match inventory.security_groups.fresh(now, MAX_AGE) {
         Some(groups) => {
@@ -172,13 +154,7 @@ pub fn evaluate(
             }
             None
         }
-        None => Some(
-            inventory
-                .security_groups
-                .facts()
-                .err()
-                .unwrap_or(ReadFailure::EndpointUnavailable),
-        ),
+        None => Some(inventory.security_groups.facts().err().unwrap_or(ReadFailure::EndpointUnavailable)),
     };
     for baseline in &mut baselines {
         baseline.findings.sort_by(Finding::worst_first);
@@ -186,13 +162,7 @@ pub fn evaluate(
             baseline.findings.truncate(most);
         }
     }
-    Evaluation {
-        baselines,
-        failure,
-        partial: partial(inventory),
-        failing,
-        now,
-    }
+    Evaluation { baselines, failure, partial: partial(inventory), failing, now }
 }
 
 /// So many groups are judged together: each question is asked of all of them while its parameters are at hand, and
@@ -207,27 +177,14 @@ struct Block<'a> {
 }
 
 impl<'a> Block<'a> {
-    fn new(
-        desired: &[Desired],
-        inventory: &'a Inventory,
-        groups: &'a [SecurityGroup],
-        now: Timestamp,
-    ) -> Self {
-        let arns: Vec<String> = groups
-            .iter()
-            .map(|group| arn(&inventory.location, group))
-            .collect();
+    fn new(desired: &[Desired], inventory: &'a Inventory, groups: &'a [SecurityGroup], now: Timestamp) -> Self {
+        let arns: Vec<String> = groups.iter().map(|group| arn(&inventory.location, group)).collect();
         let scopes = |desired: &Desired| {
             let groups = groups.iter().zip(&arns);
-            groups
-                .map(|(group, arn)| desired.scope(group, arn))
-                .collect()
+            groups.map(|(group, arn)| desired.scope(group, arn)).collect()
         };
         Self {
-            views: groups
-                .iter()
-                .map(|group| view(inventory, group, now))
-                .collect(),
+            views: groups.iter().map(|group| view(inventory, group, now)).collect(),
             scopes: desired.iter().map(scopes).collect(),
         }
     }
@@ -249,27 +206,22 @@ impl<'a> Block<'a> {
         let mut failed = vec![vec![false; self.views.len()]; baselines.len()];
         let mut repairable = vec![false; self.views.len()];
         for question in questions {
-            for (position, (view, repairable)) in self.views.iter().zip(&mut repairable).enumerate()
-            {
+            for (position, (view, repairable)) in self.views.iter().zip(&mut repairable).enumerate() {
                 let mut answer = None;
                 for asking in &question.askers {
-                    if !self
-                        .scope(asking.baseline, position)
-                        .includes(question.control)
-                    {
+                    if !self.scope(asking.baseline, position).includes(question.control) {
                         continue;
                     }
-                    let verdict = answer
-                        .get_or_insert_with(|| (question.control.check)(question.parameters, view));
+                    let verdict = answer.get_or_insert_with(|| (question.control.check)(question.parameters, view));
                     if let Some(baseline) = baselines.get_mut(asking.baseline) {
                         baseline.record(asking, view, verdict, keep);
                     }
                     if matches!(verdict, Verdict::Fail { .. }) {
                         *repairable |= question.control.remedy.is_some();
                         let failed = failed.get_mut(asking.baseline);
-                        failed
-                            .and_then(|failed| failed.get_mut(position))
-                            .map(|failed| *failed = true);
+                        if let Some(failed) = failed.and_then(|failed| failed.get_mut(position)) {
+                            *failed = true;
+                        }
                     }
                 }
             }
@@ -293,13 +245,10 @@ fn view<'a>(inventory: &'a Inventory, group: &'a SecurityGroup, now: Timestamp) 
 fn partial(inventory: &Inventory) -> Vec<(&'static str, ReadFailure)> {
     let interfaces = inventory.network_interfaces.facts().err();
     let lists = inventory.prefix_lists.facts().err();
-    [
-        (crate::controls::NETWORK_INTERFACES, interfaces),
-        (crate::controls::PREFIX_LISTS, lists),
-    ]
-    .into_iter()
-    .filter_map(|(source, failure)| Some((source, failure?)))
-    .collect()
+    [(crate::controls::NETWORK_INTERFACES, interfaces), (crate::controls::PREFIX_LISTS, lists)]
+        .into_iter()
+        .filter_map(|(source, failure)| Some((source, failure?)))
+        .collect()
 }
 
 impl BaselineEvaluation {
@@ -310,13 +259,21 @@ impl BaselineEvaluation {
             mode: active.mode,
             verdicts: Verdicts::default(),
         };
+        let remedies = desired.controls.iter().filter(|active| active.control.remedy.is_some());
         Self {
             reference: desired.reference.clone(),
             resources: 0,
             failing_resources: 0,
             controls: desired.controls.iter().map(count).collect(),
             findings: Vec::new(),
+            remedies: remedies.map(|active| (active.control.about.id, active.hold.clone())).collect(),
         }
+    }
+
+    /// Why a control that could repair a failure asks for no edit of its own.
+    pub(crate) fn unmade(&self, control: &str) -> Option<&'static str> {
+        let hold = self.remedies.get(control)?;
+        Some(hold.as_ref().unwrap_or(&Withheld::NothingToWrite).reason())
     }
 
     /// Counts a verdict, and keeps it if it says that something is wrong.
@@ -347,9 +304,7 @@ impl BaselineEvaluation {
     /// All verdicts together.
     pub fn verdicts(&self) -> Verdicts {
         let mut sum = Verdicts::default();
-        self.controls
-            .iter()
-            .for_each(|count| sum.add(count.verdicts));
+        self.controls.iter().for_each(|count| sum.add(count.verdicts));
         sum
     }
 
@@ -368,10 +323,7 @@ pub(crate) fn impact(view: &GroupView<'_>) -> Impact {
     match view.usage {
         None => Impact::Unknown,
         Some(usage) if usage.interfaces == 0 => Impact::None,
-        Some(usage) => Impact::Interfaces {
-            interfaces: usage.interfaces,
-            load_balancers: usage.load_balancers,
-        },
+        Some(usage) => Impact::Interfaces { interfaces: usage.interfaces, load_balancers: usage.load_balancers },
     }
 }
 
@@ -382,8 +334,5 @@ pub(crate) fn arn(location: &Location, group: &SecurityGroup) -> String {
         _ if location.region.starts_with("us-gov-") => "aws-us-gov",
         _ => "aws",
     };
-    format!(
-        "arn:{partition}:ec2:{}:{}:security-group/{}",
-        location.region, group.owner, group.id
-    )
+    format!("arn:{partition}:ec2:{}:{}:security-group/{}", location.region, group.owner, group.id)
 }

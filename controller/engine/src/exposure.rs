@@ -37,10 +37,7 @@ impl<'a> Audience<'a> {
             Peer::V4(net) => Self::Network(IpNet::V4(*net)),
             Peer::V6(net) => Self::Network(IpNet::V6(*net)),
             Peer::Group { .. } => Self::Trusted,
-            Peer::PrefixList(id) => match lists
-                .and_then(|lists| lists.get(id))
-                .map(|list| &list.entries)
-            {
+            Peer::PrefixList(id) => match lists.and_then(|lists| lists.get(id)).map(|list| &list.entries) {
                 Some(PrefixListEntries::AwsManaged) => Self::Trusted,
                 Some(PrefixListEntries::Known(nets)) => Self::Networks(nets),
                 Some(PrefixListEntries::Unreadable) | None => Self::Unknown,
@@ -112,16 +109,8 @@ impl Exposure {
             .filter(|opening| opening.audience == Audience::Unknown)
             .map(|opening| opening.traffic)
             .collect();
-        let unknown = if unreadable.is_empty() {
-            unreadable
-        } else {
-            unreadable.difference(&world)
-        };
-        Self {
-            all_traffic: all_traffic(&openings),
-            world,
-            unknown,
-        }
+        let unknown = if unreadable.is_empty() { unreadable } else { unreadable.difference(&world) };
+        Self { all_traffic: all_traffic(&openings), world, unknown }
     }
 }
 
@@ -131,11 +120,7 @@ impl Exposure {
 /// For each port the widest sources go first, and only as many as it takes: a narrow rule beside
 /// `0.0.0.0/0` is somebody's legitimate flow. The choice for a port does not depend on which
 /// ports are forbidden, so a stricter baseline never spares a rule that a laxer one would narrow.
-pub fn offenders(
-    rules: &[Rule],
-    lists: PrefixLists<'_>,
-    world: &TrafficSet,
-) -> BTreeMap<usize, TrafficSet> {
+pub fn offenders(rules: &[Rule], lists: PrefixLists<'_>, world: &TrafficSet) -> BTreeMap<usize, TrafficSet> {
     let openings = openings(rules, lists);
     let mut parts: BTreeMap<usize, Vec<(Space, RangeInclusive<u16>)>> = BTreeMap::new();
     for space in Space::ALL {
@@ -143,45 +128,26 @@ pub fn offenders(
             // The same rules apply to all of an interval, but its first number may be a protocol with a space of its own.
             if world.space(space).meets(&interval) {
                 for rule in excess(covering(space, &openings, *interval.start())) {
-                    parts
-                        .entry(rule)
-                        .or_default()
-                        .push((space, interval.clone()));
+                    parts.entry(rule).or_default().push((space, interval.clone()));
                 }
             }
         }
     }
     let as_set = |parts: Vec<(Space, RangeInclusive<u16>)>| {
         TrafficSet::build(|space| {
-            let points = parts
-                .iter()
-                .filter(|(of, _)| *of == space)
-                .map(|(_, range)| range.clone());
-            points
-                .collect::<Ranges<u16>>()
-                .intersection(&space.universe())
+            let points = parts.iter().filter(|(of, _)| *of == space).map(|(_, range)| range.clone());
+            points.collect::<Ranges<u16>>().intersection(&space.universe())
         })
     };
-    parts
-        .into_iter()
-        .map(|(rule, parts)| (rule, as_set(parts)))
-        .collect()
+    parts.into_iter().map(|(rule, parts)| (rule, as_set(parts))).collect()
 }
 
 fn openings<'a>(rules: &[Rule], lists: PrefixLists<'a>) -> Vec<Opening<'a>> {
-    let ingress = rules
-        .iter()
-        .enumerate()
-        .filter(|(_, rule)| rule.grant.direction == Direction::Ingress);
+    let ingress = rules.iter().enumerate().filter(|(_, rule)| rule.grant.direction == Direction::Ingress);
     ingress
         .map(|(index, rule)| {
             let audience = Audience::of(&rule.grant.peer, lists);
-            Opening {
-                rule: index,
-                traffic: rule.grant.traffic,
-                audience,
-                size: audience.public_size(),
-            }
+            Opening { rule: index, traffic: rule.grant.traffic, audience, size: audience.public_size() }
         })
         .filter(|opening| !opening.size.is_zero() || opening.audience == Audience::Unknown)
         .collect()
@@ -189,42 +155,25 @@ fn openings<'a>(rules: &[Rule], lists: PrefixLists<'a>) -> Vec<Opening<'a>> {
 
 /// The points of a space that are open to the world.
 fn world_points(space: Space, openings: &[Opening<'_>]) -> Ranges<u16> {
-    let relevant = || {
-        openings
-            .iter()
-            .filter(|opening| space.points(opening.traffic).is_some())
-    };
+    let relevant = || openings.iter().filter(|opening| space.points(opening.traffic).is_some());
     let sum = relevant().fold(PublicSize::default(), |sum, opening| sum.plus(opening.size));
     if !sum.is_world() {
         return Ranges::default();
     }
     let alone = relevant().filter(|opening| opening.size.is_world());
-    let alone: Ranges<u16> = alone
-        .filter_map(|opening| space.points(opening.traffic))
-        .collect();
+    let alone: Ranges<u16> = alone.filter_map(|opening| space.points(opening.traffic)).collect();
     let together = intervals(space, openings).into_iter().filter(|interval| {
-        !alone.meets(interval)
-            && union_size(&covering(space, openings, *interval.start())).is_world()
+        !alone.meets(interval) && union_size(&covering(space, openings, *interval.start())).is_world()
     });
     let world = alone.union(&together.collect());
-    if space == Space::Other {
-        world.intersection(&space.universe())
-    } else {
-        world
-    }
+    if space == Space::Other { world.intersection(&space.universe()) } else { world }
 }
 
 /// The stretches of a space within which the same rules apply.
 fn intervals(space: Space, openings: &[Opening<'_>]) -> Vec<RangeInclusive<u16>> {
-    let ranges = || {
-        openings
-            .iter()
-            .filter_map(|opening| space.points(opening.traffic))
-    };
-    let mut starts: Vec<u16> = ranges()
-        .flat_map(|range| [Some(*range.start()), range.end().checked_add(1)])
-        .flatten()
-        .collect();
+    let ranges = || openings.iter().filter_map(|opening| space.points(opening.traffic));
+    let mut starts: Vec<u16> =
+        ranges().flat_map(|range| [Some(*range.start()), range.end().checked_add(1)]).flatten().collect();
     starts.sort_unstable();
     starts.dedup();
     let ends = starts.iter().skip(1).map(|next| next - 1).chain([u16::MAX]);
@@ -238,11 +187,7 @@ fn intervals(space: Space, openings: &[Opening<'_>]) -> Vec<RangeInclusive<u16>>
 }
 
 fn covering<'o, 'a>(space: Space, openings: &'o [Opening<'a>], point: u16) -> Vec<&'o Opening<'a>> {
-    let covers = |opening: &&Opening<'_>| {
-        space
-            .points(opening.traffic)
-            .is_some_and(|range| range.contains(&point))
-    };
+    let covers = |opening: &&Opening<'_>| space.points(opening.traffic).is_some_and(|range| range.contains(&point));
     openings.iter().filter(covers).collect()
 }
 
@@ -250,11 +195,7 @@ fn union_size(openings: &[&Opening<'_>]) -> PublicSize {
     if let [only] = openings {
         return only.size;
     }
-    openings
-        .iter()
-        .flat_map(|opening| opening.audience.nets().iter().copied())
-        .collect::<AddressSet>()
-        .public_size()
+    openings.iter().flat_map(|opening| opening.audience.nets().iter().copied()).collect::<AddressSet>().public_size()
 }
 
 /// The fewest, widest openings without which the others are not the world.
@@ -279,31 +220,20 @@ fn excess(mut covering: Vec<&Opening<'_>>) -> Vec<usize> {
 /// The first of those with the largest public part.
 fn widest_by(covering: &[&Opening<'_>], measure: impl Fn(PublicSize) -> u128) -> Option<usize> {
     let largest = covering.iter().map(|opening| measure(opening.size)).max()?;
-    covering
-        .iter()
-        .position(|opening| measure(opening.size) == largest)
+    covering.iter().position(|opening| measure(opening.size) == largest)
 }
 
 /// Whether rules that each open every port of TCP, of UDP, or everything, add up to the world.
 fn all_traffic(openings: &[Opening<'_>]) -> Knowledge {
     let mut unknown = false;
     for whole in [Whole::Everything, Whole::Tcp, Whole::Udp] {
-        let matching: Vec<_> = openings
-            .iter()
-            .filter(|opening| whole.opened_by(opening.traffic))
-            .collect();
+        let matching: Vec<_> = openings.iter().filter(|opening| whole.opened_by(opening.traffic)).collect();
         if !matching.is_empty() && union_size(&matching).is_world() {
             return Knowledge::Yes;
         }
-        unknown |= matching
-            .iter()
-            .any(|opening| opening.audience == Audience::Unknown);
+        unknown |= matching.iter().any(|opening| opening.audience == Audience::Unknown);
     }
-    if unknown {
-        Knowledge::Unknown
-    } else {
-        Knowledge::No
-    }
+    if unknown { Knowledge::Unknown } else { Knowledge::No }
 }
 
 /// What counts as "every port": `-1`, or all of TCP or UDP but perhaps port 0.
@@ -328,9 +258,7 @@ impl Whole {
 
 /// Whether one kind of traffic opens every port of a protocol (`sg-no-world-all-traffic`).
 pub fn opens_every_port(traffic: Traffic) -> bool {
-    [Whole::Everything, Whole::Tcp, Whole::Udp]
-        .into_iter()
-        .any(|whole| whole.opened_by(traffic))
+    [Whole::Everything, Whole::Tcp, Whole::Udp].into_iter().any(|whole| whole.opened_by(traffic))
 }
 
 #[cfg(test)]
@@ -339,15 +267,9 @@ mod tests {
     use crate::facts::Grant;
 
     fn rule(traffic: &str, peer: &str) -> Rule {
-        let grant = Grant {
-            direction: Direction::Ingress,
-            traffic: traffic.parse().unwrap(),
-            peer: peer.parse().unwrap(),
-        };
-        Rule {
-            grant,
-            description: None,
-        }
+        let grant =
+            Grant { direction: Direction::Ingress, traffic: traffic.parse().unwrap(), peer: peer.parse().unwrap() };
+        Rule { grant, description: None }
     }
 
     fn set(traffic: &str) -> TrafficSet {
@@ -362,29 +284,16 @@ mod tests {
 
     #[test]
     fn a_narrow_rule_beside_the_world_stays() {
-        let rules = [
-            rule("tcp/22", "0.0.0.0/0"),
-            rule("tcp/22", "203.0.113.7/32"),
-            rule("tcp/22", "8.0.0.0/9"),
-        ];
+        let rules = [rule("tcp/22", "0.0.0.0/0"), rule("tcp/22", "203.0.113.7/32"), rule("tcp/22", "8.0.0.0/9")];
         let world = Exposure::of(&rules, None).world;
-        assert_eq!(
-            offenders(&rules, None, &world),
-            BTreeMap::from([(0, set("tcp/22"))])
-        );
+        assert_eq!(offenders(&rules, None, &world), BTreeMap::from([(0, set("tcp/22"))]));
     }
 
     #[test]
     fn both_halves_go_when_each_alone_is_the_world() {
         let rules = [rule("tcp/22", "0.0.0.0/1"), rule("tcp/22", "128.0.0.0/1")];
         let world = Exposure::of(&rules, None).world;
-        assert_eq!(
-            offenders(&rules, None, &world)
-                .keys()
-                .copied()
-                .collect::<Vec<_>>(),
-            [0, 1]
-        );
+        assert_eq!(offenders(&rules, None, &world).keys().copied().collect::<Vec<_>>(), [0, 1]);
     }
 
     #[test]
@@ -392,19 +301,13 @@ mod tests {
         let rules = [rule("tcp/20-30", "pl-1"), rule("tcp/22", "0.0.0.0/0")];
         let exposure = Exposure::of(&rules, None);
         assert_eq!(exposure.world, set("tcp/22"));
-        assert_eq!(
-            exposure.unknown,
-            set("tcp/20-30").difference(&set("tcp/22"))
-        );
+        assert_eq!(exposure.unknown, set("tcp/20-30").difference(&set("tcp/22")));
     }
 
     #[test]
     fn every_port_of_tcp_in_two_halves_of_the_world_is_all_traffic() {
         let rules = [rule("tcp/1-65535", "0.0.0.0/1"), rule("tcp", "128.0.0.0/1")];
         assert_eq!(Exposure::of(&rules, None).all_traffic, Knowledge::Yes);
-        assert_eq!(
-            Exposure::of(&[rule("tcp/2-65535", "0.0.0.0/0")], None).all_traffic,
-            Knowledge::No
-        );
+        assert_eq!(Exposure::of(&[rule("tcp/2-65535", "0.0.0.0/0")], None).all_traffic, Knowledge::No);
     }
 }

@@ -7,9 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How bad a failed control is. Ordered: the worst is the greatest.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Severity {
     /// Hygiene: nobody gets in because of it.
     Low,
@@ -59,17 +57,12 @@ pub enum Verdict {
 impl Verdict {
     /// A failure, from what was expected and what was found.
     pub fn fail(expected: impl Into<String>, actual: impl Into<String>) -> Self {
-        Self::Fail {
-            expected: expected.into(),
-            actual: actual.into(),
-        }
+        Self::Fail { expected: expected.into(), actual: actual.into() }
     }
 
     /// `NotApplicable` with its reason.
     pub fn not_applicable(why: &'static str) -> Self {
-        Self::NotApplicable {
-            why: Cow::Borrowed(why),
-        }
+        Self::NotApplicable { why: Cow::Borrowed(why) }
     }
 
     /// `Unknown` with the fact that is missing.

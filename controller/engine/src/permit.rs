@@ -14,11 +14,7 @@ pub struct Permit {
 
 impl Permit {
     pub(crate) fn new(location: Location, resource: String, call: Call) -> Self {
-        Self {
-            location,
-            resource,
-            call,
-        }
+        Self { location, resource, call }
     }
 
     /// The account and region that the call may be made in.

@@ -22,17 +22,12 @@ pub(crate) struct Asking<'d> {
     pub(crate) active: &'d ActiveControl,
 }
 
-/// Puts the controls of all baselines together by what they ask.
+/// Puts the controls of all baselines together by what they ask. Who asks is in the order of the references.
 pub(crate) fn questions(desired: &[Desired]) -> Vec<Question<'_>> {
     let mut questions: Vec<Question<'_>> = Vec::new();
     for (baseline, desired) in desired.iter().enumerate() {
         for (position, active) in desired.controls.iter().enumerate() {
-            let asking = Asking {
-                baseline,
-                position,
-                desired,
-                active,
-            };
+            let asking = Asking { baseline, position, desired, active };
             let same = |question: &&mut Question<'_>| {
                 std::ptr::eq(question.control, active.control)
                     && (active.control.alike)(question.parameters, &desired.parameters)
@@ -46,6 +41,9 @@ pub(crate) fn questions(desired: &[Desired]) -> Vec<Question<'_>> {
                 }),
             }
         }
+    }
+    for question in &mut questions {
+        question.askers.sort_by_key(|asking| &asking.desired.reference);
     }
     questions
 }

@@ -6,15 +6,15 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::call::Call;
-use crate::desired::{Desired, Scope};
-use crate::edit::{Change, Demand, Edit, Withheld};
+use crate::controls::security_group::REQUIRED_RULES_PRESENT;
+use crate::desired::Desired;
+use crate::edit::{Change, Edit, Withheld};
 use crate::evaluate::arn;
 use crate::exposure::PrefixLists;
 use crate::facts::{Inventory, LiveGroup, Location, Peer, Rule, SecurityGroup};
 use crate::permit::Permit;
 use crate::plan::{Permitted, PermittedResource, Plan, Proposed, ProposedEdit, WithheldEdit};
 use crate::sequence::State;
-use crate::spec::Mode;
 use crate::tenancy::Account;
 
 /// At most so many resources are changed in one sweep of a cell, the worst first.
@@ -29,7 +29,7 @@ pub const FRESHNESS: SignedDuration = SignedDuration::from_secs(10);
 /// Holds back every edit that may not be made now, and orders the rest by resource, worst first.
 pub fn apply(
     plan: Plan<Proposed>,
-    desired: &[Desired],
+    _: &[Desired],
     inventory: &Inventory,
     account: &Account,
     leading: bool,
@@ -37,15 +37,9 @@ pub fn apply(
     let Plan { location, stage } = plan;
     let mut permitted = Permitted::default();
     let Ok(groups) = inventory.security_groups.facts() else {
-        return Plan {
-            location,
-            stage: permitted,
-        };
+        return Plan { location, stage: permitted };
     };
-    let groups: BTreeMap<&str, &SecurityGroup> = groups
-        .iter()
-        .map(|group| (group.id.as_str(), group))
-        .collect();
+    let groups: BTreeMap<&str, &SecurityGroup> = groups.iter().map(|group| (group.id.as_str(), group)).collect();
     let lists = inventory.prefix_lists.facts().ok();
     for ProposedEdit { edit, hold } in stage.edits {
         let Some(group) = groups.get(edit.resource.as_str()) else {
@@ -54,21 +48,16 @@ pub fn apply(
         let held = hold
             .or_else(|| account_holds(account))
             .or_else(|| (!leading).then_some(Withheld::NotLeader))
-            .or_else(|| owner(group, &location, &edit.demands, desired));
+            .or_else(|| owner(group, &location));
         match held {
             Some(reason) => permitted.withheld.push(WithheldEdit { edit, reason }),
             None => admit(&mut permitted, group, edit, lists, account.rules_per_group),
         }
     }
-    permitted.withheld.sort_by(|one, other| {
-        one.edit
-            .worst_first(&other.edit)
-            .then_with(|| one.reason.cmp(&other.reason))
-    });
-    Plan {
-        location,
-        stage: permitted,
-    }
+    permitted
+        .withheld
+        .sort_by(|one, other| one.edit.worst_first(&other.edit).then_with(|| one.reason.cmp(&other.reason)));
+    Plan { location, stage: permitted }
 }
 
 fn account_holds(account: &Account) -> Option<Withheld> {
@@ -82,36 +71,21 @@ fn account_holds(account: &Account) -> Option<Withheld> {
 }
 
 /// Admits an edit to the plan, unless the sweep, the change set or the group has no room for it.
-fn admit(
-    permitted: &mut Permitted,
-    group: &SecurityGroup,
-    edit: Edit,
-    lists: PrefixLists<'_>,
-    quota: u32,
-) {
+fn admit(permitted: &mut Permitted, group: &SecurityGroup, edit: Edit, lists: PrefixLists<'_>, quota: u32) {
     let full = permitted.resources.len() >= RESOURCES_PER_SWEEP;
-    let known = permitted
-        .resources
-        .iter_mut()
-        .find(|resource| resource.group.id == group.id);
+    let known = permitted.resources.iter_mut().find(|resource| resource.group.id == group.id);
     let reason = match &known {
         None if full => Some(Withheld::SweepLimit),
         Some(resource) if resource.edits.len() >= EDITS_PER_RESOURCE => Some(Withheld::SweepLimit),
         _ => {
-            let planned = known
-                .as_ref()
-                .map(|resource| resource.edits.as_slice())
-                .unwrap_or_default();
+            let planned = known.as_ref().map(|resource| resource.edits.as_slice()).unwrap_or_default();
             (!has_room(group, planned, &edit, lists, quota)).then_some(Withheld::RuleQuota)
         }
     };
     match (reason, known) {
         (Some(reason), _) => permitted.withheld.push(WithheldEdit { edit, reason }),
         (None, Some(resource)) => resource.edits.push(edit),
-        (None, None) => permitted.resources.push(PermittedResource {
-            group: group.clone(),
-            edits: vec![edit],
-        }),
+        (None, None) => permitted.resources.push(PermittedResource { group: group.clone(), edits: vec![edit] }),
     }
 }
 
@@ -135,34 +109,12 @@ const SERVICE_NAMES: [(&str, &str); 4] = [
     ("GuardDutyManagedSecurityGroup-", "Amazon GuardDuty"),
 ];
 
-/// Who owns a group so that it is not to be written.
-fn owner(
-    group: &SecurityGroup,
-    location: &Location,
-    demands: &[Demand],
-    desired: &[Desired],
-) -> Option<Withheld> {
+/// Who owns a group so that it is not to be written, whatever the baselines say.
+fn owner(group: &SecurityGroup, location: &Location) -> Option<Withheld> {
     if group.owner != location.account {
         return Some(Withheld::OwnedByOtherAccount(group.owner.clone()));
     }
-    service(group).map(Withheld::ManagedByService).or_else(|| {
-        let asks = |desired: &&Desired| {
-            demands
-                .iter()
-                .any(|demand| demand.baseline == desired.reference)
-        };
-        let forbids = |desired: &Desired| {
-            desired
-                .code
-                .owner(&group.tags)
-                .filter(|_| desired.code.mode == Mode::Audit)
-        };
-        desired
-            .iter()
-            .filter(asks)
-            .find_map(forbids)
-            .map(Withheld::InfrastructureAsCode)
-    })
+    service(group).map(Withheld::ManagedByService)
 }
 
 fn service(group: &SecurityGroup) -> Option<String> {
@@ -171,53 +123,29 @@ fn service(group: &SecurityGroup) -> Option<String> {
         .find(|(prefix, _)| group.name.starts_with(prefix))
         .map(|(_, service)| (*service).to_owned());
     let marks = |(key, value): &(&String, &String)| {
-        SERVICE_TAGS
-            .iter()
-            .any(|pattern| match pattern.strip_suffix('*') {
-                // A cluster that merely uses a group tags it `shared`.
-                Some(prefix) if prefix == "kubernetes.io/cluster/" => {
-                    key.starts_with(prefix) && *value == "owned"
-                }
-                Some(prefix) => key.starts_with(prefix),
-                None => key == pattern,
-            })
+        SERVICE_TAGS.iter().any(|pattern| match pattern.strip_suffix('*') {
+            // A cluster that merely uses a group tags it `shared`.
+            Some(prefix) if prefix == "kubernetes.io/cluster/" => key.starts_with(prefix) && *value == "owned",
+            Some(prefix) => key.starts_with(prefix),
+            None => key == pattern,
+        })
     };
-    by_name.or_else(|| {
-        group
-            .tags
-            .iter()
-            .find(marks)
-            .map(|(key, _)| format!("tag {key}"))
-    })
+    by_name.or_else(|| group.tags.iter().find(marks).map(|(key, _)| format!("tag {key}")))
 }
 
 /// Whether the group has room for everything that is added before anything is removed.
 ///
 /// The quota holds per direction and address family. A prefix list counts with its maximum in both families,
 /// a referenced group once in both (Amazon VPC quotas, "Rules per security group").
-fn has_room(
-    group: &SecurityGroup,
-    planned: &[Edit],
-    edit: &Edit,
-    lists: PrefixLists<'_>,
-    quota: u32,
-) -> bool {
+fn has_room(group: &SecurityGroup, planned: &[Edit], edit: &Edit, lists: PrefixLists<'_>, quota: u32) -> bool {
     let new: Vec<&Rule> = added(edit).collect();
-    let standing = || {
-        group
-            .rules
-            .iter()
-            .chain(planned.iter().flat_map(added))
-            .chain(new.iter().copied())
-    };
+    let standing = || group.rules.iter().chain(planned.iter().flat_map(added)).chain(new.iter().copied());
     new.iter().all(|rule| {
         let direction = rule.grant.direction;
-        let used = standing()
-            .filter(|other| other.grant.direction == direction)
-            .map(|other| weight(&other.grant.peer, lists));
-        let (v4, v6) = used.fold((0u32, 0u32), |(v4, v6), weight| {
-            (v4.saturating_add(weight.0), v6.saturating_add(weight.1))
-        });
+        let used =
+            standing().filter(|other| other.grant.direction == direction).map(|other| weight(&other.grant.peer, lists));
+        let (v4, v6) =
+            used.fold((0u32, 0u32), |(v4, v6), weight| (v4.saturating_add(weight.0), v6.saturating_add(weight.1)));
         let (needs_v4, needs_v6) = weight(&rule.grant.peer, lists);
         (needs_v4 == 0 || v4 <= quota) && (needs_v6 == 0 || v6 <= quota)
     })
@@ -226,10 +154,7 @@ fn has_room(
 /// The rules that an edit adds beside those that are there. A rule that is rewritten in place adds none.
 fn added(edit: &Edit) -> impl Iterator<Item = &Rule> {
     let rules: &[Rule] = match &edit.change {
-        Change::Rule {
-            before: Some(_),
-            after,
-        } if after.len() == 1 => &[],
+        Change::Rule { before: Some(_), after } if after.len() == 1 => &[],
         Change::Rule { after, .. } => after,
         Change::Tags { .. } => &[],
     };
@@ -242,9 +167,7 @@ fn weight(peer: &Peer, lists: PrefixLists<'_>) -> (u32, u32) {
         Peer::V6(_) => (0, 1),
         Peer::Group { .. } => (1, 1),
         Peer::PrefixList(id) => {
-            let most = lists
-                .and_then(|lists| lists.get(id))
-                .and_then(|list| u32::try_from(list.max_entries).ok());
+            let most = lists.and_then(|lists| lists.get(id)).and_then(|list| u32::try_from(list.max_entries).ok());
             let most = most.unwrap_or(1);
             (most, most)
         }
@@ -279,10 +202,7 @@ pub fn permit(
 ) -> Result<Permit, Withheld> {
     let account = authority.account.ok_or(Withheld::AccountGrant)?;
     account_holds(account).map_or(Ok(()), Err)?;
-    if authority
-        .lease_left
-        .is_none_or(|left| left <= authority.write_timeout)
-    {
+    if authority.lease_left.is_none_or(|left| left <= authority.write_timeout) {
         return Err(Withheld::NotLeader);
     }
     for edit in &resource.edits {
@@ -295,11 +215,7 @@ pub fn permit(
     if age > FRESHNESS || age < SignedDuration::ZERO {
         return Err(Withheld::IncompleteKnowledge);
     }
-    Ok(Permit::new(
-        location.clone(),
-        resource.group.id.clone(),
-        call,
-    ))
+    Ok(Permit::new(location.clone(), resource.group.id.clone(), call))
 }
 
 /// Whether every baseline that asked for an edit still asks for it, and may.
@@ -311,27 +227,23 @@ fn still_demanded(
 ) -> Result<(), Withheld> {
     let arn = arn(location, group);
     for demand in &edit.demands {
-        let baseline = desired
-            .iter()
-            .find(|desired| desired.reference == demand.baseline)
-            .ok_or(Withheld::BaselineChanged)?;
-        if baseline.scope(group, &arn) == Scope::Outside {
+        let baseline =
+            desired.iter().find(|desired| desired.reference == demand.baseline).ok_or(Withheld::BaselineChanged)?;
+        let mut controls = baseline.controls.iter();
+        let active = controls.find(|active| active.control.about.id == demand.control);
+        let active = active.ok_or(Withheld::BaselineChanged)?;
+        if !baseline.scope(group, &arn).includes(active.control) {
             return Err(Withheld::AccountGrant);
         }
-        let active = baseline
-            .controls
-            .iter()
-            .find(|active| active.control.about.id == demand.control);
-        let active = active.ok_or(Withheld::BaselineChanged)?;
-        active.hold.clone().map_or(Ok(()), Err)?;
-        if let Change::Rule {
-            before: None,
-            after,
-        } = &edit.change
-            && !after.iter().all(|rule| baseline.grant.may_add.allows(rule))
+        let held = active.hold.clone().or_else(|| baseline.code.forbids(&group.tags));
+        held.map_or(Ok(()), Err)?;
+        let may_add = |rule: &Rule| baseline.grant.may_add.allows(rule);
+        if let Change::Rule { before: None, after } = &edit.change
+            && demand.control == REQUIRED_RULES_PRESENT
+            && !after.iter().all(may_add)
         {
             return Err(Withheld::AccountGrant);
         }
     }
-    owner(group, location, &edit.demands, desired).map_or(Ok(()), Err)
+    owner(group, location).map_or(Ok(()), Err)
 }

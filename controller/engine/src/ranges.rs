@@ -52,8 +52,7 @@ impl<N: Number> Ranges<N> {
     /// Whether all of a range is in the set.
     pub(crate) fn covers(&self, range: &RangeInclusive<N>) -> bool {
         let (&start, &end) = (range.start(), range.end());
-        self.meeting(start, end)
-            .any(|(first, last)| first <= start && end <= last)
+        self.meeting(start, end).any(|(first, last)| first <= start && end <= last)
     }
 
     pub(crate) fn is_subset(&self, other: &Self) -> bool {
@@ -61,14 +60,8 @@ impl<N: Number> Ranges<N> {
     }
 
     pub(crate) fn is_disjoint(&self, other: &Self) -> bool {
-        let (few, many) = if self.0.len() < other.0.len() {
-            (self, other)
-        } else {
-            (other, self)
-        };
-        few.0
-            .iter()
-            .all(|&(start, end)| !many.meets(&(start..=end)))
+        let (few, many) = if self.0.len() < other.0.len() { (self, other) } else { (other, self) };
+        few.0.iter().all(|&(start, end)| !many.meets(&(start..=end)))
     }
 
     pub(crate) fn union(&self, other: &Self) -> Self {
@@ -82,11 +75,7 @@ impl<N: Number> Ranges<N> {
     pub(crate) fn intersection(&self, other: &Self) -> Self {
         let mut both = Vec::new();
         for &(start, end) in &self.0 {
-            both.extend(
-                other
-                    .meeting(start, end)
-                    .map(|(first, last)| (start.max(first), end.min(last))),
-            );
+            both.extend(other.meeting(start, end).map(|(first, last)| (start.max(first), end.min(last))));
         }
         Self(both)
     }
@@ -108,9 +97,7 @@ impl<N: Number> Ranges<N> {
     fn meeting(&self, start: N, end: N) -> impl Iterator<Item = (N, N)> {
         let first = self.0.partition_point(|&(_, last)| last < start);
         let from = self.0.get(first..).unwrap_or_default();
-        from.iter()
-            .copied()
-            .take_while(move |&(first, _)| first <= end)
+        from.iter().copied().take_while(move |&(first, _)| first <= end)
     }
 }
 
@@ -149,17 +136,11 @@ mod tests {
     }
 
     fn ours(pairs: &Pairs) -> Ranges<u16> {
-        pairs
-            .iter()
-            .map(|&(one, other)| one.min(other)..=one.max(other))
-            .collect()
+        pairs.iter().map(|&(one, other)| one.min(other)..=one.max(other)).collect()
     }
 
     fn theirs(pairs: &Pairs) -> RangeSetBlaze<u16> {
-        pairs
-            .iter()
-            .map(|&(one, other)| one.min(other)..=one.max(other))
-            .collect()
+        pairs.iter().map(|&(one, other)| one.min(other)..=one.max(other)).collect()
     }
 
     fn same(ours: &Ranges<u16>, theirs: &RangeSetBlaze<u16>) -> bool {

@@ -8,7 +8,7 @@ use crate::edit::{BaselineRef, Demand, Edit};
 use crate::evaluate::{BaselineEvaluation, ControlCount, Evaluation, Finding, Verdicts};
 use crate::facts::{Location, ReadFailure};
 use crate::finding::{Severity, Verdict};
-use crate::plan::{Applied, Outcome, Plan};
+use crate::plan::{Applied, Outcome, Plan, ResourceOutcome, WithheldEdit};
 
 /// The most findings, and the most cells, that a summary names; the rest is counted.
 pub const NAMED: usize = 50;
@@ -58,67 +58,106 @@ pub struct NamedFinding {
 
 impl NamedFinding {
     fn worst_first(&self, other: &Self) -> std::cmp::Ordering {
-        self.finding
-            .worst_first(&other.finding)
-            .then_with(|| self.location.cmp(&other.location))
+        self.finding.worst_first(&other.finding).then_with(|| self.location.cmp(&other.location))
     }
 }
 
 /// Reports one sweep to every baseline of the cell.
 pub fn report(evaluation: &Evaluation, plan: &Plan<Applied>, now: Timestamp) -> Vec<CellReport> {
-    evaluation
-        .baselines
-        .iter()
-        .map(|baseline| one(baseline, evaluation, plan, now))
-        .collect()
+    let mut tallies = tallies(&plan.stage);
+    let report = |baseline: &BaselineEvaluation| {
+        let tally = tallies.remove(&baseline.reference).unwrap_or_default();
+        one(baseline, evaluation, tally, &plan.location, now)
+    };
+    evaluation.baselines.iter().map(report).collect()
+}
+
+/// What became of the edits that one baseline asked for.
+#[derive(Default)]
+struct Tally<'p> {
+    withheld: BTreeMap<&'static str, u64>,
+    failures: BTreeMap<&'static str, u64>,
+    verified: u64,
+    /// For each resource and control with an edit, why the worst of them was not made.
+    reasons: BTreeMap<(&'p str, &'static str), Option<&'static str>>,
+}
+
+fn tallies(applied: &Applied) -> BTreeMap<&BaselineRef, Tally<'_>> {
+    let Applied { outcomes, withheld } = applied;
+    let held = withheld.iter().map(|WithheldEdit { edit, reason }| (edit, Fate::Withheld(reason.reason())));
+    let tried = outcomes.iter().flat_map(|ResourceOutcome { edits, outcome, .. }| {
+        let fate = match outcome {
+            Outcome::Verified => Fate::Verified,
+            Outcome::Withheld(reason) => Fate::Withheld(reason.reason()),
+            Outcome::Failed(failure) => Fate::Failed(failure.reason()),
+        };
+        edits.iter().map(move |edit| (edit, fate))
+    });
+    let mut tallies: BTreeMap<&BaselineRef, Tally<'_>> = BTreeMap::new();
+    for (edit, fate) in held.chain(tried) {
+        for mine in edit.demands.chunk_by(|one, other| one.baseline == other.baseline) {
+            if let Some(demand) = mine.first() {
+                tallies.entry(&demand.baseline).or_default().count(edit, mine, fate);
+            }
+        }
+    }
+    tallies
+}
+
+/// What became of one edit.
+#[derive(Clone, Copy)]
+enum Fate {
+    Verified,
+    Withheld(&'static str),
+    Failed(&'static str),
+}
+
+impl<'p> Tally<'p> {
+    fn count(&mut self, edit: &'p Edit, demands: &[Demand], fate: Fate) {
+        let reason = match fate {
+            Fate::Verified => {
+                self.verified += 1;
+                None
+            }
+            Fate::Withheld(reason) => {
+                *self.withheld.entry(reason).or_default() += 1;
+                Some(reason)
+            }
+            Fate::Failed(reason) => {
+                *self.failures.entry(reason).or_default() += 1;
+                Some(reason)
+            }
+        };
+        for demand in demands {
+            self.reasons.entry((edit.resource.as_str(), demand.control)).or_insert(reason);
+        }
+    }
+
+    /// Why a finding is not repaired. What could be repaired and has no edit is held by the spec, or there is nothing to write.
+    fn held(&self, baseline: &BaselineEvaluation, finding: &Finding) -> Option<&'static str> {
+        match self.reasons.get(&(finding.resource.as_str(), finding.control)) {
+            Some(reason) => *reason,
+            None if !matches!(finding.verdict, Verdict::Fail { .. }) => None,
+            None => baseline.unmade(finding.control),
+        }
+    }
 }
 
 fn one(
     baseline: &BaselineEvaluation,
     evaluation: &Evaluation,
-    plan: &Plan<Applied>,
+    tally: Tally<'_>,
+    location: &Location,
     now: Timestamp,
 ) -> CellReport {
-    let Applied {
-        outcomes,
-        withheld: held,
-    } = &plan.stage;
-    let mine = |demands: &[Demand]| {
-        demands
-            .iter()
-            .any(|demand| demand.baseline == baseline.reference)
-    };
-    let (mut withheld, mut failures, mut verified) = (BTreeMap::new(), BTreeMap::new(), 0);
-    let mut reasons = Reasons::new();
-    for edit in held.iter().filter(|edit| mine(&edit.edit.demands)) {
-        *withheld.entry(edit.reason.reason()).or_default() += 1;
-        note(&mut reasons, &edit.edit, edit.reason.reason());
-    }
-    for resource in outcomes {
-        for edit in resource.edits.iter().filter(|edit| mine(&edit.demands)) {
-            match &resource.outcome {
-                Outcome::Verified => verified += 1,
-                Outcome::Withheld(reason) => {
-                    *withheld.entry(reason.reason()).or_default() += 1;
-                    note(&mut reasons, edit, reason.reason());
-                }
-                Outcome::Failed(failure) => {
-                    *failures.entry(failure.reason()).or_default() += 1;
-                    note(&mut reasons, edit, failure.reason());
-                }
-            }
-        }
-    }
     let named = |finding: &Finding| NamedFinding {
-        location: plan.location.clone(),
+        location: location.clone(),
         finding: shortened(finding),
-        held: reasons
-            .get(&(finding.resource.as_str(), finding.control))
-            .copied(),
+        held: tally.held(baseline, finding),
     };
     CellReport {
         reference: baseline.reference.clone(),
-        location: plan.location.clone(),
+        location: location.clone(),
         swept_at: now,
         failure: evaluation.failure,
         partial: evaluation.partial.clone(),
@@ -126,20 +165,9 @@ fn one(
         failing_resources: baseline.failing_resources,
         controls: baseline.controls.clone(),
         worst: baseline.findings.iter().take(NAMED).map(named).collect(),
-        withheld,
-        failures,
-        verified,
-    }
-}
-
-/// Why the finding of a control on a resource is not repaired.
-type Reasons<'e> = BTreeMap<(&'e str, &'static str), &'static str>;
-
-fn note<'e>(reasons: &mut Reasons<'e>, edit: &'e Edit, reason: &'static str) {
-    for demand in &edit.demands {
-        reasons
-            .entry((edit.resource.as_str(), demand.control))
-            .or_insert(reason);
+        withheld: tally.withheld,
+        failures: tally.failures,
+        verified: tally.verified,
     }
 }
 
@@ -149,25 +177,13 @@ fn shortened(finding: &Finding) -> Finding {
         Verdict::Unknown { why } => Verdict::unknown(cut(why)),
         other => other.clone(),
     };
-    Finding {
-        verdict,
-        ..finding.clone()
-    }
+    Finding { verdict, ..finding.clone() }
 }
 
 /// A text of at most [`TEXT`] bytes without control characters, cut between characters.
 pub fn cut(text: &str) -> String {
     const ELLIPSIS: char = '…';
-    let clean: String = text
-        .chars()
-        .map(|character| {
-            if character.is_control() {
-                ' '
-            } else {
-                character
-            }
-        })
-        .collect();
+    let clean: String = text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
     if clean.len() <= TEXT {
         return clean;
     }
@@ -240,10 +256,7 @@ pub fn summarise<'r>(reports: impl IntoIterator<Item = &'r CellReport>) -> Summa
     summary.cells_total = summary.cells.len();
     let urgency = |cell: &CellSummary| (cell.failure.is_none(), cell.partial.is_empty());
     summary.cells.sort_by(|one, other| {
-        let age = one
-            .swept_at
-            .cmp(&other.swept_at)
-            .then_with(|| one.location.cmp(&other.location));
+        let age = one.swept_at.cmp(&other.swept_at).then_with(|| one.location.cmp(&other.location));
         urgency(one).cmp(&urgency(other)).then(age)
     });
     summary.cells.truncate(NAMED);
@@ -256,11 +269,7 @@ fn add_controls(summary: &mut Summary, counts: &[ControlCount]) {
         if count.verdicts.fail > 0 {
             *summary.violations.entry(count.severity).or_default() += count.verdicts.fail;
         }
-        match summary
-            .controls
-            .iter_mut()
-            .find(|known| known.control == count.control)
-        {
+        match summary.controls.iter_mut().find(|known| known.control == count.control) {
             Some(known) => known.verdicts.add(count.verdicts),
             None => summary.controls.push(count.clone()),
         }

@@ -66,34 +66,18 @@ impl Selection {
     /// # Errors
     /// A text that is no glob; a selection that is empty (nothing empty ever means everything).
     pub fn new(field: &str, select: &Select) -> Result<Self, InvalidParameter> {
-        let Select {
-            all,
-            tags,
-            names,
-            arns,
-            vpc_ids,
-            exclude,
-        } = select;
-        let wanted = Match {
-            tags: tags.clone(),
-            names: names.clone(),
-            arns: arns.clone(),
-            vpc_ids: vpc_ids.clone(),
-        };
+        let Select { all, tags, names, arns, vpc_ids, exclude } = select;
+        let wanted = Match { tags: tags.clone(), names: names.clone(), arns: arns.clone(), vpc_ids: vpc_ids.clone() };
         if (*all == Some(true)) != (wanted == Match::default()) {
             return Err(InvalidParameter::new(
                 field,
                 "write either all: true or at least one of tags, names, arns, vpcIds",
             ));
         }
-        let exclude = exclude
-            .as_ref()
-            .filter(|exclude| **exclude != Match::default());
+        let exclude = exclude.as_ref().filter(|exclude| **exclude != Match::default());
         Ok(Self {
             matches: Criteria::new(field, &wanted)?,
-            exclude: exclude
-                .map(|exclude| Criteria::new(&format!("{field}.exclude"), exclude))
-                .transpose()?,
+            exclude: exclude.map(|exclude| Criteria::new(&format!("{field}.exclude"), exclude)).transpose()?,
         })
     }
 
@@ -104,29 +88,18 @@ impl Selection {
 
     /// Whether the whole VPC of a resource is selected, so that its default group is in scope of the controls on default groups.
     pub fn matches_vpc(&self, resource: Selectable<'_>) -> bool {
-        let by_vpc = self
-            .matches
-            .vpc_ids
-            .as_ref()
-            .is_some_and(|vpc_ids| vpc_ids.is_match(resource.vpc));
+        let by_vpc = self.matches.vpc_ids.as_ref().is_some_and(|vpc_ids| vpc_ids.is_match(resource.vpc));
         by_vpc && !self.excludes(resource)
     }
 
     fn excludes(&self, resource: Selectable<'_>) -> bool {
-        self.exclude
-            .as_ref()
-            .is_some_and(|exclude| exclude.matches(resource))
+        self.exclude.as_ref().is_some_and(|exclude| exclude.matches(resource))
     }
 }
 
 impl Criteria {
     fn new(field: &str, wanted: &Match) -> Result<Self, InvalidParameter> {
-        let Match {
-            tags,
-            names,
-            arns,
-            vpc_ids,
-        } = wanted;
+        let Match { tags, names, arns, vpc_ids } = wanted;
         Ok(Self {
             tags: tag_globs(&format!("{field}.tags"), tags)?,
             names: globs(&format!("{field}.names"), names)?,
@@ -136,9 +109,7 @@ impl Criteria {
     }
 
     fn matches(&self, resource: Selectable<'_>) -> bool {
-        let listed = |globs: &Option<Globs>, text: &str| {
-            globs.as_ref().is_none_or(|globs| globs.is_match(text))
-        };
+        let listed = |globs: &Option<Globs>, text: &str| globs.as_ref().is_none_or(|globs| globs.is_match(text));
         tags_match(&self.tags, resource.tags)
             && listed(&self.names, resource.name)
             && listed(&self.vpc_ids, resource.vpc)
@@ -147,25 +118,16 @@ impl Criteria {
 }
 
 /// Globs on the values of tags, all of which must match.
-pub(crate) fn tag_globs(
-    field: &str,
-    tags: &BTreeMap<String, String>,
-) -> Result<Vec<TagGlob>, InvalidParameter> {
+pub(crate) fn tag_globs(field: &str, tags: &BTreeMap<String, String>) -> Result<Vec<TagGlob>, InvalidParameter> {
     let compile = |(key, value): (&String, &String)| {
-        Ok(TagGlob {
-            key: key.clone(),
-            value: Globs::new(field, std::slice::from_ref(value))?,
-        })
+        Ok(TagGlob { key: key.clone(), value: Globs::new(field, std::slice::from_ref(value))? })
     };
     tags.iter().map(compile).collect()
 }
 
 /// Whether a resource has all of the tags.
 pub(crate) fn tags_match(globs: &[TagGlob], tags: &Tags) -> bool {
-    globs.iter().all(|glob| {
-        tags.get(&glob.key)
-            .is_some_and(|value| glob.value.is_match(value))
-    })
+    globs.iter().all(|glob| tags.get(&glob.key).is_some_and(|value| glob.value.is_match(value)))
 }
 
 fn globs(field: &str, texts: &[String]) -> Result<Option<Globs>, InvalidParameter> {
@@ -186,21 +148,13 @@ impl Globs {
                 }
             }
         }
-        let others = others
-            .build()
-            .map_err(|problem| InvalidParameter::new(field, problem))?;
-        Ok(Self {
-            plain,
-            others: (!others.is_empty()).then_some(others),
-        })
+        let others = others.build().map_err(|problem| InvalidParameter::new(field, problem))?;
+        Ok(Self { plain, others: (!others.is_empty()).then_some(others) })
     }
 
     fn is_match(&self, text: &str) -> bool {
         self.plain.iter().any(|glob| glob.is_match(text))
-            || self
-                .others
-                .as_ref()
-                .is_some_and(|globs| globs.is_match(text))
+            || self.others.as_ref().is_some_and(|globs| globs.is_match(text))
     }
 }
 
@@ -211,18 +165,14 @@ impl PlainGlob {
             None => (text, None),
         };
         let special = |text: &str| text.contains(['*', '?', '[', ']', '{', '}', '\\']);
-        (!special(head) && !tail.is_some_and(special)).then(|| Self {
-            head: head.to_owned(),
-            tail: tail.map(str::to_owned),
-        })
+        (!special(head) && !tail.is_some_and(special))
+            .then(|| Self { head: head.to_owned(), tail: tail.map(str::to_owned) })
     }
 
     fn is_match(&self, text: &str) -> bool {
         match &self.tail {
             None => text == self.head,
-            Some(tail) => text
-                .strip_prefix(self.head.as_str())
-                .is_some_and(|rest| rest.ends_with(tail.as_str())),
+            Some(tail) => text.strip_prefix(self.head.as_str()).is_some_and(|rest| rest.ends_with(tail.as_str())),
         }
     }
 }
@@ -230,9 +180,7 @@ impl PlainGlob {
 fn glob(field: &str, text: &str) -> Result<globset::Glob, InvalidParameter> {
     // A `*` matches any character, also a slash: names, ARNs and tag values are no paths.
     let glob = GlobBuilder::new(text).literal_separator(false).build();
-    glob.map_err(|problem| {
-        InvalidParameter::new(field, format!("{text:?} is no glob: {}", problem.kind()))
-    })
+    glob.map_err(|problem| InvalidParameter::new(field, format!("{text:?} is no glob: {}", problem.kind())))
 }
 
 #[cfg(test)]
@@ -244,16 +192,8 @@ mod tests {
     }
 
     fn matches(selection: &Selection, name: &str, tags: &[(&str, &str)], vpc: &str) -> bool {
-        let tags = tags
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-            .collect();
-        selection.matches(Selectable {
-            name,
-            tags: &tags,
-            arn: "arn:aws:ec2:eu-west-1:1:security-group/sg-1",
-            vpc,
-        })
+        let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        selection.matches(Selectable { name, tags: &tags, arn: "arn:aws:ec2:eu-west-1:1:security-group/sg-1", vpc })
     }
 
     #[test]
@@ -264,55 +204,31 @@ mod tests {
         assert!(matches(&selection, "web", &[("tier", "edge-a")], "vpc-2"));
         assert!(!matches(&selection, "web", &[("tier", "core")], "vpc-2"));
         assert!(!matches(&selection, "web", &[("tier", "edge")], "vpc-3"));
-        assert!(!matches(
-            &selection,
-            "legacy-web",
-            &[("tier", "edge")],
-            "vpc-1"
-        ));
+        assert!(!matches(&selection, "legacy-web", &[("tier", "edge")], "vpc-1"));
     }
 
     #[test]
     fn an_empty_selection_is_refused() {
         assert!(Selection::new("select", &Select::default()).is_err());
-        let both = Select {
-            all: Some(true),
-            names: vec!["a".to_owned()],
-            ..Select::default()
-        };
+        let both = Select { all: Some(true), names: vec!["a".to_owned()], ..Select::default() };
         assert!(Selection::new("select", &both).is_err());
     }
 
     #[test]
     fn a_malformed_glob_names_its_field() {
-        let select = Select {
-            names: vec!["[a".to_owned()],
-            ..Select::default()
-        };
-        assert!(
-            Selection::new("select", &select)
-                .unwrap_err()
-                .to_string()
-                .starts_with("spec.select.names: ")
-        );
+        let select = Select { names: vec!["[a".to_owned()], ..Select::default() };
+        assert!(Selection::new("select", &select).unwrap_err().to_string().starts_with("spec.select.names: "));
     }
 
     #[test]
     fn globs_that_are_compared_as_text_match_what_their_patterns_match() {
-        for text in [
-            "", "*", "edge", "edge*", "*edge", "ed*ge", "e.g*", "a/*", "-*-",
-        ] {
+        for text in ["", "*", "edge", "edge*", "*edge", "ed*ge", "e.g*", "a/*", "-*-"] {
             let pattern = glob("select", text).unwrap().compile_matcher();
             let plain = PlainGlob::new(text).unwrap();
-            for name in [
-                "", "edge", "edge-1", "my-edge", "edXge", "e", "ede", "eXge", "e.g.", "a/b/c", "-",
-                "--", "-x-",
-            ] {
-                assert_eq!(
-                    plain.is_match(name),
-                    pattern.is_match(name),
-                    "{text:?} on {name:?}"
-                );
+            for name in
+                ["", "edge", "edge-1", "my-edge", "edXge", "e", "ede", "eXge", "e.g.", "a/b/c", "-", "--", "-x-"]
+            {
+                assert_eq!(plain.is_match(name), pattern.is_match(name), "{text:?} on {name:?}");
             }
         }
         for text in ["a?", "[ab]", "{a,b}", "a**", "*a*", "a\\*"] {

@@ -19,10 +19,7 @@ pub struct State {
 impl State {
     /// What a live read shows.
     pub fn of(live: &LiveGroup) -> Self {
-        Self {
-            rules: live.plain_rules(),
-            tags: live.tags.clone(),
-        }
+        Self { rules: live.plain_rules(), tags: live.tags.clone() }
     }
 }
 
@@ -47,33 +44,20 @@ pub fn sequence(edits: &[Edit], live: &LiveGroup) -> Result<Vec<Step>, Withheld>
     for edit in edits {
         match &edit.change {
             Change::Tags { after, .. } => tags.extend(after.clone()),
-            Change::Rule {
-                before: None,
-                after,
-            } => {
+            Change::Rule { before: None, after } => {
                 for rule in after {
-                    adds.entry((rule.grant.direction, Tags::new()))
-                        .or_default()
-                        .push(rule.clone());
+                    adds.entry((rule.grant.direction, Tags::new())).or_default().push(rule.clone());
                 }
             }
-            Change::Rule {
-                before: Some(before),
-                after,
-            } => {
+            Change::Rule { before: Some(before), after } => {
                 let found = live_rule(live, before)?;
                 match after.as_slice() {
                     [only] => modifies.push((found.id.clone(), only.clone())),
                     many => {
                         for rule in many {
-                            adds.entry((rule.grant.direction, found.tags.clone()))
-                                .or_default()
-                                .push(rule.clone());
+                            adds.entry((rule.grant.direction, found.tags.clone())).or_default().push(rule.clone());
                         }
-                        revokes
-                            .entry(before.grant.direction)
-                            .or_default()
-                            .push(found.id.clone());
+                        revokes.entry(before.grant.direction).or_default().push(found.id.clone());
                     }
                 }
             }
@@ -83,10 +67,7 @@ pub fn sequence(edits: &[Edit], live: &LiveGroup) -> Result<Vec<Step>, Withheld>
 }
 
 fn live_rule<'l>(live: &'l LiveGroup, planned: &Rule) -> Result<&'l LiveRule, Withheld> {
-    live.rules
-        .iter()
-        .find(|found| found.rule == *planned)
-        .ok_or(Withheld::ForeignChange)
+    live.rules.iter().find(|found| found.rule == *planned).ok_or(Withheld::ForeignChange)
 }
 
 fn assemble(
@@ -96,35 +77,19 @@ fn assemble(
     revokes: BTreeMap<Direction, Vec<String>>,
     tags: Tags,
 ) -> Vec<Step> {
-    let mut calls: Vec<Call> = adds
-        .into_iter()
-        .map(|((direction, tags), rules)| Call::Authorize {
-            direction,
-            rules,
-            tags,
-        })
-        .collect();
+    let mut calls: Vec<Call> =
+        adds.into_iter().map(|((direction, tags), rules)| Call::Authorize { direction, rules, tags }).collect();
     if !tags.is_empty() {
         calls.push(Call::Tag { tags });
     }
     if !modifies.is_empty() {
         calls.push(Call::Modify { rules: modifies });
     }
-    calls.extend(
-        revokes
-            .into_iter()
-            .map(|(direction, rule_ids)| Call::Revoke {
-                direction,
-                rule_ids,
-            }),
-    );
+    calls.extend(revokes.into_iter().map(|(direction, rule_ids)| Call::Revoke { direction, rule_ids }));
     let mut simulation = live.clone();
     let step = |call: Call| {
         simulate(&mut simulation, &call);
-        Step {
-            call,
-            after: State::of(&simulation),
-        }
+        Step { call, after: State::of(&simulation) }
     };
     calls.into_iter().map(step).collect()
 }
@@ -133,11 +98,7 @@ fn assemble(
 fn simulate(group: &mut LiveGroup, call: &Call) {
     match call {
         Call::Authorize { rules, tags, .. } => {
-            let new = |rule: &Rule| LiveRule {
-                id: String::new(),
-                rule: rule.clone(),
-                tags: tags.clone(),
-            };
+            let new = |rule: &Rule| LiveRule { id: String::new(), rule: rule.clone(), tags: tags.clone() };
             group.rules.extend(rules.iter().map(new));
         }
         Call::Modify { rules } => {
@@ -160,15 +121,9 @@ mod tests {
     use jiff::Timestamp;
 
     fn rule(traffic: &str, peer: &str) -> Rule {
-        let grant = Grant {
-            direction: Direction::Ingress,
-            traffic: traffic.parse().unwrap(),
-            peer: peer.parse().unwrap(),
-        };
-        Rule {
-            grant,
-            description: Some("why".to_owned()),
-        }
+        let grant =
+            Grant { direction: Direction::Ingress, traffic: traffic.parse().unwrap(), peer: peer.parse().unwrap() };
+        Rule { grant, description: Some("why".to_owned()) }
     }
 
     fn live(rules: &[Rule]) -> LiveGroup {
@@ -179,22 +134,14 @@ mod tests {
             tags: tags.clone(),
         };
         let rules = rules.iter().enumerate().map(live).collect();
-        LiveGroup {
-            id: "sg-0".to_owned(),
-            rules,
-            tags: Tags::new(),
-            read_at: Timestamp::UNIX_EPOCH,
-        }
+        LiveGroup { id: "sg-0".to_owned(), rules, tags: Tags::new(), read_at: Timestamp::UNIX_EPOCH }
     }
 
     fn edit(before: &Rule, after: &[Rule]) -> Edit {
         Edit {
             resource: "sg-0".to_owned(),
             operation: Operation::NarrowGrant,
-            change: Change::Rule {
-                before: Some(before.clone()),
-                after: after.to_vec(),
-            },
+            change: Change::Rule { before: Some(before.clone()), after: after.to_vec() },
             demands: Vec::new(),
             severity: Severity::Low,
             exposed: 0,
@@ -208,50 +155,21 @@ mod tests {
         let narrow = [rule("tcp/80", "0.0.0.0/0"), rule("tcp/443", "0.0.0.0/0")];
         let live = live(std::slice::from_ref(&wide));
         let steps = sequence(&[edit(&wide, &narrow)], &live).unwrap();
-        let [add, remove] = steps.as_slice() else {
-            panic!("{steps:?}")
-        };
+        let [add, remove] = steps.as_slice() else { panic!("{steps:?}") };
         let tags = Tags::from([("owner".to_owned(), "ana".to_owned())]);
         let direction = Direction::Ingress;
-        assert_eq!(
-            add.call,
-            Call::Authorize {
-                direction,
-                rules: narrow.to_vec(),
-                tags
-            }
-        );
+        assert_eq!(add.call, Call::Authorize { direction, rules: narrow.to_vec(), tags });
         assert!(add.after.rules.contains(&wide));
-        assert_eq!(
-            remove.call,
-            Call::Revoke {
-                direction,
-                rule_ids: vec!["sgr-0".to_owned()]
-            }
-        );
+        assert_eq!(remove.call, Call::Revoke { direction, rule_ids: vec!["sgr-0".to_owned()] });
         assert_eq!(remove.after.rules, narrow);
     }
 
     #[test]
     fn one_rule_that_becomes_one_is_rewritten_in_place() {
-        let (wide, narrow) = (
-            rule("tcp/0-65535", "0.0.0.0/0"),
-            rule("tcp/443", "0.0.0.0/0"),
-        );
-        let steps = sequence(
-            &[edit(&wide, std::slice::from_ref(&narrow))],
-            &live(&[wide]),
-        )
-        .unwrap();
-        let [modify] = steps.as_slice() else {
-            panic!("{steps:?}")
-        };
-        assert_eq!(
-            modify.call,
-            Call::Modify {
-                rules: vec![("sgr-0".to_owned(), narrow)]
-            }
-        );
+        let (wide, narrow) = (rule("tcp/0-65535", "0.0.0.0/0"), rule("tcp/443", "0.0.0.0/0"));
+        let steps = sequence(&[edit(&wide, std::slice::from_ref(&narrow))], &live(&[wide])).unwrap();
+        let [modify] = steps.as_slice() else { panic!("{steps:?}") };
+        assert_eq!(modify.call, Call::Modify { rules: vec![("sgr-0".to_owned(), narrow)] });
     }
 
     #[test]
@@ -259,9 +177,6 @@ mod tests {
         let planned = rule("tcp/22", "0.0.0.0/0");
         let mut found = planned.clone();
         found.description = None;
-        assert_eq!(
-            sequence(&[edit(&planned, &[])], &live(&[found])),
-            Err(Withheld::ForeignChange)
-        );
+        assert_eq!(sequence(&[edit(&planned, &[])], &live(&[found])), Err(Withheld::ForeignChange));
     }
 }

@@ -11,20 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::finding::Severity;
 
 /// How far a baseline goes.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    JsonSchema,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Mode {
     /// Look and report. Nothing is ever written.
     #[default]
@@ -209,10 +196,7 @@ pub struct MayAddRules {
     /// A required rule stays inside one of these.
     #[schemars(
         length(min = 1, max = 50),
-        inner(
-            length(max = 15),
-            regex(pattern = r"^(tcp|udp)/[0-9]{1,5}(-[0-9]{1,5})?$")
-        )
+        inner(length(max = 15), regex(pattern = r"^(tcp|udp)/[0-9]{1,5}(-[0-9]{1,5})?$"))
     )]
     pub ports: Vec<String>,
 }

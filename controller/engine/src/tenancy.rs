@@ -66,37 +66,21 @@ impl MayAdd {
         let Some(MayAddRules { cidrs, ports }) = rules else {
             return Ok(Self::default());
         };
-        let problem = |text: &String| {
-            InvalidParameter::new(
-                "namespaces[].mayAddRules",
-                format!("{text:?} cannot be used"),
-            )
-        };
+        let problem =
+            |text: &String| InvalidParameter::new("namespaces[].mayAddRules", format!("{text:?} cannot be used"));
         Ok(Self {
             networks: cidrs
                 .iter()
-                .map(|text| {
-                    text.parse::<IpNet>()
-                        .map(Peer::network)
-                        .map_err(|_| problem(text))
-                })
+                .map(|text| text.parse::<IpNet>().map(Peer::network).map_err(|_| problem(text)))
                 .collect::<Result<_, _>>()?,
-            traffic: ports
-                .iter()
-                .map(|text| text.parse().map_err(|_| problem(text)))
-                .collect::<Result<_, _>>()?,
+            traffic: ports.iter().map(|text| text.parse().map_err(|_| problem(text))).collect::<Result<_, _>>()?,
         })
     }
 
     /// Whether a rule is inside what may be added. Prefix lists and groups never are: what is behind them can change.
     pub fn allows(&self, rule: &Rule) -> bool {
-        self.networks
-            .iter()
-            .any(|network| network.contains(&rule.grant.peer))
-            && self
-                .traffic
-                .iter()
-                .any(|traffic| traffic.covers(rule.grant.traffic))
+        self.networks.iter().any(|network| network.contains(&rule.grant.peer))
+            && self.traffic.iter().any(|traffic| traffic.covers(rule.grant.traffic))
     }
 }
 
@@ -130,14 +114,8 @@ pub fn assign(
     namespace: &Namespace,
     accounts: &[Account],
 ) -> Result<Assignments, Refusal> {
-    if let Some(missing) = wanted
-        .names
-        .iter()
-        .find(|name| !accounts.iter().any(|account| account.name == **name))
-    {
-        let message = format!(
-            "there is no AWSAccount {missing:?}: create it, or correct spec.accounts.names"
-        );
+    if let Some(missing) = wanted.names.iter().find(|name| !accounts.iter().any(|account| account.name == **name)) {
+        let message = format!("there is no AWSAccount {missing:?}: create it, or correct spec.accounts.names");
         return Err(Refusal::new(Reason::UnknownAccount, message));
     }
     let mut assignments = Assignments::default();
@@ -150,11 +128,8 @@ pub fn assign(
             Some(grant) => {
                 let cells = cells(account, regions, &grant);
                 if named && cells.is_empty() {
-                    let message = format!(
-                        "AWSAccount {:?} has none of the regions {}",
-                        account.name,
-                        regions.join(", ")
-                    );
+                    let message =
+                        format!("AWSAccount {:?} has none of the regions {}", account.name, regions.join(", "));
                     return Err(Refusal::new(Reason::RegionNotInAccount, message));
                 }
                 assignments.cells.extend(cells);
@@ -169,11 +144,9 @@ pub fn assign(
             None => assignments.left_out += 1,
         }
     }
-    assignments.cells.sort_by(|one, other| {
-        one.location
-            .cmp(&other.location)
-            .then_with(|| one.account.cmp(&other.account))
-    });
+    assignments
+        .cells
+        .sort_by(|one, other| one.location.cmp(&other.location).then_with(|| one.account.cmp(&other.account)));
     Ok(assignments)
 }
 
@@ -188,15 +161,9 @@ fn grant(account: &Account, namespace: &Namespace) -> Result<Option<Grant>, Refu
         return Ok(None);
     };
     let invalid = |problem: InvalidParameter| {
-        Refusal::new(
-            Reason::InvalidAccount,
-            format!("AWSAccount {:?}: {problem}", account.name),
-        )
+        Refusal::new(Reason::InvalidAccount, format!("AWSAccount {:?}: {problem}", account.name))
     };
-    let selection = found
-        .select
-        .as_ref()
-        .map(|select| Selection::new("namespaces[].select", select));
+    let selection = found.select.as_ref().map(|select| Selection::new("namespaces[].select", select));
     Ok(Some(Grant {
         max_mode: found.max_mode,
         selection: selection.transpose().map_err(invalid)?,
@@ -208,10 +175,7 @@ fn cells(account: &Account, regions: &[String], grant: &Grant) -> Vec<Assignment
     let wanted = |region: &&String| regions.is_empty() || regions.contains(region);
     let cell = |region: &String| Assignment {
         account: account.name.clone(),
-        location: Location {
-            account: account.account_id.clone(),
-            region: region.clone(),
-        },
+        location: Location { account: account.account_id.clone(), region: region.clone() },
         grant: grant.clone(),
     };
     account.regions.iter().filter(wanted).map(cell).collect()
@@ -219,10 +183,7 @@ fn cells(account: &Account, regions: &[String], grant: &Grant) -> Vec<Assignment
 
 /// Whether all of the wanted labels are there. No wanted label matches nothing.
 fn labels_match(wanted: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
-    !wanted.is_empty()
-        && wanted
-            .iter()
-            .all(|(key, value)| labels.get(key) == Some(value))
+    !wanted.is_empty() && wanted.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 #[cfg(test)]
@@ -244,27 +205,17 @@ mod tests {
     }
 
     fn security() -> Namespace {
-        Namespace {
-            name: "security".to_owned(),
-            labels: BTreeMap::new(),
-        }
+        Namespace { name: "security".to_owned(), labels: BTreeMap::new() }
     }
 
     fn named(name: &str) -> Accounts {
-        Accounts {
-            names: vec![name.to_owned()],
-            match_labels: BTreeMap::new(),
-        }
+        Accounts { names: vec![name.to_owned()], match_labels: BTreeMap::new() }
     }
 
     #[test]
     fn a_named_account_must_exist_and_grant_the_namespace() {
         let accounts = [account("prod", serde_json::json!([]))];
-        let reason = |name| {
-            assign(&named(name), &[], &security(), &accounts)
-                .unwrap_err()
-                .reason
-        };
+        let reason = |name| assign(&named(name), &[], &security(), &accounts).unwrap_err().reason;
         assert_eq!(reason("other"), Reason::UnknownAccount);
         assert_eq!(reason("prod"), Reason::NamespaceNotGranted);
     }
@@ -273,45 +224,27 @@ mod tests {
     fn an_account_that_only_matches_by_label_is_left_out_and_counted() {
         let accounts = [
             account("prod", serde_json::json!([])),
-            account(
-                "mine",
-                serde_json::json!([{"name": "security", "maxMode": "Audit"}]),
-            ),
+            account("mine", serde_json::json!([{"name": "security", "maxMode": "Audit"}])),
         ];
-        let labels = Accounts {
-            names: Vec::new(),
-            match_labels: BTreeMap::from([("environment".into(), "prod".into())]),
-        };
+        let labels =
+            Accounts { names: Vec::new(), match_labels: BTreeMap::from([("environment".into(), "prod".into())]) };
         let found = assign(&labels, &["eu-west-1".to_owned()], &security(), &accounts).unwrap();
         assert_eq!((found.cells.len(), found.left_out), (1, 1));
     }
 
     #[test]
     fn nothing_empty_means_all() {
-        let accounts = [account(
-            "prod",
-            serde_json::json!([{"selector": {"matchLabels": {}}, "maxMode": "Enforce"}]),
-        )];
+        let accounts = [account("prod", serde_json::json!([{"selector": {"matchLabels": {}}, "maxMode": "Enforce"}]))];
         assert_eq!(
-            assign(&named("prod"), &[], &security(), &accounts)
-                .unwrap_err()
-                .reason,
+            assign(&named("prod"), &[], &security(), &accounts).unwrap_err().reason,
             Reason::NamespaceNotGranted
         );
-        assert!(
-            assign(&Accounts::default(), &[], &security(), &accounts)
-                .unwrap()
-                .cells
-                .is_empty()
-        );
+        assert!(assign(&Accounts::default(), &[], &security(), &accounts).unwrap().cells.is_empty());
     }
 
     #[test]
     fn rules_may_be_added_inside_the_granted_networks_and_ports_only() {
-        let rules = MayAddRules {
-            cidrs: vec!["10.0.0.0/8".to_owned()],
-            ports: vec!["tcp/443".to_owned()],
-        };
+        let rules = MayAddRules { cidrs: vec!["10.0.0.0/8".to_owned()], ports: vec!["tcp/443".to_owned()] };
         let may_add = MayAdd::new(Some(&rules)).unwrap();
         let allows = |traffic: &str, peer: &str| {
             let grant = RuleGrant {
@@ -319,10 +252,7 @@ mod tests {
                 traffic: traffic.parse().unwrap(),
                 peer: peer.parse().unwrap(),
             };
-            may_add.allows(&Rule {
-                grant,
-                description: None,
-            })
+            may_add.allows(&Rule { grant, description: None })
         };
         assert!(allows("tcp/443", "10.1.0.0/16"));
         assert!(!allows("tcp/443", "0.0.0.0/0"));

@@ -17,17 +17,11 @@ pub struct PortRange {
 
 impl PortRange {
     /// Every port.
-    pub const ALL: Self = Self {
-        from: 0,
-        to: u16::MAX,
-    };
+    pub const ALL: Self = Self { from: 0, to: u16::MAX };
 
     /// A single port.
     pub const fn single(port: u16) -> Self {
-        Self {
-            from: port,
-            to: port,
-        }
+        Self { from: port, to: port }
     }
 
     /// Whether every port of `other` lies in this range.
@@ -38,11 +32,7 @@ impl PortRange {
 
 impl fmt::Display for PortRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.from == self.to {
-            write!(f, "{}", self.from)
-        } else {
-            write!(f, "{}-{}", self.from, self.to)
-        }
+        if self.from == self.to { write!(f, "{}", self.from) } else { write!(f, "{}-{}", self.from, self.to) }
     }
 }
 
@@ -58,10 +48,7 @@ pub struct IcmpMessage {
 
 impl IcmpMessage {
     /// Every type and code.
-    pub const ANY: Self = Self {
-        kind: None,
-        code: None,
-    };
+    pub const ANY: Self = Self { kind: None, code: None };
 
     fn points(self) -> RangeInclusive<u16> {
         match (self.kind, self.code) {
@@ -108,9 +95,7 @@ impl Traffic {
     pub fn covers(self, other: Self) -> bool {
         match (self, other) {
             (Self::All, _) => true,
-            (Self::Tcp(mine), Self::Tcp(theirs)) | (Self::Udp(mine), Self::Udp(theirs)) => {
-                mine.contains(theirs)
-            }
+            (Self::Tcp(mine), Self::Tcp(theirs)) | (Self::Udp(mine), Self::Udp(theirs)) => mine.contains(theirs),
             (Self::Icmp(mine), Self::Icmp(theirs)) | (Self::Icmpv6(mine), Self::Icmpv6(theirs)) => {
                 let (mine, theirs) = (mine.points(), theirs.points());
                 mine.start() <= theirs.start() && theirs.end() <= mine.end()
@@ -148,12 +133,7 @@ impl fmt::Display for Traffic {
             Self::Tcp(ports) if *ports == PortRange::ALL => f.write_str("all of tcp"),
             Self::Udp(ports) if *ports == PortRange::ALL => f.write_str("all of udp"),
             Self::Protocol(number) => write!(f, "protocol {number}"),
-            other => write!(
-                f,
-                "{}/{}",
-                other.protocol(),
-                other.ports().unwrap_or_default()
-            ),
+            other => write!(f, "{}/{}", other.protocol(), other.ports().unwrap_or_default()),
         }
     }
 }
@@ -166,30 +146,20 @@ pub struct TrafficError {
     hint: &'static str,
 }
 
-const HINT: &str = "write tcp/443, udp/6000-6010, tcp, udp, icmp, icmp/3/4, icmpv6/128, a protocol number such as 50, or all";
+const HINT: &str =
+    "write tcp/443, udp/6000-6010, tcp, udp, icmp, icmp/3/4, icmpv6/128, a protocol number such as 50, or all";
 
 impl FromStr for Traffic {
     type Err = TrafficError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let refuse = |hint| TrafficError {
-            text: text.to_owned(),
-            hint,
-        };
+        let refuse = |hint| TrafficError { text: text.to_owned(), hint };
         let (protocol, detail) = match text.split_once('/') {
             Some((protocol, detail)) => (protocol, Some(detail)),
             None => (text, None),
         };
-        let ports = || {
-            detail.map_or(Ok(PortRange::ALL), |detail| {
-                parse_ports(detail).map_err(refuse)
-            })
-        };
-        let icmp = || {
-            detail.map_or(Ok(IcmpMessage::ANY), |detail| {
-                parse_icmp(detail).map_err(refuse)
-            })
-        };
+        let ports = || detail.map_or(Ok(PortRange::ALL), |detail| parse_ports(detail).map_err(refuse));
+        let icmp = || detail.map_or(Ok(IcmpMessage::ANY), |detail| parse_icmp(detail).map_err(refuse));
         match protocol {
             "tcp" | "6" => Ok(Self::Tcp(ports()?)),
             "udp" | "17" => Ok(Self::Udp(ports()?)),
@@ -214,16 +184,12 @@ fn parse_ports(text: &str) -> Result<PortRange, &'static str> {
 }
 
 fn parse_icmp(text: &str) -> Result<IcmpMessage, &'static str> {
-    const HINT: &str =
-        "ICMP is written as a type, or a type and a code, each 0 to 255: icmp/11 or icmp/3/4";
+    const HINT: &str = "ICMP is written as a type, or a type and a code, each 0 to 255: icmp/11 or icmp/3/4";
     let (kind, code) = match text.split_once('/') {
         Some((kind, code)) => (kind, Some(code.parse::<u8>().map_err(|_| HINT)?)),
         None => (text, None),
     };
-    Ok(IcmpMessage {
-        kind: Some(kind.parse().map_err(|_| HINT)?),
-        code,
-    })
+    Ok(IcmpMessage { kind: Some(kind.parse().map_err(|_| HINT)?), code })
 }
 
 /// One of the five number spaces that traffic lives in.
@@ -251,12 +217,8 @@ impl Space {
     /// The points of this space that one kind of traffic takes up, if any. `All` takes up the whole of each.
     pub(crate) fn points(self, traffic: Traffic) -> Option<RangeInclusive<u16>> {
         match (self, traffic) {
-            (Self::Tcp, Traffic::Tcp(ports)) | (Self::Udp, Traffic::Udp(ports)) => {
-                Some(ports.from..=ports.to)
-            }
-            (Self::Icmp, Traffic::Icmp(message)) | (Self::Icmpv6, Traffic::Icmpv6(message)) => {
-                Some(message.points())
-            }
+            (Self::Tcp, Traffic::Tcp(ports)) | (Self::Udp, Traffic::Udp(ports)) => Some(ports.from..=ports.to),
+            (Self::Icmp, Traffic::Icmp(message)) | (Self::Icmpv6, Traffic::Icmpv6(message)) => Some(message.points()),
             (Self::Other, Traffic::Protocol(number)) => Some(u16::from(number)..=u16::from(number)),
             (Self::Other, Traffic::All) => Some(0..=255),
             (_, Traffic::All) => Some(0..=u16::MAX),
@@ -288,20 +250,12 @@ impl TrafficSet {
 
     /// TCP, UDP and every protocol that has no ports: all but ICMP, which has controls of its own.
     pub fn universe_without_icmp() -> Self {
-        Self {
-            icmp: Ranges::default(),
-            icmpv6: Ranges::default(),
-            ..Self::universe()
-        }
+        Self { icmp: Ranges::default(), icmpv6: Ranges::default(), ..Self::universe() }
     }
 
     /// All ICMP, for both address families.
     pub fn all_icmp() -> Self {
-        Self {
-            icmp: Space::Icmp.universe(),
-            icmpv6: Space::Icmpv6.universe(),
-            ..Self::default()
-        }
+        Self { icmp: Space::Icmp.universe(), icmpv6: Space::Icmpv6.universe(), ..Self::default() }
     }
 
     /// A set built space by space.
@@ -347,9 +301,7 @@ impl TrafficSet {
 
     /// Whether the two sets share anything. Allocates nothing.
     pub fn intersects(&self, other: &Self) -> bool {
-        Space::ALL
-            .iter()
-            .any(|space| !self.space(*space).is_disjoint(other.space(*space)))
+        Space::ALL.iter().any(|space| !self.space(*space).is_disjoint(other.space(*space)))
     }
 
     /// Whether the set shares anything with one kind of traffic. Allocates nothing.
@@ -367,9 +319,7 @@ impl TrafficSet {
     /// Whether the set holds all of one kind of traffic.
     pub fn covers(&self, traffic: Traffic) -> bool {
         match traffic {
-            Traffic::All => Space::ALL
-                .iter()
-                .all(|space| space.universe().is_subset(self.space(*space))),
+            Traffic::All => Space::ALL.iter().all(|space| space.universe().is_subset(self.space(*space))),
             Traffic::Tcp(ports) => self.tcp.covers(&(ports.from..=ports.to)),
             Traffic::Udp(ports) => self.udp.covers(&(ports.from..=ports.to)),
             Traffic::Icmp(message) => self.icmp.covers(&message.points()),
@@ -380,9 +330,7 @@ impl TrafficSet {
 
     /// Whether all of this set is in the other.
     pub fn is_subset(&self, other: &Self) -> bool {
-        Space::ALL
-            .iter()
-            .all(|space| self.space(*space).is_subset(other.space(*space)))
+        Space::ALL.iter().all(|space| self.space(*space).is_subset(other.space(*space)))
     }
 
     /// How many points (ports, ICMP messages, protocols) the set holds: a measure of exposure.
@@ -403,26 +351,13 @@ impl TrafficSet {
             return vec![Traffic::All];
         }
         let ports = |set: &Ranges<u16>, make: fn(PortRange) -> Traffic| -> Vec<Traffic> {
-            set.iter()
-                .map(|range| {
-                    make(PortRange {
-                        from: *range.start(),
-                        to: *range.end(),
-                    })
-                })
-                .collect()
+            set.iter().map(|range| make(PortRange { from: *range.start(), to: *range.end() })).collect()
         };
         let mut rules = ports(&self.tcp, Traffic::Tcp);
         rules.extend(ports(&self.udp, Traffic::Udp));
         rules.extend(icmp_rules(&self.icmp).into_iter().map(Traffic::Icmp));
         rules.extend(icmp_rules(&self.icmpv6).into_iter().map(Traffic::Icmpv6));
-        rules.extend(
-            self.other
-                .iter()
-                .flatten()
-                .filter_map(|number| u8::try_from(number).ok())
-                .map(Traffic::Protocol),
-        );
+        rules.extend(self.other.iter().flatten().filter_map(|number| u8::try_from(number).ok()).map(Traffic::Protocol));
         rules
     }
 }
@@ -434,23 +369,15 @@ fn icmp_rules(points: &Ranges<u16>) -> Vec<IcmpMessage> {
     }
     let mut rules = Vec::new();
     for range in points.iter() {
-        for kind in
-            (range.start() >> 8..=range.end() >> 8).filter_map(|kind| u8::try_from(kind).ok())
-        {
-            let whole = IcmpMessage {
-                kind: Some(kind),
-                code: None,
-            };
+        for kind in (range.start() >> 8..=range.end() >> 8).filter_map(|kind| u8::try_from(kind).ok()) {
+            let whole = IcmpMessage { kind: Some(kind), code: None };
             let codes = whole.points();
             if points.covers(&codes) {
                 rules.push(whole);
                 continue;
             }
             let present = *codes.start().max(range.start())..=*codes.end().min(range.end());
-            rules.extend(present.map(|point| IcmpMessage {
-                kind: Some(kind),
-                code: u8::try_from(point & 0xff).ok(),
-            }));
+            rules.extend(present.map(|point| IcmpMessage { kind: Some(kind), code: u8::try_from(point & 0xff).ok() }));
         }
     }
     rules
@@ -459,9 +386,7 @@ fn icmp_rules(points: &Ranges<u16>) -> Vec<IcmpMessage> {
 impl From<Traffic> for TrafficSet {
     fn from(traffic: Traffic) -> Self {
         Self::build(|space| match space.points(traffic) {
-            Some(points) if space == Space::Other => {
-                Ranges::from(points).intersection(&space.universe())
-            }
+            Some(points) if space == Space::Other => Ranges::from(points).intersection(&space.universe()),
             Some(points) => Ranges::from(points),
             None => Ranges::default(),
         })
@@ -470,9 +395,7 @@ impl From<Traffic> for TrafficSet {
 
 impl FromIterator<Traffic> for TrafficSet {
     fn from_iter<I: IntoIterator<Item = Traffic>>(traffic: I) -> Self {
-        traffic.into_iter().fold(Self::empty(), |set, traffic| {
-            set.union(&Self::from(traffic))
-        })
+        traffic.into_iter().fold(Self::empty(), |set, traffic| set.union(&Self::from(traffic)))
     }
 }
 
@@ -499,10 +422,7 @@ mod tests {
     use super::*;
 
     fn set(texts: &[&str]) -> TrafficSet {
-        texts
-            .iter()
-            .map(|text| text.parse::<Traffic>().unwrap())
-            .collect()
+        texts.iter().map(|text| text.parse::<Traffic>().unwrap()).collect()
     }
 
     #[test]
@@ -515,22 +435,9 @@ mod tests {
 
     #[test]
     fn malformed_traffic_is_refused_with_the_way_to_mend_it() {
-        for text in [
-            "tcp/70000",
-            "tcp/20-10",
-            "tcp/",
-            "sctp/1",
-            "all/22",
-            "icmp/300",
-            "50/22",
-            "",
-            "tcp/-1",
-        ] {
+        for text in ["tcp/70000", "tcp/20-10", "tcp/", "sctp/1", "all/22", "icmp/300", "50/22", "", "tcp/-1"] {
             let error = text.parse::<Traffic>().unwrap_err().to_string();
-            assert!(
-                error.contains(&format!("{text:?} is no traffic: ")),
-                "{error}"
-            );
+            assert!(error.contains(&format!("{text:?} is no traffic: ")), "{error}");
         }
     }
 
@@ -539,33 +446,15 @@ mod tests {
         let all = Traffic::All;
         assert!(all.covers("tcp/22".parse().unwrap()));
         assert!(all.covers("50".parse().unwrap()));
-        assert!(
-            !"50"
-                .parse::<Traffic>()
-                .unwrap()
-                .covers("tcp/22".parse().unwrap())
-        );
-        assert!(
-            !"udp/22"
-                .parse::<Traffic>()
-                .unwrap()
-                .covers("tcp/22".parse().unwrap())
-        );
-        assert!(
-            "icmp/3"
-                .parse::<Traffic>()
-                .unwrap()
-                .covers("icmp/3/4".parse().unwrap())
-        );
+        assert!(!"50".parse::<Traffic>().unwrap().covers("tcp/22".parse().unwrap()));
+        assert!(!"udp/22".parse::<Traffic>().unwrap().covers("tcp/22".parse().unwrap()));
+        assert!("icmp/3".parse::<Traffic>().unwrap().covers("icmp/3/4".parse().unwrap()));
     }
 
     #[test]
     fn a_difference_is_written_with_the_fewest_rules() {
         let rest = set(&["tcp"]).difference(&set(&["tcp/22", "tcp/3389"]));
-        assert_eq!(
-            rest.rules(),
-            set(&["tcp/0-21", "tcp/23-3388", "tcp/3390-65535"]).rules()
-        );
+        assert_eq!(rest.rules(), set(&["tcp/0-21", "tcp/23-3388", "tcp/3390-65535"]).rules());
         assert_eq!(TrafficSet::universe().rules(), [Traffic::All]);
         assert_eq!(set(&["icmp/3/4", "icmp/11"]).rules().len(), 2);
         assert_eq!(set(&["icmp"]).rules(), [Traffic::Icmp(IcmpMessage::ANY)]);

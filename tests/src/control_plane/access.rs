@@ -26,10 +26,7 @@ pub(super) struct Access {
 impl Access {
     /// Writes the keys of the tokens of ServiceAccounts, and the token of the administrator.
     pub(super) fn prepare(folder: &Path) -> Result<Self> {
-        let access = Self {
-            folder: folder.to_owned(),
-            admin_token: random_token()?,
-        };
+        let access = Self { folder: folder.to_owned(), admin_token: random_token()? };
         let keys = KeyPair::generate().context("cannot make the keys of ServiceAccounts")?;
         access.write(SIGNING_KEY, &keys.serialize_pem())?;
         access.write(PUBLIC_KEY, &keys.public_key_pem())?;
@@ -71,10 +68,7 @@ impl Access {
     pub(super) fn write_kubeconfig(&self, file: &str, url: &str, token: &str) -> Result<PathBuf> {
         // The certificate and the CA that signed it, in one file.
         let authority = self.certificates().join("apiserver.crt");
-        ensure!(
-            authority.exists(),
-            "the API server has not written its certificate"
-        );
+        ensure!(authority.exists(), "the API server has not written its certificate");
         // JSON is YAML.
         let kubeconfig = json!({
             "apiVersion": "v1",
@@ -98,9 +92,8 @@ impl Access {
 }
 
 fn random_token() -> Result<String> {
-    let random: [u8; 16] = ring::rand::generate(&SystemRandom::new())
-        .map_err(|_| anyhow!("the system's random source failed"))?
-        .expose();
+    let random: [u8; 16] =
+        ring::rand::generate(&SystemRandom::new()).map_err(|_| anyhow!("the system's random source failed"))?.expose();
     Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -120,8 +113,7 @@ pub(super) async fn impatient_client(kubeconfig: &Path) -> Result<Client> {
 
 async fn config(kubeconfig: &Path) -> Result<Config> {
     install_crypto();
-    let read = Kubeconfig::read_from(kubeconfig)
-        .with_context(|| format!("cannot read {}", kubeconfig.display()))?;
+    let read = Kubeconfig::read_from(kubeconfig).with_context(|| format!("cannot read {}", kubeconfig.display()))?;
     let mut config = Config::from_custom_kubeconfig(read, &KubeConfigOptions::default())
         .await
         .with_context(|| format!("cannot use {}", kubeconfig.display()))?;

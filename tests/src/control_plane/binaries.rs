@@ -59,14 +59,9 @@ impl Binaries {
 fn build() -> Result<PathBuf> {
     let sources = Path::new(SOURCES);
     let version = Version::pinned(&sources.join("go.mod"))?;
-    let mut inputs = Inputs::new()
-        .file(&sources.join("go.mod"))?
-        .file(&sources.join("go.sum"))?;
+    let mut inputs = Inputs::new().file(&sources.join("go.mod"))?.file(&sources.join("go.sum"))?;
     for (program, package) in PROGRAMS {
-        inputs = inputs
-            .text(program)
-            .text(package)
-            .text(&version.linker_flags(program));
+        inputs = inputs.text(program).text(package).text(&version.linker_flags(program));
     }
     Cache::open()?.entry("controlplane", inputs, |folder| {
         require_go(sources, &version.go)?;
@@ -98,18 +93,14 @@ struct Version {
 
 impl Version {
     fn pinned(go_mod: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(go_mod)
-            .with_context(|| format!("cannot read {}", go_mod.display()))?;
+        let text = std::fs::read_to_string(go_mod).with_context(|| format!("cannot read {}", go_mod.display()))?;
         let value = |name: &str| {
             let mut lines = text.lines().map(str::split_whitespace);
             lines
                 .find_map(|mut words| (words.next()? == name).then(|| words.next())?)
                 .with_context(|| format!("{} has no line `{name} VERSION`", go_mod.display()))
         };
-        Ok(Self {
-            go: value("go")?.to_owned(),
-            kubernetes: value("k8s.io/kubernetes")?.to_owned(),
-        })
+        Ok(Self { go: value("go")?.to_owned(), kubernetes: value("k8s.io/kubernetes")?.to_owned() })
     }
 
     /// The Kubernetes programs tell their version only if the linker sets it, and clients look at it.
@@ -119,11 +110,7 @@ impl Version {
         if program != "etcd"
             && let (Some(major), Some(minor)) = (numbers.next(), numbers.next())
         {
-            for (name, value) in [
-                ("gitVersion", self.kubernetes.as_str()),
-                ("gitMajor", major),
-                ("gitMinor", minor),
-            ] {
+            for (name, value) in [("gitVersion", self.kubernetes.as_str()), ("gitMajor", major), ("gitMinor", minor)] {
                 flags.push_str(&format!(" -X k8s.io/component-base/version.{name}={value}"));
             }
         }
@@ -170,11 +157,7 @@ mod tests {
     #[test]
     fn the_pinned_versions_are_found() -> Result<()> {
         let version = Version::pinned(&Path::new(SOURCES).join("go.mod"))?;
-        assert!(
-            version.kubernetes.starts_with("v1."),
-            "{}",
-            version.kubernetes
-        );
+        assert!(version.kubernetes.starts_with("v1."), "{}", version.kubernetes);
         assert!(numbers(&version.go) >= numbers("1.24"), "{}", version.go);
         let flags = version.linker_flags("kube-apiserver");
         assert!(flags.contains(&format!("gitVersion={}", version.kubernetes)));

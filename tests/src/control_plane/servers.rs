@@ -28,12 +28,7 @@ pub(super) struct Launcher {
 
 impl Launcher {
     pub(super) fn new(binaries: Binaries, folder: &Path) -> Self {
-        Self {
-            binaries,
-            folder: folder.to_owned(),
-            etcd_port: 0,
-            api_server_port: 0,
-        }
+        Self { binaries, folder: folder.to_owned(), etcd_port: 0, api_server_port: 0 }
     }
 
     pub(super) fn binaries(&self) -> &Binaries {
@@ -87,10 +82,9 @@ impl Launcher {
     pub(super) async fn restart_api_server(&self, access: &Access) -> Result<Server> {
         match self.try_api_server(access).await? {
             Started::Ready(server) => Ok(server),
-            Started::PortTaken => bail!(
-                "another process took port {} while the API server was down",
-                self.api_server_port
-            ),
+            Started::PortTaken => {
+                bail!("another process took port {} while the API server was down", self.api_server_port)
+            }
         }
     }
 
@@ -143,10 +137,7 @@ impl Launcher {
             .arg(file("cert-dir", access.certificates()))
             .arg("--service-account-issuer=https://localhost")
             .arg(file("service-account-key-file", access.public_key()))
-            .arg(file(
-                "service-account-signing-key-file",
-                access.signing_key(),
-            ))
+            .arg(file("service-account-signing-key-file", access.signing_key()))
             .arg(file("token-auth-file", access.tokens()))
             .arg("--authorization-mode=RBAC")
             .arg("--service-cluster-ip-range=10.0.0.0/24")

@@ -136,19 +136,13 @@ pub struct Settings {
 
 impl EmulatorApi {
     pub(super) fn new(url: String) -> Self {
-        Self {
-            http: Client::new(),
-            url,
-        }
+        Self { http: Client::new(), url }
     }
 
     /// The part that concerns one account. Accounts need no set-up.
     #[must_use]
     pub fn account(&self, id: &str) -> AccountApi {
-        AccountApi {
-            api: self.clone(),
-            account: id.to_owned(),
-        }
+        AccountApi { api: self.clone(), account: id.to_owned() }
     }
 
     /// Succeeds while the emulator serves.
@@ -170,17 +164,13 @@ impl EmulatorApi {
         if let Some(body) = body {
             request = request.json(&body);
         }
-        let response = request
-            .send()
-            .await
-            .with_context(|| format!("the emulator does not answer {what}"))?;
+        let response = request.send().await.with_context(|| format!("the emulator does not answer {what}"))?;
         let status = response.status();
         let body = response.text().await?;
         if !status.is_success() {
             bail!("the emulator refuses {what}: {body}");
         }
-        serde_json::from_str(&body)
-            .with_context(|| format!("the answer to {what} is not understood: {body:.500}"))
+        serde_json::from_str(&body).with_context(|| format!("the answer to {what} is not understood: {body:.500}"))
     }
 }
 
@@ -223,12 +213,7 @@ impl AccountApi {
         groups
             .into_iter()
             .find(|group| group.group_id == id)
-            .with_context(|| {
-                format!(
-                    "account {} has no security group {id} in {region}",
-                    self.account
-                )
-            })
+            .with_context(|| format!("account {} has no security group {id} in {region}", self.account))
     }
 
     /// All calls of the account.
@@ -243,11 +228,7 @@ impl AccountApi {
             calls: Vec<Call>,
         }
         let after = after.to_string();
-        let query = [
-            ("account", self.account.as_str()),
-            ("after", after.as_str()),
-            ("operation", operation),
-        ];
+        let query = [("account", self.account.as_str()), ("after", after.as_str()), ("operation", operation)];
         let answer: Answer = self.api.send(Method::GET, "ledger", &query, None).await?;
         Ok(answer.calls)
     }

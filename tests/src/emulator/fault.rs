@@ -117,11 +117,7 @@ impl ForeignChange {
     /// A change of a group that does nothing yet.
     #[must_use]
     pub fn of_group(id: &str) -> Self {
-        Self {
-            group_id: id.to_owned(),
-            authorize: Vec::new(),
-            revoke: Vec::new(),
-        }
+        Self { group_id: id.to_owned(), authorize: Vec::new(), revoke: Vec::new() }
     }
 
     /// Adds a rule.
@@ -141,10 +137,7 @@ impl ForeignChange {
 
 impl ForeignRule {
     fn new(direction: Direction, rule: Rule) -> Self {
-        Self {
-            egress: direction == Direction::Egress,
-            rule,
-        }
+        Self { egress: direction == Direction::Egress, rule }
     }
 }
 
@@ -178,73 +171,49 @@ impl Fault {
     /// Only calls of an operation, as a glob such as `Describe*`.
     #[must_use]
     pub fn on(self, operation: &str) -> Self {
-        Self {
-            operation: Some(operation.to_owned()),
-            ..self
-        }
+        Self { operation: Some(operation.to_owned()), ..self }
     }
 
     /// Only calls to a service: `sts`, or `*` for any. EC2 by default.
     #[must_use]
     pub fn of_service(self, service: &str) -> Self {
-        Self {
-            service: Some(service.to_owned()),
-            ..self
-        }
+        Self { service: Some(service.to_owned()), ..self }
     }
 
     /// Only calls to a region.
     #[must_use]
     pub fn in_region(self, region: &str) -> Self {
-        Self {
-            region: Some(region.to_owned()),
-            ..self
-        }
+        Self { region: Some(region.to_owned()), ..self }
     }
 
     /// Only calls by a principal, as a glob such as `*:role/writer`.
     #[must_use]
     pub fn by(self, principal: &str) -> Self {
-        Self {
-            principal: Some(principal.to_owned()),
-            ..self
-        }
+        Self { principal: Some(principal.to_owned()), ..self }
     }
 
     /// From the n-th matching call on, counted from 1.
     #[must_use]
     pub fn nth(self, nth: u32) -> Self {
-        Self {
-            nth: Some(nth),
-            ..self
-        }
+        Self { nth: Some(nth), ..self }
     }
 
     /// Every n-th matching call, without end unless [`Self::times`] says so.
     #[must_use]
     pub fn every(self, every: u32) -> Self {
-        Self {
-            every: Some(every),
-            ..self
-        }
+        Self { every: Some(every), ..self }
     }
 
     /// So many calls.
     #[must_use]
     pub fn times(self, times: u32) -> Self {
-        Self {
-            times: Some(Some(times)),
-            ..self
-        }
+        Self { times: Some(Some(times)), ..self }
     }
 
     /// Each matching call until the faults are cleared.
     #[must_use]
     pub fn always(self) -> Self {
-        Self {
-            times: Some(None),
-            ..self
-        }
+        Self { times: Some(None), ..self }
     }
 }
 
@@ -258,35 +227,18 @@ mod tests {
     fn faults_are_written_as_the_emulator_reads_them() -> anyhow::Result<()> {
         let written = |fault: Fault| -> anyhow::Result<Value> { Ok(to_value(fault)?) };
         assert_eq!(
-            written(
-                Fault::from(FaultKind::Throttle)
-                    .on("Describe*")
-                    .nth(2)
-                    .always()
-            )?,
+            written(Fault::from(FaultKind::Throttle).on("Describe*").nth(2).always())?,
             json!({"kind": "throttle", "operation": "Describe*", "nth": 2, "times": null})
         );
-        assert_eq!(
-            written(FaultKind::EffectThenHang { seconds: None }.into())?,
-            json!({"kind": "effectThenHang"})
-        );
+        assert_eq!(written(FaultKind::EffectThenHang { seconds: None }.into())?, json!({"kind": "effectThenHang"}));
         let change = ForeignChange::of_group("sg-1")
             .authorize(Direction::Ingress, "tcp 22 0.0.0.0/0".parse()?)
             .revoke(Direction::Egress, "all 0.0.0.0/0".parse()?);
         let foreign = written(FaultKind::ForeignWrite { change }.into())?;
         assert_eq!(foreign.pointer("/change/groupId"), Some(&json!("sg-1")));
-        assert_eq!(
-            foreign.pointer("/change/authorize/0/toPort"),
-            Some(&json!(22))
-        );
-        assert_eq!(
-            foreign.pointer("/change/authorize/0/egress"),
-            Some(&json!(false))
-        );
-        assert_eq!(
-            foreign.pointer("/change/revoke/0/egress"),
-            Some(&json!(true))
-        );
+        assert_eq!(foreign.pointer("/change/authorize/0/toPort"), Some(&json!(22)));
+        assert_eq!(foreign.pointer("/change/authorize/0/egress"), Some(&json!(false)));
+        assert_eq!(foreign.pointer("/change/revoke/0/egress"), Some(&json!(true)));
         Ok(())
     }
 }

@@ -81,9 +81,8 @@ impl FromStr for Rule {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        parse(text).with_context(|| {
-            format!("`{text}` is no rule: write PROTOCOL PORTS PEER, such as `tcp 22 0.0.0.0/0`")
-        })
+        parse(text)
+            .with_context(|| format!("`{text}` is no rule: write PROTOCOL PORTS PEER, such as `tcp 22 0.0.0.0/0`"))
     }
 }
 
@@ -109,22 +108,12 @@ fn parse(text: &str) -> Result<Rule> {
     if let Some(word) = words.next() {
         bail!("`{word}` is too much");
     }
-    Ok(Rule {
-        protocol: protocol.to_owned(),
-        from_port,
-        to_port,
-        peer_kind,
-        peer: peer.to_owned(),
-        ..Rule::default()
-    })
+    Ok(Rule { protocol: protocol.to_owned(), from_port, to_port, peer_kind, peer: peer.to_owned(), ..Rule::default() })
 }
 
 fn ports(protocol: &str, text: &str) -> Result<(i32, i32)> {
     let icmp = protocol.starts_with("icmp");
-    let number = |text: &str| {
-        text.parse()
-            .with_context(|| format!("`{text}` is no number"))
-    };
+    let number = |text: &str| text.parse().with_context(|| format!("`{text}` is no number"));
     match (icmp, text) {
         (true, "*") => Ok((-1, -1)),
         (false, "*") => Ok((0, 65535)),

@@ -109,10 +109,7 @@ impl Seed {
     /// An empty seed for a region.
     #[must_use]
     pub fn in_region(region: &str) -> Self {
-        Self {
-            region: region.to_owned(),
-            ..Self::default()
-        }
+        Self { region: region.to_owned(), ..Self::default() }
     }
 
     /// And a security group.
@@ -143,25 +140,18 @@ impl GroupSeed {
     /// A group as AWS makes it: nothing may come in, everything may go out.
     #[must_use]
     pub fn named(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            ..Self::default()
-        }
+        Self { name: name.to_owned(), ..Self::default() }
     }
 
     /// Adds ingress rules in the text form of [`Rule`].
     pub fn ingress<'a>(mut self, rules: impl IntoIterator<Item = &'a str>) -> Result<Self> {
-        self.ingress
-            .get_or_insert_default()
-            .extend(parsed(&self.name, rules)?);
+        self.ingress.get_or_insert_default().extend(parsed(&self.name, rules)?);
         Ok(self)
     }
 
     /// Adds egress rules in the text form of [`Rule`], in place of the one that AWS makes. An empty list allows nothing.
     pub fn egress<'a>(mut self, rules: impl IntoIterator<Item = &'a str>) -> Result<Self> {
-        self.egress
-            .get_or_insert_default()
-            .extend(parsed(&self.name, rules)?);
+        self.egress.get_or_insert_default().extend(parsed(&self.name, rules)?);
         Ok(self)
     }
 

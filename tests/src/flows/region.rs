@@ -41,15 +41,11 @@ impl Region {
 
     /// Where something begins, and the number after each end. Numbers have 24 bits, so there is one after the last.
     fn edges(&self) -> impl Iterator<Item = u32> {
-        self.0
-            .iter()
-            .flat_map(|(services, _)| [*services.start(), services.end() + 1])
+        self.0.iter().flat_map(|(services, _)| [*services.start(), services.end() + 1])
     }
 
     fn addresses_at(&self, service: u32) -> Addresses {
-        let index = self
-            .0
-            .partition_point(|(services, _)| *services.end() < service);
+        let index = self.0.partition_point(|(services, _)| *services.end() < service);
         match self.0.get(index) {
             Some((services, addresses)) if services.contains(&service) => addresses.clone(),
             _ => Addresses::new(),

@@ -4,21 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde_json::json;
-use tests::emulator::{
-    Call, Direction, Fault, FaultKind, FleetSeed, ForeignChange, GroupSeed, Seed, Settings,
-};
+use tests::emulator::{Call, Direction, Fault, FaultKind, FleetSeed, ForeignChange, GroupSeed, Seed, Settings};
 use tests::flows::{FlowSet, assert_never_lost, assert_never_opened};
 use tests::{Emulator, World};
 
 const REGION: &str = "eu-central-1";
 
 /// One call as the SDK would send it. The emulator takes any signature.
-async fn call_aws(
-    emulator: &Emulator,
-    key: &str,
-    service: &str,
-    parameters: &str,
-) -> Result<String> {
+async fn call_aws(emulator: &Emulator, key: &str, service: &str, parameters: &str) -> Result<String> {
     let credential = format!(
         "AWS4-HMAC-SHA256 Credential={key}/20260101/{REGION}/{service}/aws4_request, SignedHeaders=host, Signature=0"
     );
@@ -39,18 +32,12 @@ async fn the_emulator_knows_who_calls_and_keeps_a_ledger() -> Result<()> {
     world.emulator.api().health().await?;
     let identity = "Action=GetCallerIdentity&Version=2011-06-15";
     let answer = call_aws(&world.emulator, &scenario.account, "sts", identity).await?;
-    assert!(
-        answer.contains(&format!("<Account>{}</Account>", scenario.account)),
-        "{answer}"
-    );
+    assert!(answer.contains(&format!("<Account>{}</Account>", scenario.account)), "{answer}");
     let calls = scenario.aws.ledger().await?;
     let [call] = calls.as_slice() else {
         bail!("one call was made, the ledger has {calls:?}");
     };
-    assert_eq!(
-        (call.operation(), call.effect, call.status),
-        ("GetCallerIdentity", false, Some(200))
-    );
+    assert_eq!((call.operation(), call.effect, call.status), ("GetCallerIdentity", false, Some(200)));
     assert_eq!(call.user_agent.as_deref(), Some("rig"));
     scenario.aws.clear_ledger().await?;
     assert!(scenario.aws.ledger().await?.is_empty());
@@ -62,10 +49,7 @@ async fn the_oracle_sees_what_a_write_opens_and_cuts() -> Result<()> {
     let world = World::shared().await?;
     let scenario = world.scenario("oracle").await?;
     let web = GroupSeed::named("web").ingress(["tcp 22 0.0.0.0/0", "tcp 443 10.0.0.0/8"])?;
-    let seeded = scenario
-        .aws
-        .seed(&Seed::in_region(REGION).group(web))
-        .await?;
+    let seeded = scenario.aws.seed(&Seed::in_region(REGION).group(web)).await?;
     let id = seeded.group("web")?;
     let permission = format!(
         "&Version=2016-11-15&GroupId={id}&IpPermissions.1.IpProtocol=tcp&IpPermissions.1.FromPort=443\
@@ -83,11 +67,7 @@ async fn the_oracle_sees_what_a_write_opens_and_cuts() -> Result<()> {
     assert_never_lost(&calls, &FlowSet::parse(["ingress all 0.0.0.0/0"])?)?;
     let group = scenario.aws.group(REGION, id).await?;
     let flows = FlowSet::of(&group.rules)?;
-    let wanted = [
-        "ingress tcp 22 0.0.0.0/0",
-        "ingress tcp 443 10.0.0.0/7",
-        "egress all 0.0.0.0/0",
-    ];
+    let wanted = ["ingress tcp 22 0.0.0.0/0", "ingress tcp 443 10.0.0.0/7", "egress all 0.0.0.0/0"];
     assert_eq!(flows, FlowSet::parse(wanted)?);
     Ok(())
 }
@@ -104,13 +84,7 @@ async fn a_fault_hits_the_calls_it_names() -> Result<()> {
         assert_eq!(answer.is_err(), throttled, "{answer:?}");
     }
     let counts = scenario.aws.faults().await?;
-    assert_eq!(
-        counts
-            .iter()
-            .map(|count| (count.seen, count.fired))
-            .collect::<Vec<_>>(),
-        [(3, 1)]
-    );
+    assert_eq!(counts.iter().map(|count| (count.seen, count.fired)).collect::<Vec<_>>(), [(3, 1)]);
     scenario.aws.clear_faults().await?;
     assert!(scenario.aws.faults().await?.is_empty());
     Ok(())
@@ -121,18 +95,12 @@ async fn a_foreign_write_comes_between_and_is_nobodys_fault_but_its_own() -> Res
     let world = World::shared().await?;
     let scenario = world.scenario("foreign").await?;
     let web = GroupSeed::named("web").ingress(["tcp 22 0.0.0.0/0"])?;
-    let seeded = scenario
-        .aws
-        .seed(&Seed::in_region(REGION).group(web))
-        .await?;
+    let seeded = scenario.aws.seed(&Seed::in_region(REGION).group(web)).await?;
     let id = seeded.group("web")?;
     let change = ForeignChange::of_group(id)
         .authorize(Direction::Ingress, "tcp 23 0.0.0.0/0".parse()?)
         .revoke(Direction::Egress, "all 0.0.0.0/0".parse()?);
-    scenario
-        .aws
-        .set_faults(&[FaultKind::ForeignWrite { change }.into()])
-        .await?;
+    scenario.aws.set_faults(&[FaultKind::ForeignWrite { change }.into()]).await?;
     let revoke = format!(
         "Action=RevokeSecurityGroupIngress&Version=2016-11-15&GroupId={id}&IpPermissions.1.IpProtocol=tcp\
          &IpPermissions.1.FromPort=22&IpPermissions.1.ToPort=22&IpPermissions.1.IpRanges.1.CidrIp=0.0.0.0/0"
@@ -144,10 +112,7 @@ async fn a_foreign_write_comes_between_and_is_nobodys_fault_but_its_own() -> Res
     assert_eq!(operations, ["ForeignWrite", "RevokeSecurityGroupIngress"]);
     assert_never_opened(&calls, &FlowSet::default())?;
     let group = scenario.aws.group(REGION, id).await?;
-    assert_eq!(
-        FlowSet::of(&group.rules)?,
-        FlowSet::parse(["ingress tcp 23 0.0.0.0/0"])?
-    );
+    assert_eq!(FlowSet::of(&group.rules)?, FlowSet::parse(["ingress tcp 23 0.0.0.0/0"])?);
     Ok(())
 }
 
@@ -156,50 +121,22 @@ async fn everything_that_can_be_seeded_is_there() -> Result<()> {
     let aws = World::shared().await?.scenario("said").await?.aws;
     let seed = Seed::in_region(REGION)
         .with("vpcs", json!([{"key": "v", "cidr": "10.1.0.0/16"}]))
-        .with(
-            "prefixLists",
-            json!([{"key": "corp", "name": "corp", "entries": [{"cidr": "192.0.2.0/24"}]}]),
-        )
+        .with("prefixLists", json!([{"key": "corp", "name": "corp", "entries": [{"cidr": "192.0.2.0/24"}]}]))
         .with("interfaces", json!([{"key": "nic", "groups": ["web"]}]))
         .group(
             GroupSeed::named("web")
                 .with("vpc", json!("v"))
                 .tag("team", "a")
-                .ingress([
-                    "tcp 443 prefixlist @corp",
-                    "tcp 80 group @web",
-                    "icmp 8 ::/0",
-                ])?
+                .ingress(["tcp 443 prefixlist @corp", "tcp 80 group @web", "icmp 8 ::/0"])?
                 .egress([])?,
         );
     let seeded = aws.seed(&seed).await?;
-    assert_eq!(
-        (
-            seeded.vpcs.len(),
-            seeded.prefix_lists.len(),
-            seeded.interfaces.len()
-        ),
-        (1, 1, 1)
-    );
+    assert_eq!((seeded.vpcs.len(), seeded.prefix_lists.len(), seeded.interfaces.len()), (1, 1, 1));
     let web = aws.group(REGION, seeded.group("web")?).await?;
-    assert_eq!(
-        (
-            web.name.as_str(),
-            web.rules.ingress.len(),
-            web.rules.egress.len()
-        ),
-        ("web", 3, 0)
-    );
+    assert_eq!((web.name.as_str(), web.rules.ingress.len(), web.rules.egress.len()), ("web", 3, 0));
     assert_eq!(web.tags.get("team").map(String::as_str), Some("a"));
-    let unknown = aws
-        .seed(&Seed::in_region(REGION).with("flavour", json!(1)))
-        .await;
-    assert!(
-        unknown
-            .unwrap_err()
-            .to_string()
-            .contains("has no key 'flavour'")
-    );
+    let unknown = aws.seed(&Seed::in_region(REGION).with("flavour", json!(1))).await;
+    assert!(unknown.unwrap_err().to_string().contains("has no key 'flavour'"));
     Ok(())
 }
 
@@ -216,26 +153,14 @@ async fn settings_and_fleets_are_taken() -> Result<()> {
     };
     aws.configure(&settings).await?;
 
-    let fleet = FleetSeed {
-        region: REGION.to_owned(),
-        groups: 40,
-        bad: 9,
-        interfaces: 10,
-        ..FleetSeed::default()
-    };
+    let fleet = FleetSeed { region: REGION.to_owned(), groups: 40, bad: 9, interfaces: 10, ..FleetSeed::default() };
     let fleet = aws.fleet(&fleet).await?;
     assert_eq!(fleet.bad.len(), 9);
     for bad in &fleet.bad {
         assert!(!bad.rules.is_empty(), "{bad:?}");
     }
     let groups = aws.groups(REGION).await?;
-    assert_eq!(
-        groups
-            .iter()
-            .filter(|group| group.vpc_id.as_ref() == Some(&fleet.vpc))
-            .count(),
-        41
-    );
+    assert_eq!(groups.iter().filter(|group| group.vpc_id.as_ref() == Some(&fleet.vpc)).count(), 41);
     Ok(())
 }
 
@@ -260,19 +185,11 @@ async fn every_kind_of_fault_is_one_that_the_emulator_knows() -> Result<()> {
         FaultKind::PartialPage { items: 1 },
         FaultKind::RepeatToken,
         FaultKind::Latency { milliseconds: 1.0 },
-        FaultKind::Custom {
-            code,
-            status: 400,
-            message,
-        },
+        FaultKind::Custom { code, status: 400, message },
         FaultKind::ForeignWrite { change },
     ];
     let faults = kinds.map(|kind| {
-        let fault = Fault::from(kind)
-            .of_service("*")
-            .on("*")
-            .in_region("eu-*")
-            .by("*:role/writer");
+        let fault = Fault::from(kind).of_service("*").on("*").in_region("eu-*").by("*:role/writer");
         fault.nth(2).every(3).times(4)
     });
     aws.set_faults(&faults).await?;
@@ -288,11 +205,7 @@ async fn an_emulator_can_be_frozen_and_restarted() -> Result<()> {
     call_aws(&emulator, account.id(), "sts", identity).await?;
 
     emulator.freeze(true).await?;
-    assert!(
-        call_aws(&emulator, account.id(), "sts", identity)
-            .await
-            .is_err()
-    );
+    assert!(call_aws(&emulator, account.id(), "sts", identity).await.is_err());
     emulator.freeze(false).await?;
     let calls = account.ledger().await?;
     assert!(!calls.is_empty(), "its state outlives the outage");
@@ -301,9 +214,6 @@ async fn an_emulator_can_be_frozen_and_restarted() -> Result<()> {
     emulator.restart().await?;
     assert_eq!(emulator.url(), url);
     let account = emulator.api().account("111122223333");
-    assert!(
-        account.ledger().await?.is_empty(),
-        "its state does not outlive the process"
-    );
+    assert!(account.ledger().await?.is_empty(), "its state does not outlive the process");
     Ok(())
 }

@@ -17,10 +17,7 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// `rig up` is a process with all servers. Killed with -9 it runs no code at all, and still nothing of it may stay.
 #[tokio::test]
 async fn servers_and_their_data_end_with_a_process_that_is_killed() -> Result<()> {
-    let mut rig = Command::new(env!("CARGO_BIN_EXE_rig"))
-        .arg("up")
-        .stdout(Stdio::piped())
-        .spawn()?;
+    let mut rig = Command::new(env!("CARGO_BIN_EXE_rig")).arg("up").stdout(Stdio::piped()).spawn()?;
     let mut lines = BufReader::new(rig.stdout.take().context("no stdout")?).lines();
     let mut value = |prefix: &str| -> Result<String> {
         for line in lines.by_ref() {
@@ -32,10 +29,7 @@ async fn servers_and_their_data_end_with_a_process_that_is_killed() -> Result<()
     };
     let folder = PathBuf::from(value("# logs and data: ")?);
     let pids = value("# servers: ")?;
-    let pids: Option<Vec<Pid>> = pids
-        .split(' ')
-        .map(|pid| Pid::from_raw(pid.parse().ok()?))
-        .collect();
+    let pids: Option<Vec<Pid>> = pids.split(' ').map(|pid| Pid::from_raw(pid.parse().ok()?)).collect();
     let pids = pids.context("a process id is no number")?;
     assert_eq!(pids.len(), 3, "API server, etcd, emulator");
     for pid in &pids {
@@ -46,18 +40,11 @@ async fn servers_and_their_data_end_with_a_process_that_is_killed() -> Result<()
 
     rig.kill()?;
     rig.wait()?;
-    wait_until(
-        "the servers and their data are gone",
-        DEADLINE,
-        async || {
-            let left: Vec<_> = pids
-                .iter()
-                .filter(|pid| test_kill_process(**pid).is_ok())
-                .collect();
-            ensure!(left.is_empty(), "processes {left:?} are left");
-            ensure!(!folder.exists(), "{} is left", folder.display());
-            Ok(())
-        },
-    )
+    wait_until("the servers and their data are gone", DEADLINE, async || {
+        let left: Vec<_> = pids.iter().filter(|pid| test_kill_process(**pid).is_ok()).collect();
+        ensure!(left.is_empty(), "processes {left:?} are left");
+        ensure!(!folder.exists(), "{} is left", folder.display());
+        Ok(())
+    })
     .await
 }

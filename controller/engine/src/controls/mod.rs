@@ -52,20 +52,12 @@ pub enum Setting {
 impl Setting {
     /// On by default; named once the field is written.
     pub fn recommended<T>(field: Option<&T>) -> Self {
-        if field.is_some() {
-            Self::Named
-        } else {
-            Self::Recommended
-        }
+        if field.is_some() { Self::Named } else { Self::Recommended }
     }
 
     /// Off by default; on and named once the field is written.
     pub fn optional<T>(field: Option<&T>) -> Self {
-        if field.is_some() {
-            Self::Named
-        } else {
-            Self::Off
-        }
+        if field.is_some() { Self::Named } else { Self::Off }
     }
 
     /// On by default; a written `false` switches it off.
@@ -91,9 +83,6 @@ pub struct InvalidParameter {
 impl InvalidParameter {
     /// From a path below `spec` and a sentence.
     pub fn new(field: impl Into<String>, problem: impl ToString) -> Self {
-        Self {
-            field: field.into(),
-            problem: problem.to_string(),
-        }
+        Self { field: field.into(), problem: problem.to_string() }
     }
 }

@@ -66,10 +66,9 @@ impl Peer {
     /// The peer as seen from a group of an account: a declared group without an account belongs to it.
     pub fn resolved(&self, owner: &str) -> Cow<'_, Self> {
         match self {
-            Self::Group { id, account } if account.is_empty() => Cow::Owned(Self::Group {
-                id: id.clone(),
-                account: owner.to_owned(),
-            }),
+            Self::Group { id, account } if account.is_empty() => {
+                Cow::Owned(Self::Group { id: id.clone(), account: owner.to_owned() })
+            }
             other => Cow::Borrowed(other),
         }
     }
@@ -137,14 +136,9 @@ impl FromStr for Peer {
         }
         let (account, id) = text.split_once('/').unwrap_or(("", text));
         if id.starts_with("sg-") {
-            return Ok(Self::Group {
-                id: id.to_owned(),
-                account: account.to_owned(),
-            });
+            return Ok(Self::Group { id: id.to_owned(), account: account.to_owned() });
         }
-        text.parse::<IpNet>()
-            .map(Self::network)
-            .map_err(|_| GrantError::Peer(text.to_owned()))
+        text.parse::<IpNet>().map(Self::network).map_err(|_| GrantError::Peer(text.to_owned()))
     }
 }
 
@@ -162,9 +156,7 @@ pub struct Grant {
 impl Grant {
     /// Whether every flow that `other` allows is allowed by this grant as well.
     pub fn covers(&self, other: &Self) -> bool {
-        self.direction == other.direction
-            && self.traffic.covers(other.traffic)
-            && self.peer.contains(&other.peer)
+        self.direction == other.direction && self.traffic.covers(other.traffic) && self.peer.contains(&other.peer)
     }
 }
 

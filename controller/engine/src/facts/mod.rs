@@ -11,10 +11,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use ec2::{
-    InterfaceUse, LiveGroup, LiveRule, NetworkInterface, PrefixList, PrefixListEntries,
-    SecurityGroup,
-};
+pub use ec2::{InterfaceUse, LiveGroup, LiveRule, NetworkInterface, PrefixList, PrefixListEntries, SecurityGroup};
 pub use grant::{Direction, Grant, GrantError, Peer, Rule};
 
 /// Tags of an AWS resource, ordered by key.
@@ -68,9 +65,7 @@ impl ReadFailure {
             Self::CredentialsExpired => {
                 "the credentials have expired or are invalid: check the identity the controller runs with"
             }
-            Self::Throttled => {
-                "AWS throttles the reads: lower rateShare or find who uses up the account's API rate"
-            }
+            Self::Throttled => "AWS throttles the reads: lower rateShare or find who uses up the account's API rate",
             Self::RegionUnknown => {
                 "the region is unknown or not enabled for this account: correct spec.regions of the AWSAccount"
             }
@@ -94,18 +89,12 @@ pub struct Source<T> {
 impl<T> Source<T> {
     /// A complete read that was finished at `read_at`.
     pub fn complete(facts: T, read_at: Timestamp) -> Self {
-        Self {
-            state: Ok(facts),
-            read_at,
-        }
+        Self { state: Ok(facts), read_at }
     }
 
     /// A read that failed at `read_at`; whatever pages had come are thrown away.
     pub fn failed(failure: ReadFailure, read_at: Timestamp) -> Self {
-        Self {
-            state: Err(failure),
-            read_at,
-        }
+        Self { state: Err(failure), read_at }
     }
 
     /// The facts if they are whole, else why there are none.

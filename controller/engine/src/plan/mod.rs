@@ -3,8 +3,11 @@
 //! `Plan<Proposed>` is what the controls ask for. Only the rails make a `Plan<Permitted>` of it, only acting
 //! on that makes a `Plan<Applied>`, and only a `Plan<Applied>` can be reported.
 
+mod conflict;
+mod demands;
 mod group;
 pub mod narrow;
+mod settle;
 
 use jiff::Timestamp;
 
@@ -12,6 +15,7 @@ use crate::desired::Desired;
 use crate::edit::{Edit, Withheld};
 use crate::evaluate::{Evaluation, arn};
 use crate::facts::{Inventory, Location, SecurityGroup};
+use crate::questions::questions;
 
 /// The edits of one cell at one stage.
 #[derive(Clone, Debug)]
@@ -138,44 +142,26 @@ impl Failure {
 /// Plans the edits of a cell from what was found wrong.
 pub fn plan(desired: &[Desired], inventory: &Inventory, evaluation: &Evaluation) -> Plan<Proposed> {
     let Ok(groups) = inventory.security_groups.facts() else {
-        return Plan {
-            location: inventory.location.clone(),
-            stage: Proposed::default(),
-        };
+        return Plan { location: inventory.location.clone(), stage: Proposed::default() };
     };
+    let questions = questions(desired);
     let mut edits: Vec<ProposedEdit> = evaluation
         .failing_groups()
         .filter_map(|index| groups.get(index))
         .flat_map(|found| {
             let view = evaluation.view(inventory, found);
             let arn = arn(&inventory.location, found);
-            let in_scope: Vec<_> = desired
-                .iter()
-                .map(|desired| (desired, desired.scope(found, &arn)))
-                .collect();
-            group::plan(&view, &in_scope)
+            let scopes: Vec<_> = desired.iter().map(|desired| desired.scope(found, &arn)).collect();
+            group::plan(&view, &questions, &scopes)
         })
         .collect();
-    edits.sort_by(|one, other| {
-        one.edit
-            .worst_first(&other.edit)
-            .then_with(|| one.hold.cmp(&other.hold))
-    });
-    Plan {
-        location: inventory.location.clone(),
-        stage: Proposed { edits },
-    }
+    edits.sort_by(|one, other| one.edit.worst_first(&other.edit).then_with(|| one.hold.cmp(&other.hold)));
+    Plan { location: inventory.location.clone(), stage: Proposed { edits } }
 }
 
 impl Plan<Permitted> {
     /// The plan after every resource was tried, or given up with a reason.
     pub fn applied(self, outcomes: Vec<ResourceOutcome>) -> Plan<Applied> {
-        Plan {
-            location: self.location,
-            stage: Applied {
-                outcomes,
-                withheld: self.stage.withheld,
-            },
-        }
+        Plan { location: self.location, stage: Applied { outcomes, withheld: self.stage.withheld } }
     }
 }

@@ -25,10 +25,8 @@ pub fn narrow(rule: &Grant, bounds: &[&[Bound]]) -> Remains {
     let whole = TrafficSet::from(rule.traffic);
     let mut regions = vec![(whole, rule.peer.clone())];
     for bounds in bounds {
-        regions = regions
-            .iter()
-            .flat_map(|region| bounds.iter().filter_map(|bound| intersect(region, bound)))
-            .collect();
+        regions =
+            regions.iter().flat_map(|region| bounds.iter().filter_map(|bound| intersect(region, bound))).collect();
         regions = merged(regions);
     }
     if all_of(&rule.peer, &TrafficSet::from(rule.traffic), &regions) {
@@ -37,11 +35,7 @@ pub fn narrow(rule: &Grant, bounds: &[&[Bound]]) -> Remains {
     let mut grants = Vec::new();
     for (traffic, peer) in regions {
         let direction = rule.direction;
-        grants.extend(traffic.rules().into_iter().map(|traffic| Grant {
-            direction,
-            traffic,
-            peer: peer.clone(),
-        }));
+        grants.extend(traffic.rules().into_iter().map(|traffic| Grant { direction, traffic, peer: peer.clone() }));
     }
     grants.sort();
     match grants.as_slice() {
@@ -77,16 +71,8 @@ fn merged(regions: Vec<Region>) -> Vec<Region> {
         };
         by_peer.iter().enumerate().any(wider)
     };
-    let keep: Vec<bool> = by_peer
-        .iter()
-        .enumerate()
-        .map(|(index, region)| !covered(index, region))
-        .collect();
-    by_peer
-        .into_iter()
-        .zip(keep)
-        .filter_map(|(region, keep)| keep.then_some(region))
-        .collect()
+    let keep: Vec<bool> = by_peer.iter().enumerate().map(|(index, region)| !covered(index, region)).collect();
+    by_peer.into_iter().zip(keep).filter_map(|(region, keep)| keep.then_some(region)).collect()
 }
 
 /// Whether some regions together are all of a rule although it takes several of them, such as two halves of its network.
@@ -103,11 +89,7 @@ fn all_of(peer: &Peer, traffic: &TrafficSet, regions: &[Region]) -> bool {
     let mut parts = vec![traffic.clone()];
     for (held, _) in regions {
         let split = |part: &TrafficSet| [part.intersection(held), part.difference(held)];
-        parts = parts
-            .iter()
-            .flat_map(split)
-            .filter(|part| !part.is_empty())
-            .collect();
+        parts = parts.iter().flat_map(split).filter(|part| !part.is_empty()).collect();
     }
     parts.iter().all(covered)
 }
@@ -119,61 +101,31 @@ mod tests {
     use crate::traffic::Traffic;
 
     fn grant(traffic: &str, peer: &str) -> Grant {
-        Grant {
-            direction: Direction::Ingress,
-            traffic: traffic.parse().unwrap(),
-            peer: peer.parse().unwrap(),
-        }
+        Grant { direction: Direction::Ingress, traffic: traffic.parse().unwrap(), peer: peer.parse().unwrap() }
     }
 
     fn set(texts: &[&str]) -> TrafficSet {
-        texts
-            .iter()
-            .map(|text| text.parse::<Traffic>().unwrap())
-            .collect()
+        texts.iter().map(|text| text.parse::<Traffic>().unwrap()).collect()
     }
 
     fn all_but(texts: &[&str]) -> Vec<Bound> {
-        vec![Bound::anybody(
-            TrafficSet::universe().difference(&set(texts)),
-        )]
+        vec![Bound::anybody(TrafficSet::universe().difference(&set(texts)))]
     }
 
     #[test]
     fn a_range_loses_exactly_the_forbidden_ports() {
-        let remains = narrow(
-            &grant("tcp/20-30", "0.0.0.0/0"),
-            &[&all_but(&["tcp/22"]), &all_but(&["tcp/23"])],
-        );
-        assert_eq!(
-            remains,
-            Remains::Grants(vec![
-                grant("tcp/20-21", "0.0.0.0/0"),
-                grant("tcp/24-30", "0.0.0.0/0")
-            ])
-        );
-        assert_eq!(
-            narrow(&grant("udp/22", "0.0.0.0/0"), &[&all_but(&["tcp/22"])]),
-            Remains::Unchanged
-        );
-        assert_eq!(
-            narrow(&grant("tcp/22", "0.0.0.0/0"), &[&all_but(&["tcp/22"])]),
-            Remains::Grants(Vec::new())
-        );
+        let remains = narrow(&grant("tcp/20-30", "0.0.0.0/0"), &[&all_but(&["tcp/22"]), &all_but(&["tcp/23"])]);
+        assert_eq!(remains, Remains::Grants(vec![grant("tcp/20-21", "0.0.0.0/0"), grant("tcp/24-30", "0.0.0.0/0")]));
+        assert_eq!(narrow(&grant("udp/22", "0.0.0.0/0"), &[&all_but(&["tcp/22"])]), Remains::Unchanged);
+        assert_eq!(narrow(&grant("tcp/22", "0.0.0.0/0"), &[&all_but(&["tcp/22"])]), Remains::Grants(Vec::new()));
     }
 
     #[test]
     fn everything_but_a_port_has_no_exact_form_and_a_few_ports_have() {
-        assert_eq!(
-            narrow(&grant("all", "0.0.0.0/0"), &[&all_but(&["tcp/22"])]),
-            Remains::NoExactForm
-        );
+        assert_eq!(narrow(&grant("all", "0.0.0.0/0"), &[&all_but(&["tcp/22"])]), Remains::NoExactForm);
         let allowed = vec![Bound::anybody(set(&["tcp/80", "tcp/443"]))];
         let expected = Remains::Grants(vec![grant("tcp/80", "::/0"), grant("tcp/443", "::/0")]);
-        assert_eq!(
-            narrow(&grant("all", "::/0"), &[&allowed, &all_but(&["tcp/22"])]),
-            expected
-        );
+        assert_eq!(narrow(&grant("all", "::/0"), &[&allowed, &all_but(&["tcp/22"])]), expected);
     }
 
     #[test]
@@ -183,14 +135,8 @@ mod tests {
             Bound::all_with("203.0.113.0/24".parse().unwrap()),
             Bound::all_with("2001:db8::/32".parse().unwrap()),
         ];
-        let expected = vec![
-            grant("tcp/22-443", "203.0.113.0/24"),
-            grant("tcp/443", "0.0.0.0/0"),
-        ];
-        let Remains::Grants(mut grants) = narrow(&grant("tcp/22-443", "0.0.0.0/0"), &[&bounds])
-        else {
-            panic!()
-        };
+        let expected = vec![grant("tcp/22-443", "203.0.113.0/24"), grant("tcp/443", "0.0.0.0/0")];
+        let Remains::Grants(mut grants) = narrow(&grant("tcp/22-443", "0.0.0.0/0"), &[&bounds]) else { panic!() };
         grants.sort_by_key(|grant| grant.traffic);
         assert_eq!(grants, expected);
     }

@@ -25,10 +25,7 @@ pub struct DefaultGroup {
 impl DefaultGroup {
     /// Every recommended value.
     pub(super) fn recommended() -> Self {
-        Self {
-            close: Some(true),
-            forbid_use: Some(true),
-        }
+        Self { close: Some(true), forbid_use: Some(true) }
     }
 }
 
@@ -71,13 +68,7 @@ pub(super) const CONTROLS: &[Control] = &[
             since: "0.1.0",
             sources: &[SECURITY_GROUPS, NETWORK_INTERFACES],
         },
-        setting: |spec| {
-            Setting::switch(
-                spec.default_group
-                    .as_ref()
-                    .and_then(|group| group.forbid_use),
-            )
-        },
+        setting: |spec| Setting::switch(spec.default_group.as_ref().and_then(|group| group.forbid_use)),
         alike: |_, _| true,
         check: check_unused,
         remedy: None,
@@ -91,11 +82,7 @@ fn check_closed(_: &Parameters, view: &GroupView<'_>) -> Verdict {
         return Verdict::not_applicable(NOT_DEFAULT);
     }
     let rules = named(view.group.rules.iter().map(|rule| rule.grant.to_string()));
-    if rules.is_empty() {
-        Verdict::Pass
-    } else {
-        Verdict::fail("no rules in the default group", rules)
-    }
+    if rules.is_empty() { Verdict::Pass } else { Verdict::fail("no rules in the default group", rules) }
 }
 
 fn close(_: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
@@ -124,10 +111,9 @@ fn check_unused(_: &Parameters, view: &GroupView<'_>) -> Verdict {
     match view.usage.map(|usage| usage.interfaces) {
         None => Verdict::unknown("the network interfaces could not be read"),
         Some(0) => Verdict::Pass,
-        Some(interfaces) => Verdict::fail(
-            "no interface with the default group",
-            format!("{interfaces} interface(s) with it"),
-        ),
+        Some(interfaces) => {
+            Verdict::fail("no interface with the default group", format!("{interfaces} interface(s) with it"))
+        }
     }
 }
 
@@ -142,50 +128,27 @@ mod tests {
         let default = default_group(&["all from sg-1", "all to 0.0.0.0/0"]);
         let mut view = view(&default);
         assert!(matches!(
-            check_closed(
-                &crate::controls::security_group::vectors::recommended(),
-                &view
-            ),
+            check_closed(&crate::controls::security_group::vectors::recommended(), &view),
             Verdict::Fail { .. }
         ));
-        view.usage = Some(InterfaceUse {
-            interfaces: 1,
-            load_balancers: 0,
-        });
-        let remedies = close(
-            &crate::controls::security_group::vectors::recommended(),
-            &view,
-        );
+        view.usage = Some(InterfaceUse { interfaces: 1, load_balancers: 0 });
+        let remedies = close(&crate::controls::security_group::vectors::recommended(), &view);
         assert_eq!(remedies.len(), 2);
-        assert!(remedies.iter().all(|remedy| matches!(
-            remedy,
-            Remedy::Keep {
-                held: Some(Withheld::InUse),
-                ..
-            }
-        )));
+        assert!(remedies.iter().all(|remedy| matches!(remedy, Remedy::Keep { held: Some(Withheld::InUse), .. })));
         view.usage = None;
-        let remedies = close(
-            &crate::controls::security_group::vectors::recommended(),
-            &view,
+        let remedies = close(&crate::controls::security_group::vectors::recommended(), &view);
+        assert!(
+            remedies
+                .iter()
+                .all(|remedy| matches!(remedy, Remedy::Keep { held: Some(Withheld::IncompleteKnowledge), .. }))
         );
-        assert!(remedies.iter().all(|remedy| matches!(
-            remedy,
-            Remedy::Keep {
-                held: Some(Withheld::IncompleteKnowledge),
-                ..
-            }
-        )));
     }
 
     #[test]
     fn other_groups_are_not_judged() {
         let group = group(&["all from sg-1"]);
         assert_eq!(
-            check_closed(
-                &crate::controls::security_group::vectors::recommended(),
-                &view(&group)
-            ),
+            check_closed(&crate::controls::security_group::vectors::recommended(), &view(&group)),
             Verdict::not_applicable(NOT_DEFAULT)
         );
     }

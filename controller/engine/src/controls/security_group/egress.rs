@@ -33,9 +33,7 @@ impl Compiled {
     pub(super) fn new(egress: Option<&Egress>) -> Result<Self, InvalidParameter> {
         let Egress { allow } = egress.cloned().unwrap_or_default();
         let parse = |rule: &RuleDeclaration| rule.parse("egress.allow", Direction::Egress);
-        Ok(Self {
-            allow: allow.iter().map(parse).collect::<Result<_, _>>()?,
-        })
+        Ok(Self { allow: allow.iter().map(parse).collect::<Result<_, _>>()? })
     }
 }
 
@@ -75,12 +73,9 @@ impl Compiled {
             return Judgement::Allowed;
         }
         let may_reach = |Rule { grant: entry, .. }: &Rule| {
-            entry.peer.as_network().is_some()
-                && TrafficSet::from(entry.traffic).meets(grant.traffic)
+            entry.peer.as_network().is_some() && TrafficSet::from(entry.traffic).meets(grant.traffic)
         };
-        if Audience::of(&grant.peer, view.lists) == Audience::Unknown
-            && self.allow.iter().any(may_reach)
-        {
+        if Audience::of(&grant.peer, view.lists) == Audience::Unknown && self.allow.iter().any(may_reach) {
             return Judgement::Undecided;
         }
         match narrow(grant, &[&self.bounds(view, &grant.peer)]) {
@@ -93,8 +88,7 @@ impl Compiled {
     fn bounds(&self, view: &GroupView<'_>, peer: &Peer) -> Vec<Bound> {
         let bound = |Rule { grant: entry, .. }: &Rule| Bound {
             traffic: TrafficSet::from(entry.traffic),
-            peer: (!reaches(&entry.peer, peer, view))
-                .then(|| entry.peer.resolved(&view.group.owner).into_owned()),
+            peer: (!reaches(&entry.peer, peer, view)).then(|| entry.peer.resolved(&view.group.owner).into_owned()),
         };
         self.allow.iter().map(bound).collect()
     }
@@ -105,9 +99,7 @@ impl Compiled {
 fn reaches(entry: &Peer, peer: &Peer, view: &GroupView<'_>) -> bool {
     let inside = |net: IpNet| match Audience::of(peer, view.lists) {
         Audience::Network(_) => false,
-        Audience::Networks(nets) => {
-            net.prefix_len() == 0 || nets.iter().all(|other| net.contains(other))
-        }
+        Audience::Networks(nets) => net.prefix_len() == 0 || nets.iter().all(|other| net.contains(other)),
         Audience::Trusted | Audience::Unknown => net.prefix_len() == 0,
     };
     entry.resolved(&view.group.owner).contains(peer) || entry.as_network().is_some_and(inside)
@@ -119,8 +111,7 @@ fn judged<'v>(
     view: &'v GroupView<'_>,
     judgement: Judgement,
 ) -> impl Iterator<Item = (usize, &'v Rule)> {
-    view.rules(Direction::Egress)
-        .filter(move |(_, rule)| parameters.egress.judge(view, &rule.grant) == judgement)
+    view.rules(Direction::Egress).filter(move |(_, rule)| parameters.egress.judge(view, &rule.grant) == judgement)
 }
 
 fn check(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
@@ -128,10 +119,7 @@ fn check(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
     let found = named(excessive.map(|(_, rule)| rule.grant.to_string()));
     if !found.is_empty() {
         Verdict::fail("egress to the declared destinations only", found)
-    } else if judged(parameters, view, Judgement::Undecided)
-        .next()
-        .is_some()
-    {
+    } else if judged(parameters, view, Judgement::Undecided).next().is_some() {
         Verdict::unknown("a prefix list that a rule refers to could not be read")
     } else {
         Verdict::Pass
@@ -152,29 +140,12 @@ mod tests {
 
     #[test]
     fn egress_is_judged_by_coverage() {
-        let allow = RuleDeclaration {
-            traffic: "tcp/443".into(),
-            peer: "0.0.0.0/0".into(),
-            description: None,
-        };
-        let spec = SecurityGroupParameters {
-            egress: Some(Egress { allow: vec![allow] }),
-            ..Default::default()
-        };
-        let verdict =
-            |rules: &[&str]| verdict_with(&spec, "sg-no-unrestricted-egress", &group(rules));
-        assert_eq!(
-            verdict(&["tcp/443 to 10.0.0.0/8", "tcp/22 from 10.0.0.0/8"]),
-            Verdict::Pass
-        );
+        let allow = RuleDeclaration { traffic: "tcp/443".into(), peer: "0.0.0.0/0".into(), description: None };
+        let spec = SecurityGroupParameters { egress: Some(Egress { allow: vec![allow] }), ..Default::default() };
+        let verdict = |rules: &[&str]| verdict_with(&spec, "sg-no-unrestricted-egress", &group(rules));
+        assert_eq!(verdict(&["tcp/443 to 10.0.0.0/8", "tcp/22 from 10.0.0.0/8"]), Verdict::Pass);
         let expected = "egress to the declared destinations only";
-        assert_eq!(
-            verdict(&["all to 0.0.0.0/0"]),
-            Verdict::fail(expected, "all traffic to 0.0.0.0/0")
-        );
-        assert_eq!(
-            verdict(&["tcp/443 to ::/0"]),
-            Verdict::fail(expected, "tcp/443 to ::/0")
-        );
+        assert_eq!(verdict(&["all to 0.0.0.0/0"]), Verdict::fail(expected, "all traffic to 0.0.0.0/0"));
+        assert_eq!(verdict(&["tcp/443 to ::/0"]), Verdict::fail(expected, "tcp/443 to ::/0"));
     }
 }

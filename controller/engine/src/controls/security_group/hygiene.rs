@@ -58,10 +58,7 @@ pub struct RuleDescriptions {
     pub min_length: Option<i32>,
     /// Text that Enforce writes where a rule has no description, or one that is too short. Left out: report only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 255),
-        regex(pattern = r"^[a-zA-Z0-9. _:/()#,@\[\]+=&;{}!$*-]*$")
-    )]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[a-zA-Z0-9. _:/()#,@\[\]+=&;{}!$*-]*$"))]
     pub stamp_text: Option<String>,
 }
 
@@ -102,11 +99,7 @@ pub struct MaxRules {
 
 const NAME_PATTERN: &str = "^.{3,}$";
 const MIN_DESCRIPTION_LENGTH: i32 = 10;
-const FORBIDDEN_DESCRIPTIONS: [&str; 3] = [
-    "^launch-wizard",
-    "^default VPC security group$",
-    "^Managed by Terraform$",
-];
+const FORBIDDEN_DESCRIPTIONS: [&str; 3] = ["^launch-wizard", "^default VPC security group$", "^Managed by Terraform$"];
 const MIN_RULE_DESCRIPTION: i32 = 5;
 const MAX_RULES: i32 = 50;
 
@@ -127,10 +120,7 @@ impl Hygiene {
                 stamp_text: None,
             }),
             required_tags: None,
-            max_rules: Some(MaxRules {
-                ingress: Some(MAX_RULES),
-                egress: Some(MAX_RULES),
-            }),
+            max_rules: Some(MaxRules { ingress: Some(MAX_RULES), egress: Some(MAX_RULES) }),
         }
     }
 }
@@ -147,13 +137,9 @@ impl PartialEq for Pattern {
 
 impl Pattern {
     fn new(field: &str, text: &str) -> Result<Self, InvalidParameter> {
-        let compiled = RegexBuilder::new(text)
-            .size_limit(PATTERN_SIZE_LIMIT)
-            .build();
+        let compiled = RegexBuilder::new(text).size_limit(PATTERN_SIZE_LIMIT).build();
         compiled.map(Self).map_err(|_| {
-            let problem = format!(
-                "{text:?} is no regular expression without look-around, or too large a one"
-            );
+            let problem = format!("{text:?} is no regular expression without look-around, or too large a one");
             InvalidParameter::new(field, problem)
         })
     }
@@ -174,12 +160,8 @@ impl Patterns {
         for text in texts {
             Pattern::new(field, text)?;
         }
-        let together = RegexSetBuilder::new(texts)
-            .size_limit(PATTERN_SIZE_LIMIT * texts.len().max(1))
-            .build();
-        together
-            .map(Self)
-            .map_err(|_| InvalidParameter::new(field, "the patterns together are too large"))
+        let together = RegexSetBuilder::new(texts).size_limit(PATTERN_SIZE_LIMIT * texts.len().max(1)).build();
+        together.map(Self).map_err(|_| InvalidParameter::new(field, "the patterns together are too large"))
     }
 }
 
@@ -227,63 +209,35 @@ impl Compiled {
         } = hygiene.cloned().unwrap_or_default();
         let rules = rule_descriptions.unwrap_or_default();
         let max = max_rules.unwrap_or_default();
-        let forbidden = forbidden_descriptions
-            .unwrap_or_else(|| FORBIDDEN_DESCRIPTIONS.map(str::to_owned).to_vec());
+        let forbidden = forbidden_descriptions.unwrap_or_else(|| FORBIDDEN_DESCRIPTIONS.map(str::to_owned).to_vec());
         let group_text = GroupText {
-            name: Pattern::new(
-                "hygiene.namePattern",
-                name_pattern.as_deref().unwrap_or(NAME_PATTERN),
-            )?,
+            name: Pattern::new("hygiene.namePattern", name_pattern.as_deref().unwrap_or(NAME_PATTERN))?,
             min_description: size(min_description_length, MIN_DESCRIPTION_LENGTH),
             forbidden: Patterns::new("hygiene.forbiddenDescriptions", &forbidden)?,
         };
         Ok(Self {
             group_text,
-            rule_text: RuleText {
-                min_length: size(rules.min_length, MIN_RULE_DESCRIPTION),
-                stamp: rules.stamp_text,
-            },
-            tags: required_tags
-                .unwrap_or_default()
-                .into_iter()
-                .map(TagDemand::new)
-                .collect::<Result<_, _>>()?,
+            rule_text: RuleText { min_length: size(rules.min_length, MIN_RULE_DESCRIPTION), stamp: rules.stamp_text },
+            tags: required_tags.unwrap_or_default().into_iter().map(TagDemand::new).collect::<Result<_, _>>()?,
             max_rules: [size(max.ingress, MAX_RULES), size(max.egress, MAX_RULES)],
         })
     }
 }
 
 impl TagDemand {
-    fn new(
-        RequiredTag {
-            key,
-            pattern,
-            default,
-        }: RequiredTag,
-    ) -> Result<Self, InvalidParameter> {
+    fn new(RequiredTag { key, pattern, default }: RequiredTag) -> Result<Self, InvalidParameter> {
         const FIELD: &str = "hygiene.requiredTags";
         let pattern = pattern.map(|text| Pattern::new(FIELD, &text)).transpose()?;
         match (&pattern, &default) {
             (Some(pattern), Some(value)) if !pattern.0.is_match(value) => {
-                Err(InvalidParameter::new(
-                    FIELD,
-                    format!("the default of {key:?} does not match its own pattern"),
-                ))
+                Err(InvalidParameter::new(FIELD, format!("the default of {key:?} does not match its own pattern")))
             }
-            _ => Ok(Self {
-                key,
-                pattern,
-                default,
-            }),
+            _ => Ok(Self { key, pattern, default }),
         }
     }
 
     fn met_by(&self, tags: &Tags) -> bool {
-        tags.get(&self.key).is_some_and(|value| {
-            self.pattern
-                .as_ref()
-                .is_none_or(|pattern| pattern.0.is_match(value))
-        })
+        tags.get(&self.key).is_some_and(|value| self.pattern.as_ref().is_none_or(|pattern| pattern.0.is_match(value)))
     }
 }
 
@@ -320,10 +274,7 @@ pub(super) const CONTROLS: &[Control] = &[
         ),
         setting: |spec| match &spec.hygiene {
             Some(Hygiene {
-                name_pattern: None,
-                min_description_length: None,
-                forbidden_descriptions: None,
-                ..
+                name_pattern: None, min_description_length: None, forbidden_descriptions: None, ..
             })
             | None => Setting::Recommended,
             Some(_) => Setting::Named,
@@ -343,12 +294,7 @@ pub(super) const CONTROLS: &[Control] = &[
             &[SECURITY_GROUPS, NETWORK_INTERFACES]
         ),
         setting: |spec| {
-            Setting::switch(
-                spec.hygiene
-                    .as_ref()
-                    .and_then(|hygiene| hygiene.allow_launch_wizard)
-                    .map(|allow| !allow),
-            )
+            Setting::switch(spec.hygiene.as_ref().and_then(|hygiene| hygiene.allow_launch_wizard).map(|allow| !allow))
         },
         alike: |_, _| true,
         check: check_launch_wizard,
@@ -364,16 +310,9 @@ pub(super) const CONTROLS: &[Control] = &[
             "writes ruleDescriptions.stampText (ModifySecurityGroupRules); report only without it",
             &[SECURITY_GROUPS]
         ),
-        setting: |spec| match spec
-            .hygiene
-            .as_ref()
-            .and_then(|hygiene| hygiene.rule_descriptions.as_ref())
-        {
+        setting: |spec| match spec.hygiene.as_ref().and_then(|hygiene| hygiene.rule_descriptions.as_ref()) {
             None => Setting::Recommended,
-            Some(RuleDescriptions {
-                required: Some(false),
-                ..
-            }) => Setting::Off,
+            Some(RuleDescriptions { required: Some(false), .. }) => Setting::Off,
             Some(_) => Setting::Named,
         },
         alike: |one, other| one.hygiene.rule_text == other.hygiene.rule_text,
@@ -390,13 +329,7 @@ pub(super) const CONTROLS: &[Control] = &[
             "sets the default where the key is missing (CreateTags)",
             &[SECURITY_GROUPS]
         ),
-        setting: |spec| {
-            Setting::optional(
-                spec.hygiene
-                    .as_ref()
-                    .and_then(|hygiene| hygiene.required_tags.as_ref()),
-            )
-        },
+        setting: |spec| Setting::optional(spec.hygiene.as_ref().and_then(|hygiene| hygiene.required_tags.as_ref())),
         alike: |one, other| one.hygiene.tags == other.hygiene.tags,
         check: check_tags,
         remedy: Some(add_tags),
@@ -411,13 +344,7 @@ pub(super) const CONTROLS: &[Control] = &[
             "report only: merging rules needs their meaning",
             &[SECURITY_GROUPS]
         ),
-        setting: |spec| {
-            Setting::recommended(
-                spec.hygiene
-                    .as_ref()
-                    .and_then(|hygiene| hygiene.max_rules.as_ref()),
-            )
-        },
+        setting: |spec| Setting::recommended(spec.hygiene.as_ref().and_then(|hygiene| hygiene.max_rules.as_ref())),
         alike: |one, other| one.hygiene.max_rules == other.hygiene.max_rules,
         check: check_rule_count,
         remedy: None,
@@ -427,22 +354,13 @@ pub(super) const CONTROLS: &[Control] = &[
 const LAUNCH_WIZARD: &str = "launch-wizard-";
 
 fn check_group_described(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
-    let GroupText {
-        name,
-        min_description,
-        forbidden,
-    } = &parameters.hygiene.group_text;
+    let GroupText { name, min_description, forbidden } = &parameters.hygiene.group_text;
     let group = view.group;
     if group.is_default() || group.name.starts_with(LAUNCH_WIZARD) {
-        return Verdict::not_applicable(
-            "default and launch-wizard groups have controls of their own",
-        );
+        return Verdict::not_applicable("default and launch-wizard groups have controls of their own");
     }
     if !name.0.is_match(&group.name) {
-        return Verdict::fail(
-            format!("a name that matches {}", name.0),
-            format!("{:?}", group.name),
-        );
+        return Verdict::fail(format!("a name that matches {}", name.0), format!("{:?}", group.name));
     }
     if group.description.chars().count() < *min_description {
         return Verdict::fail(
@@ -451,10 +369,7 @@ fn check_group_described(parameters: &Parameters, view: &GroupView<'_>) -> Verdi
         );
     }
     if forbidden.0.is_match(&group.description) {
-        return Verdict::fail(
-            "a description that says what the group is for",
-            format!("{:?}", group.description),
-        );
+        return Verdict::fail("a description that says what the group is for", format!("{:?}", group.description));
     }
     Verdict::Pass
 }
@@ -466,29 +381,16 @@ fn check_launch_wizard(_: &Parameters, view: &GroupView<'_>) -> Verdict {
     match view.usage.map(|usage| usage.interfaces) {
         None => Verdict::unknown("the network interfaces could not be read"),
         Some(0) => Verdict::Pass,
-        Some(interfaces) => Verdict::fail(
-            "no launch-wizard group in use",
-            format!("{} on {interfaces} interface(s)", view.group.name),
-        ),
+        Some(interfaces) => {
+            Verdict::fail("no launch-wizard group in use", format!("{} on {interfaces} interface(s)", view.group.name))
+        }
     }
 }
 
-fn undescribed<'v>(
-    parameters: &'v Parameters,
-    view: &'v GroupView<'_>,
-) -> impl Iterator<Item = (usize, &'v Rule)> {
+fn undescribed<'v>(parameters: &'v Parameters, view: &'v GroupView<'_>) -> impl Iterator<Item = (usize, &'v Rule)> {
     let least = parameters.hygiene.rule_text.min_length;
-    let short = move |rule: &Rule| {
-        rule.description
-            .as_ref()
-            .map_or(0, |text| text.chars().count())
-            < least
-    };
-    view.group
-        .rules
-        .iter()
-        .enumerate()
-        .filter(move |(_, rule)| short(rule))
+    let short = move |rule: &Rule| rule.description.as_ref().map_or(0, |text| text.chars().count()) < least;
+    view.group.rules.iter().enumerate().filter(move |(_, rule)| short(rule))
 }
 
 fn check_rules_described(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
@@ -497,62 +399,35 @@ fn check_rules_described(parameters: &Parameters, view: &GroupView<'_>) -> Verdi
         return Verdict::Pass;
     }
     let found = named(undescribed(parameters, view).map(|(_, rule)| rule.grant.to_string()));
-    Verdict::fail(
-        format!("a description of {least} characters or more on every rule"),
-        format!("none on {found}"),
-    )
+    Verdict::fail(format!("a description of {least} characters or more on every rule"), format!("none on {found}"))
 }
 
 fn describe_rules(parameters: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
     let Some(text) = &parameters.hygiene.rule_text.stamp else {
         return Vec::new();
     };
-    undescribed(parameters, view)
-        .map(|(rule, _)| Remedy::Describe {
-            rule,
-            text: text.clone(),
-        })
-        .collect()
+    undescribed(parameters, view).map(|(rule, _)| Remedy::Describe { rule, text: text.clone() }).collect()
 }
 
 fn check_tags(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
-    let missing = parameters
-        .hygiene
-        .tags
-        .iter()
-        .filter(|tag| !tag.met_by(&view.group.tags));
+    let missing = parameters.hygiene.tags.iter().filter(|tag| !tag.met_by(&view.group.tags));
     let describe = |tag: &TagDemand| match view.group.tags.get(&tag.key) {
         None => format!("no tag {}", tag.key),
         Some(value) => format!("{}={value}", tag.key),
     };
     let found = named(missing.map(describe));
-    if found.is_empty() {
-        Verdict::Pass
-    } else {
-        Verdict::fail("the required tags", found)
-    }
+    if found.is_empty() { Verdict::Pass } else { Verdict::fail("the required tags", found) }
 }
 
 /// Only keys that are missing: a value that somebody wrote is never overwritten.
 fn add_tags(parameters: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
-    let missing = parameters
-        .hygiene
-        .tags
-        .iter()
-        .filter(|tag| !view.group.tags.contains_key(&tag.key));
-    let tags: BTreeMap<_, _> = missing
-        .filter_map(|tag| Some((tag.key.clone(), tag.default.clone()?)))
-        .collect();
-    if tags.is_empty() {
-        Vec::new()
-    } else {
-        vec![Remedy::Tag(tags)]
-    }
+    let missing = parameters.hygiene.tags.iter().filter(|tag| !view.group.tags.contains_key(&tag.key));
+    let tags: BTreeMap<_, _> = missing.filter_map(|tag| Some((tag.key.clone(), tag.default.clone()?))).collect();
+    if tags.is_empty() { Vec::new() } else { vec![Remedy::Tag(tags)] }
 }
 
 fn check_rule_count(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
-    let ([ingress, egress], [max_ingress, max_egress]) =
-        (view.rule_counts, parameters.hygiene.max_rules);
+    let ([ingress, egress], [max_ingress, max_egress]) = (view.rule_counts, parameters.hygiene.max_rules);
     if ingress <= max_ingress && egress <= max_egress {
         return Verdict::Pass;
     }

@@ -19,7 +19,7 @@ pub use egress::Egress;
 pub use hygiene::{Hygiene, MaxRules, RequiredTag, RuleDescriptions};
 pub use internet::{BroadCidr, Icmp, Internet, OnOverlap, Preset};
 pub use references::References;
-pub use required::{Required, RuleDeclaration};
+pub use required::{REQUIRED_RULES_PRESENT, Required, RuleDeclaration};
 pub use sources::Sources;
 pub use view::GroupView;
 
@@ -98,18 +98,12 @@ pub struct Bound {
 impl Bound {
     /// Some traffic, whoever is at the other end.
     pub fn anybody(traffic: TrafficSet) -> Self {
-        Self {
-            traffic,
-            peer: None,
-        }
+        Self { traffic, peer: None }
     }
 
     /// All traffic with one peer.
     pub fn all_with(peer: Peer) -> Self {
-        Self {
-            traffic: TrafficSet::universe(),
-            peer: Some(peer),
-        }
+        Self { traffic: TrafficSet::universe(), peer: Some(peer) }
     }
 }
 
@@ -121,28 +115,15 @@ impl Remedy {
 
     /// A rule keeps only what lies within the bounds.
     fn keep(rule: usize, within: Vec<Bound>) -> Self {
-        Self::Keep {
-            rule,
-            within,
-            must_narrow: false,
-            held: None,
-        }
+        Self::Keep { rule, within, must_narrow: false, held: None }
     }
 
     /// The same demand, held back by the control itself.
     fn held_by(self, reason: Withheld) -> Self {
         match self {
-            Self::Keep {
-                rule,
-                within,
-                must_narrow,
-                ..
-            } => Self::Keep {
-                rule,
-                within,
-                must_narrow,
-                held: Some(reason),
-            },
+            Self::Keep { rule, within, must_narrow, .. } => {
+                Self::Keep { rule, within, must_narrow, held: Some(reason) }
+            }
             other => other,
         }
     }
@@ -211,15 +192,8 @@ impl Compiled {
     /// # Errors
     /// The first value that cannot be used, with the way to mend it.
     pub fn new(parameters: &SecurityGroupParameters) -> Result<Self, InvalidParameter> {
-        let SecurityGroupParameters {
-            internet,
-            sources,
-            required,
-            egress,
-            default_group,
-            references,
-            hygiene,
-        } = parameters;
+        let SecurityGroupParameters { internet, sources, required, egress, default_group, references, hygiene } =
+            parameters;
         Ok(Self {
             internet: internet::Compiled::new(internet.as_ref())?,
             sources: sources::Compiled::new(sources.as_ref())?,

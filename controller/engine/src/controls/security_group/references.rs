@@ -17,10 +17,7 @@ use crate::finding::{Severity, Verdict};
 pub struct References {
     /// Accounts whose groups rules may refer to, beside the one that owns the group. Recommended: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(max = 100),
-        inner(length(max = 12), regex(pattern = "^[0-9]{12}$"))
-    )]
+    #[schemars(length(max = 100), inner(length(max = 12), regex(pattern = "^[0-9]{12}$")))]
     pub trusted_accounts: Option<Vec<String>>,
     /// Whether customer prefix lists that ingress rules use may hold the world. Reported only: one list
     /// feeds many groups. Lists of AWS are trusted. Recommended: false.
@@ -31,10 +28,7 @@ pub struct References {
 impl References {
     /// Every recommended value.
     pub(super) fn recommended() -> Self {
-        Self {
-            trusted_accounts: Some(Vec::new()),
-            prefix_lists_may_be_world: Some(false),
-        }
+        Self { trusted_accounts: Some(Vec::new()), prefix_lists_may_be_world: Some(false) }
     }
 }
 
@@ -46,11 +40,8 @@ pub(super) struct Compiled {
 
 impl Compiled {
     pub(super) fn new(references: Option<&References>) -> Self {
-        let trusted_accounts =
-            references.and_then(|references| references.trusted_accounts.clone());
-        Self {
-            trusted_accounts: trusted_accounts.unwrap_or_default(),
-        }
+        let trusted_accounts = references.and_then(|references| references.trusted_accounts.clone());
+        Self { trusted_accounts: trusted_accounts.unwrap_or_default() }
     }
 }
 
@@ -68,19 +59,11 @@ pub(super) const CONTROLS: &[Control] = &[
             sources: &[SECURITY_GROUPS],
         },
         setting: |spec| {
-            Setting::recommended(
-                spec.references
-                    .as_ref()
-                    .and_then(|references| references.trusted_accounts.as_ref()),
-            )
+            Setting::recommended(spec.references.as_ref().and_then(|references| references.trusted_accounts.as_ref()))
         },
         alike: |one, other| one.references == other.references,
         check: check_accounts,
-        remedy: Some(|parameters, view| {
-            untrusted(parameters, view)
-                .map(|(index, _)| Remedy::remove(index))
-                .collect()
-        }),
+        remedy: Some(|parameters, view| untrusted(parameters, view).map(|(index, _)| Remedy::remove(index)).collect()),
     },
     Control {
         about: About {
@@ -94,10 +77,7 @@ pub(super) const CONTROLS: &[Control] = &[
             sources: &[SECURITY_GROUPS, PREFIX_LISTS],
         },
         setting: |spec| {
-            let may = spec
-                .references
-                .as_ref()
-                .and_then(|references| references.prefix_lists_may_be_world);
+            let may = spec.references.as_ref().and_then(|references| references.prefix_lists_may_be_world);
             Setting::switch(may.map(|may| !may))
         },
         alike: |_, _| true,
@@ -106,19 +86,11 @@ pub(super) const CONTROLS: &[Control] = &[
     },
 ];
 
-fn untrusted<'v>(
-    parameters: &'v Parameters,
-    view: &'v GroupView<'_>,
-) -> impl Iterator<Item = (usize, &'v Rule)> {
-    let trusted = |account: &String| {
-        *account == view.group.owner || parameters.references.trusted_accounts.contains(account)
-    };
+fn untrusted<'v>(parameters: &'v Parameters, view: &'v GroupView<'_>) -> impl Iterator<Item = (usize, &'v Rule)> {
+    let trusted =
+        |account: &String| *account == view.group.owner || parameters.references.trusted_accounts.contains(account);
     let refers = move |rule: &Rule| matches!(&rule.grant.peer, Peer::Group { account, .. } if !trusted(account));
-    view.group
-        .rules
-        .iter()
-        .enumerate()
-        .filter(move |(_, rule)| refers(rule))
+    view.group.rules.iter().enumerate().filter(move |(_, rule)| refers(rule))
 }
 
 fn check_accounts(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
@@ -126,11 +98,7 @@ fn check_accounts(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
         return Verdict::Pass;
     }
     let found = named(untrusted(parameters, view).map(|(_, rule)| rule.grant.to_string()));
-    if found.is_empty() {
-        Verdict::Pass
-    } else {
-        Verdict::fail("references to trusted accounts only", found)
-    }
+    if found.is_empty() { Verdict::Pass } else { Verdict::fail("references to trusted accounts only", found) }
 }
 
 fn check_prefix_lists(_: &Parameters, view: &GroupView<'_>) -> Verdict {
@@ -143,14 +111,7 @@ fn check_prefix_lists(_: &Parameters, view: &GroupView<'_>) -> Verdict {
             continue;
         };
         match Audience::of(&rule.grant.peer, view.lists) {
-            Audience::Networks(nets)
-                if nets
-                    .iter()
-                    .copied()
-                    .collect::<AddressSet>()
-                    .public_size()
-                    .is_world() =>
-            {
+            Audience::Networks(nets) if nets.iter().copied().collect::<AddressSet>().public_size().is_world() => {
                 world.push(id.clone());
             }
             Audience::Unknown => unreadable = true,
@@ -159,10 +120,7 @@ fn check_prefix_lists(_: &Parameters, view: &GroupView<'_>) -> Verdict {
     }
     world.dedup();
     if !world.is_empty() {
-        Verdict::fail(
-            "no prefix list that holds the world",
-            named(world.into_iter()),
-        )
+        Verdict::fail("no prefix list that holds the world", named(world.into_iter()))
     } else if unreadable {
         Verdict::unknown("a prefix list that a rule refers to could not be read")
     } else {
@@ -178,19 +136,9 @@ mod tests {
     #[test]
     fn a_group_of_another_account_is_untrusted_and_its_own_is_not() {
         let group = group(&["tcp/22 from sg-1", "tcp/22 from 444455556666/sg-2"]);
-        let fail = Verdict::fail(
-            "references to trusted accounts only",
-            "tcp/22 from 444455556666/sg-2",
-        );
+        let fail = Verdict::fail("references to trusted accounts only", "tcp/22 from 444455556666/sg-2");
         assert_eq!(verdict("sg-no-untrusted-account-reference", &group), fail);
-        let at = group
-            .rules
-            .iter()
-            .position(|rule| rule.grant.to_string().contains("sg-2"))
-            .unwrap();
-        assert_eq!(
-            remedies("sg-no-untrusted-account-reference", &group),
-            [Remedy::remove(at)]
-        );
+        let at = group.rules.iter().position(|rule| rule.grant.to_string().contains("sg-2")).unwrap();
+        assert_eq!(remedies("sg-no-untrusted-account-reference", &group), [Remedy::remove(at)]);
     }
 }

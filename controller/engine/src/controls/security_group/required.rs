@@ -45,9 +45,7 @@ pub struct RuleDeclaration {
     /// Protocol and ports: tcp/443, udp/6000-6010, tcp, icmp, icmp/3/4, a protocol number such as 50, or all.
     #[schemars(
         length(max = 20),
-        regex(
-            pattern = r"^(all|(tcp|udp)(/[0-9]{1,5}(-[0-9]{1,5})?)?|(icmp|icmpv6)(/[0-9]{1,3}){0,2}|[0-9]{1,3})$"
-        )
+        regex(pattern = r"^(all|(tcp|udp)(/[0-9]{1,5}(-[0-9]{1,5})?)?|(icmp|icmpv6)(/[0-9]{1,3}){0,2}|[0-9]{1,3})$")
     )]
     pub traffic: String,
     /// The other end: a CIDR, a prefix list (pl-…) or a security group (sg-…, of another account 111122223333/sg-…).
@@ -55,36 +53,16 @@ pub struct RuleDeclaration {
     pub peer: String,
     /// Description that the rule gets when Baseward adds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(max = 255),
-        regex(pattern = r"^[a-zA-Z0-9. _:/()#,@\[\]+=&;{}!$*-]*$")
-    )]
+    #[schemars(length(max = 255), regex(pattern = r"^[a-zA-Z0-9. _:/()#,@\[\]+=&;{}!$*-]*$"))]
     pub description: Option<String>,
 }
 
 impl RuleDeclaration {
     /// The declaration as a rule.
-    pub(super) fn parse(
-        &self,
-        field: &str,
-        direction: Direction,
-    ) -> Result<Rule, InvalidParameter> {
-        let traffic = self
-            .traffic
-            .parse::<Traffic>()
-            .map_err(|problem| InvalidParameter::new(field, problem))?;
-        let peer = self
-            .peer
-            .parse::<Peer>()
-            .map_err(|problem| InvalidParameter::new(field, problem))?;
-        Ok(Rule {
-            grant: Grant {
-                direction,
-                traffic,
-                peer,
-            },
-            description: self.description.clone(),
-        })
+    pub(super) fn parse(&self, field: &str, direction: Direction) -> Result<Rule, InvalidParameter> {
+        let traffic = self.traffic.parse::<Traffic>().map_err(|problem| InvalidParameter::new(field, problem))?;
+        let peer = self.peer.parse::<Peer>().map_err(|problem| InvalidParameter::new(field, problem))?;
+        Ok(Rule { grant: Grant { direction, traffic, peer }, description: self.description.clone() })
     }
 }
 
@@ -97,15 +75,9 @@ pub(super) struct Compiled {
 impl Compiled {
     pub(super) fn new(required: Option<&Required>) -> Result<Self, InvalidParameter> {
         let Required { ingress, egress } = required.cloned().unwrap_or_default();
-        let ingress = ingress
-            .iter()
-            .map(|rule| rule.parse("required.ingress", Direction::Ingress));
-        let egress = egress
-            .iter()
-            .map(|rule| rule.parse("required.egress", Direction::Egress));
-        Ok(Self {
-            rules: ingress.chain(egress).collect::<Result<_, _>>()?,
-        })
+        let ingress = ingress.iter().map(|rule| rule.parse("required.ingress", Direction::Ingress));
+        let egress = egress.iter().map(|rule| rule.parse("required.egress", Direction::Egress));
+        Ok(Self { rules: ingress.chain(egress).collect::<Result<_, _>>()? })
     }
 
     pub(super) fn rules(&self) -> &[Rule] {
@@ -133,10 +105,13 @@ impl Compiled {
     }
 }
 
+/// Id of the control whose remedy adds access: only as far as the account grants.
+pub const REQUIRED_RULES_PRESENT: &str = "sg-required-rules-present";
+
 /// The controls of this topic.
 pub(super) const CONTROLS: &[Control] = &[Control {
     about: About {
-        id: "sg-required-rules-present",
+        id: REQUIRED_RULES_PRESENT,
         title: "Declared allow rules exist on the selected groups",
         severity: Severity::Low,
         field: "required",
@@ -169,11 +144,7 @@ fn remedy(parameters: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
     if view.group.is_default() {
         return Vec::new();
     }
-    parameters
-        .required
-        .for_group(view.group)
-        .map(Remedy::Require)
-        .collect()
+    parameters.required.for_group(view.group).map(Remedy::Require).collect()
 }
 
 #[cfg(test)]
@@ -183,26 +154,15 @@ mod tests {
     use super::*;
 
     fn spec(traffic: &str, peer: &str) -> SecurityGroupParameters {
-        let rule = RuleDeclaration {
-            traffic: traffic.to_owned(),
-            peer: peer.to_owned(),
-            description: None,
-        };
-        let required = Some(Required {
-            ingress: vec![rule],
-            egress: Vec::new(),
-        });
-        SecurityGroupParameters {
-            required,
-            ..Default::default()
-        }
+        let rule = RuleDeclaration { traffic: traffic.to_owned(), peer: peer.to_owned(), description: None };
+        let required = Some(Required { ingress: vec![rule], egress: Vec::new() });
+        SecurityGroupParameters { required, ..Default::default() }
     }
 
     #[test]
     fn a_wider_rule_covers_a_required_one_and_another_source_does_not() {
         let spec = spec("tcp/443", "10.0.0.0/8");
-        let verdict =
-            |rules: &[&str]| verdict_with(&spec, "sg-required-rules-present", &group(rules));
+        let verdict = |rules: &[&str]| verdict_with(&spec, "sg-required-rules-present", &group(rules));
         assert_eq!(verdict(&["tcp/400-500 from 10.0.0.0/8"]), Verdict::Pass);
         assert_eq!(verdict(&["all from 0.0.0.0/0"]), Verdict::Pass);
         let missing = Verdict::fail("every declared rule", "no rule for tcp/443 from 10.0.0.0/8");
@@ -212,13 +172,6 @@ mod tests {
     #[test]
     fn a_required_group_is_one_of_the_same_account() {
         let spec = spec("tcp/443", "sg-1");
-        assert_eq!(
-            verdict_with(
-                &spec,
-                "sg-required-rules-present",
-                &group(&["tcp/443 from sg-1"])
-            ),
-            Verdict::Pass
-        );
+        assert_eq!(verdict_with(&spec, "sg-required-rules-present", &group(&["tcp/443 from sg-1"])), Verdict::Pass);
     }
 }

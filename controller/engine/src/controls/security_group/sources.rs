@@ -33,17 +33,11 @@ pub struct Sources {
     pub cidrs: Option<Vec<String>>,
     /// Prefix lists that rules may name as their source. A list whose entries all lie inside cidrs is allowed as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(max = 50),
-        inner(length(max = 30), regex(pattern = "^pl-[0-9a-f]+$"))
-    )]
+    #[schemars(length(max = 50), inner(length(max = 30), regex(pattern = "^pl-[0-9a-f]+$")))]
     pub prefix_lists: Option<Vec<String>>,
     /// Security groups that rules may name as their source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(max = 100),
-        inner(length(max = 30), regex(pattern = "^sg-[0-9a-f]+$"))
-    )]
+    #[schemars(length(max = 100), inner(length(max = 30), regex(pattern = "^sg-[0-9a-f]+$")))]
     pub security_groups: Option<Vec<String>>,
     /// Traffic that is judged, such as tcp/22, tcp/8000-9000, udp or icmp; left out: all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,12 +57,7 @@ pub(super) struct Compiled {
 
 impl Compiled {
     pub(super) fn new(sources: Option<&Sources>) -> Result<Self, InvalidParameter> {
-        let Sources {
-            cidrs,
-            prefix_lists,
-            security_groups,
-            ports,
-        } = sources.cloned().unwrap_or_default();
+        let Sources { cidrs, prefix_lists, security_groups, ports } = sources.cloned().unwrap_or_default();
         let networks = parse_networks("sources.cidrs", &cidrs.unwrap_or_default())?;
         let judged = match ports {
             None => TrafficSet::universe(),
@@ -94,9 +83,7 @@ impl Compiled {
             Peer::PrefixList(id) if self.prefix_lists.contains(id) => Some(true),
             _ => match Audience::of(peer, view.lists) {
                 Audience::Network(net) => Some(self.addresses.covers(net)),
-                Audience::Networks(nets) => {
-                    Some(nets.iter().all(|net| self.addresses.covers(*net)))
-                }
+                Audience::Networks(nets) => Some(nets.iter().all(|net| self.addresses.covers(*net))),
                 Audience::Trusted => Some(false),
                 Audience::Unknown => None,
             },
@@ -126,14 +113,10 @@ pub(super) const CONTROLS: &[Control] = &[Control {
     remedy: Some(remedy),
 }];
 
-fn outside<'v>(
-    parameters: &'v Parameters,
-    view: &'v GroupView<'_>,
-) -> impl Iterator<Item = (usize, &'v Rule)> {
+fn outside<'v>(parameters: &'v Parameters, view: &'v GroupView<'_>) -> impl Iterator<Item = (usize, &'v Rule)> {
     let sources = &parameters.sources;
-    view.rules(Direction::Ingress).filter(|(_, rule)| {
-        sources.judges(rule) && sources.allows(view, &rule.grant.peer) == Some(false)
-    })
+    view.rules(Direction::Ingress)
+        .filter(|(_, rule)| sources.judges(rule) && sources.allows(view, &rule.grant.peer) == Some(false))
 }
 
 fn check(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
@@ -142,9 +125,8 @@ fn check(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
         return Verdict::fail("ingress from the declared sources only", found);
     }
     let sources = &parameters.sources;
-    let undecided = |(_, rule): (usize, &Rule)| {
-        sources.judges(rule) && sources.allows(view, &rule.grant.peer).is_none()
-    };
+    let undecided =
+        |(_, rule): (usize, &Rule)| sources.judges(rule) && sources.allows(view, &rule.grant.peer).is_none();
     if view.prefix_lists && view.rules(Direction::Ingress).any(undecided) {
         return Verdict::unknown("a prefix list that a rule refers to could not be read");
     }
@@ -152,9 +134,7 @@ fn check(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
 }
 
 fn remedy(parameters: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
-    let Compiled {
-        networks, judged, ..
-    } = &parameters.sources;
+    let Compiled { networks, judged, .. } = &parameters.sources;
     let keep = |(index, rule): (usize, &Rule)| {
         let mut within = vec![Bound::anybody(TrafficSet::universe().difference(judged))];
         if rule.grant.peer.as_network().is_some() {
@@ -173,45 +153,23 @@ mod tests {
 
     fn spec(cidrs: &[&str]) -> SecurityGroupParameters {
         let cidrs = Some(cidrs.iter().map(|cidr| (*cidr).to_owned()).collect());
-        SecurityGroupParameters {
-            sources: Some(Sources {
-                cidrs,
-                ..Sources::default()
-            }),
-            ..Default::default()
-        }
+        SecurityGroupParameters { sources: Some(Sources { cidrs, ..Sources::default() }), ..Default::default() }
     }
 
     #[test]
     fn a_source_in_two_declared_halves_is_inside() {
         let spec = spec(&["10.0.0.0/9", "10.128.0.0/9"]);
         assert_eq!(
-            verdict_with(
-                &spec,
-                "sg-ingress-from-allowed-sources",
-                &group(&["tcp/22 from 10.0.0.0/8"])
-            ),
+            verdict_with(&spec, "sg-ingress-from-allowed-sources", &group(&["tcp/22 from 10.0.0.0/8"])),
             Verdict::Pass
         );
     }
 
     #[test]
     fn a_wider_source_keeps_the_declared_part() {
-        let (spec, group) = (
-            spec(&["10.1.0.0/16"]),
-            group(&["tcp/22 from 10.0.0.0/8", "tcp/22 from sg-0"]),
-        );
-        assert!(matches!(
-            verdict_with(&spec, "sg-ingress-from-allowed-sources", &group),
-            Verdict::Fail { .. }
-        ));
-        let within = vec![
-            Bound::anybody(TrafficSet::empty()),
-            Bound::all_with("10.1.0.0/16".parse().unwrap()),
-        ];
-        assert_eq!(
-            remedies_with(&spec, "sg-ingress-from-allowed-sources", &group),
-            [Remedy::keep(0, within)]
-        );
+        let (spec, group) = (spec(&["10.1.0.0/16"]), group(&["tcp/22 from 10.0.0.0/8", "tcp/22 from sg-0"]));
+        assert!(matches!(verdict_with(&spec, "sg-ingress-from-allowed-sources", &group), Verdict::Fail { .. }));
+        let within = vec![Bound::anybody(TrafficSet::empty()), Bound::all_with("10.1.0.0/16".parse().unwrap())];
+        assert_eq!(remedies_with(&spec, "sg-ingress-from-allowed-sources", &group), [Remedy::keep(0, within)]);
     }
 }

@@ -15,19 +15,9 @@ pub(super) fn rule(text: &str) -> Rule {
         Some(parts) => (Direction::Ingress, parts),
         None => (Direction::Egress, text.split_once(" to ").unwrap()),
     };
-    let peer = peer
-        .parse::<crate::facts::Peer>()
-        .unwrap()
-        .in_account(OWNER);
-    let grant = Grant {
-        direction,
-        traffic: traffic.parse().unwrap(),
-        peer,
-    };
-    Rule {
-        grant,
-        description: Some("described".to_owned()),
-    }
+    let peer = peer.parse::<crate::facts::Peer>().unwrap().in_account(OWNER);
+    let grant = Grant { direction, traffic: traffic.parse().unwrap(), peer };
+    Rule { grant, description: Some("described".to_owned()) }
 }
 
 pub(super) fn group(rules: &[&str]) -> SecurityGroup {
@@ -45,10 +35,7 @@ pub(super) fn group(rules: &[&str]) -> SecurityGroup {
 }
 
 pub(super) fn default_group(rules: &[&str]) -> SecurityGroup {
-    SecurityGroup {
-        name: "default".to_owned(),
-        ..group(rules)
-    }
+    SecurityGroup { name: "default".to_owned(), ..group(rules) }
 }
 
 pub(super) fn view(group: &SecurityGroup) -> GroupView<'_> {
@@ -69,11 +56,7 @@ pub(super) fn verdict(id: &str, group: &SecurityGroup) -> Verdict {
     verdict_with(&SecurityGroupParameters::default(), id, group)
 }
 
-pub(super) fn verdict_with(
-    spec: &SecurityGroupParameters,
-    id: &str,
-    group: &SecurityGroup,
-) -> Verdict {
+pub(super) fn verdict_with(spec: &SecurityGroupParameters, id: &str, group: &SecurityGroup) -> Verdict {
     (control(id).check)(&Compiled::new(spec).unwrap(), &view(group))
 }
 
@@ -81,11 +64,7 @@ pub(super) fn remedies(id: &str, group: &SecurityGroup) -> Vec<Remedy> {
     remedies_with(&SecurityGroupParameters::default(), id, group)
 }
 
-pub(super) fn remedies_with(
-    spec: &SecurityGroupParameters,
-    id: &str,
-    group: &SecurityGroup,
-) -> Vec<Remedy> {
+pub(super) fn remedies_with(spec: &SecurityGroupParameters, id: &str, group: &SecurityGroup) -> Vec<Remedy> {
     (control(id).remedy.unwrap())(&Compiled::new(spec).unwrap(), &view(group))
 }
 
@@ -94,10 +73,7 @@ fn port_22(rules: &[&str], lists: Option<&BTreeMap<String, PrefixList>>) -> &'st
     let group = group(rules);
     let exposure = GroupView::new(&group, Some(NO_USE), lists).exposure;
     let port = "tcp/22".parse::<crate::traffic::Traffic>().unwrap().into();
-    match (
-        exposure.world.intersects(&port),
-        exposure.unknown.intersects(&port),
-    ) {
+    match (exposure.world.intersects(&port), exposure.unknown.intersects(&port)) {
         (true, _) => "Fail",
         (false, true) => "Unknown",
         (false, false) => "Pass",
@@ -106,102 +82,48 @@ fn port_22(rules: &[&str], lists: Option<&BTreeMap<String, PrefixList>>) -> &'st
 
 #[test]
 fn sources_that_are_the_world_fail() {
-    for source in [
-        "0.0.0.0/0",
-        "::/0",
-        "0.0.0.0/1",
-        "128.0.0.0/1",
-        "8.0.0.0/7",
-        "::/1",
-        "2000::/3",
-        "2600::/12",
-    ] {
-        assert_eq!(
-            port_22(&[&format!("tcp/22 from {source}")], None),
-            "Fail",
-            "{source}"
-        );
+    for source in ["0.0.0.0/0", "::/0", "0.0.0.0/1", "128.0.0.0/1", "8.0.0.0/7", "::/1", "2000::/3", "2600::/12"] {
+        assert_eq!(port_22(&[&format!("tcp/22 from {source}")], None), "Fail", "{source}");
     }
-    assert_eq!(
-        port_22(
-            &["tcp/22 from 0.0.0.0/1", "tcp/1-1024 from 128.0.0.0/1"],
-            None
-        ),
-        "Fail"
-    );
+    assert_eq!(port_22(&["tcp/22 from 0.0.0.0/1", "tcp/1-1024 from 128.0.0.0/1"], None), "Fail");
 }
 
 #[test]
 fn traffic_that_covers_the_port_fails() {
     for traffic in ["all", "tcp/0-65535", "tcp/20-80", "6/22"] {
-        assert_eq!(
-            port_22(&[&format!("{traffic} from 0.0.0.0/0")], None),
-            "Fail",
-            "{traffic}"
-        );
+        assert_eq!(port_22(&[&format!("{traffic} from 0.0.0.0/0")], None), "Fail", "{traffic}");
     }
 }
 
 #[test]
 fn traffic_that_does_not_cover_the_port_passes() {
     for traffic in ["tcp/23-80", "udp/22", "icmp/8", "50"] {
-        assert_eq!(
-            port_22(&[&format!("{traffic} from 0.0.0.0/0")], None),
-            "Pass",
-            "{traffic}"
-        );
+        assert_eq!(port_22(&[&format!("{traffic} from 0.0.0.0/0")], None), "Pass", "{traffic}");
     }
 }
 
 #[test]
 fn private_broad_and_single_sources_and_groups_pass() {
-    for source in [
-        "10.0.0.0/8",
-        "100.64.0.0/10",
-        "10.0.0.0/7",
-        "203.0.113.7/32",
-        "sg-1",
-        "sg-0",
-        "444455556666/sg-1",
-    ] {
-        assert_eq!(
-            port_22(&[&format!("tcp/22 from {source}")], None),
-            "Pass",
-            "{source}"
-        );
+    for source in ["10.0.0.0/8", "100.64.0.0/10", "10.0.0.0/7", "203.0.113.7/32", "sg-1", "sg-0", "444455556666/sg-1"] {
+        assert_eq!(port_22(&[&format!("tcp/22 from {source}")], None), "Pass", "{source}");
     }
 }
 
 #[test]
 fn a_prefix_list_is_judged_by_its_entries() {
-    let list = |entries| PrefixList {
-        owner: OWNER.to_owned(),
-        version: 1,
-        max_entries: 5,
-        entries,
-    };
+    let list = |entries| PrefixList { owner: OWNER.to_owned(), version: 1, max_entries: 5, entries };
     let world = PrefixListEntries::Known(vec!["0.0.0.0/0".parse().unwrap()]);
     for (entries, expected) in [
         (world, "Fail"),
-        (
-            PrefixListEntries::Known(vec!["10.0.0.0/8".parse().unwrap()]),
-            "Pass",
-        ),
+        (PrefixListEntries::Known(vec!["10.0.0.0/8".parse().unwrap()]), "Pass"),
         (PrefixListEntries::Unreadable, "Unknown"),
         (PrefixListEntries::AwsManaged, "Pass"),
     ] {
         let lists = BTreeMap::from([("pl-1".to_owned(), list(entries.clone()))]);
-        assert_eq!(
-            port_22(&["tcp/22 from pl-1"], Some(&lists)),
-            expected,
-            "{entries:?}"
-        );
+        assert_eq!(port_22(&["tcp/22 from pl-1"], Some(&lists)), expected, "{entries:?}");
     }
     assert_eq!(port_22(&["tcp/22 from pl-1"], None), "Unknown");
-    assert_eq!(
-        port_22(&["tcp/22 from pl-1", "tcp/22 from 0.0.0.0/0"], None),
-        "Fail"
-    );
+    assert_eq!(port_22(&["tcp/22 from pl-1", "tcp/22 from 0.0.0.0/0"], None), "Fail");
 }
 
 #[test]
@@ -215,67 +137,30 @@ fn other_protocols_open_every_port_for_the_allow_list_only() {
     let group = group(&["50 from 0.0.0.0/0"]);
     assert_eq!(
         verdict("sg-world-ingress-only-allowed-ports", &group),
-        Verdict::fail(
-            "nothing but tcp/80, tcp/443 from the internet",
-            "protocol 50 from 0.0.0.0/0"
-        )
+        Verdict::fail("nothing but tcp/80, tcp/443 from the internet", "protocol 50 from 0.0.0.0/0")
     );
     assert_eq!(verdict("sg-no-open-admin-ports", &group), Verdict::Pass);
 }
 
 #[test]
 fn icmp_types_are_never_ports() {
-    assert_eq!(
-        verdict(
-            "sg-world-ingress-only-allowed-ports",
-            &group(&["icmp/8 from 0.0.0.0/0"])
-        ),
-        Verdict::Pass
-    );
-    let icmp = super::Icmp {
-        enabled: Some(true),
-        ..Default::default()
-    };
-    let internet = super::Internet {
-        icmp: Some(icmp),
-        ..Default::default()
-    };
-    let spec = SecurityGroupParameters {
-        internet: Some(internet),
-        ..Default::default()
-    };
+    assert_eq!(verdict("sg-world-ingress-only-allowed-ports", &group(&["icmp/8 from 0.0.0.0/0"])), Verdict::Pass);
+    let icmp = super::Icmp { enabled: Some(true), ..Default::default() };
+    let internet = super::Internet { icmp: Some(icmp), ..Default::default() };
+    let spec = SecurityGroupParameters { internet: Some(internet), ..Default::default() };
     let verdict = |rule| verdict_with(&spec, "sg-icmp-limited", &group(&[rule]));
     assert_eq!(verdict("icmp/3/4 from 0.0.0.0/0"), Verdict::Pass);
-    assert!(matches!(
-        verdict("icmp/8 from 0.0.0.0/0"),
-        Verdict::Fail { .. }
-    ));
-    assert!(matches!(
-        verdict("icmp from 0.0.0.0/0"),
-        Verdict::Fail { .. }
-    ));
+    assert!(matches!(verdict("icmp/8 from 0.0.0.0/0"), Verdict::Fail { .. }));
+    assert!(matches!(verdict("icmp from 0.0.0.0/0"), Verdict::Fail { .. }));
     assert_eq!(verdict("icmp from 10.0.0.0/8"), Verdict::Pass);
     assert_eq!(verdict("tcp/8 from 0.0.0.0/0"), Verdict::Pass);
 }
 
 #[test]
 fn names_that_have_controls_of_their_own_are_not_judged_twice() {
-    let named = |name: &str| SecurityGroup {
-        name: name.to_owned(),
-        description: String::new(),
-        ..group(&[])
-    };
+    let named = |name: &str| SecurityGroup { name: name.to_owned(), description: String::new(), ..group(&[]) };
     for name in ["default", "launch-wizard-3"] {
-        assert!(
-            matches!(
-                verdict("sg-group-described", &named(name)),
-                Verdict::NotApplicable { .. }
-            ),
-            "{name}"
-        );
+        assert!(matches!(verdict("sg-group-described", &named(name)), Verdict::NotApplicable { .. }), "{name}");
     }
-    assert!(matches!(
-        verdict("sg-group-described", &named("shop")),
-        Verdict::Fail { .. }
-    ));
+    assert!(matches!(verdict("sg-group-described", &named("shop")), Verdict::Fail { .. }));
 }

@@ -43,31 +43,14 @@ impl<'a> GroupView<'a> {
         usage: Option<&BTreeMap<String, InterfaceUse>>,
         lists: PrefixLists<'a>,
     ) -> Self {
-        let count = |direction| {
-            group
-                .rules
-                .iter()
-                .filter(|rule| rule.grant.direction == direction)
-                .count()
-        };
-        let description = |rule: &Rule| {
-            rule.description
-                .as_ref()
-                .map_or(0, |text| text.chars().count())
-        };
+        let count = |direction| group.rules.iter().filter(|rule| rule.grant.direction == direction).count();
+        let description = |rule: &Rule| rule.description.as_ref().map_or(0, |text| text.chars().count());
         let widest = |rule: &Rule| {
             let audience = Audience::of(&rule.grant.peer, lists);
-            audience
-                .nets()
-                .iter()
-                .fold(PublicSize::default(), |size, net: &IpNet| {
-                    size.max(PublicSize::of(*net))
-                })
+            audience.nets().iter().fold(PublicSize::default(), |size, net: &IpNet| size.max(PublicSize::of(*net)))
         };
-        let names_list = |rule: &Rule| {
-            rule.grant.direction == Direction::Ingress
-                && matches!(rule.grant.peer, Peer::PrefixList(_))
-        };
+        let names_list =
+            |rule: &Rule| rule.grant.direction == Direction::Ingress && matches!(rule.grant.peer, Peer::PrefixList(_));
         let foreign = |rule: &Rule| matches!(&rule.grant.peer, Peer::Group { account, .. } if *account != group.owner);
         let public_sources: Vec<(usize, PublicSize)> = group
             .rules
@@ -82,15 +65,8 @@ impl<'a> GroupView<'a> {
             exposure: Exposure::of(&group.rules, lists),
             usage: usage.map(|usage| usage.get(&group.id).copied().unwrap_or_default()),
             lists,
-            shortest_description: group
-                .rules
-                .iter()
-                .map(description)
-                .min()
-                .unwrap_or(usize::MAX),
-            widest_source: public_sources
-                .iter()
-                .fold(PublicSize::default(), |widest, (_, size)| widest.max(*size)),
+            shortest_description: group.rules.iter().map(description).min().unwrap_or(usize::MAX),
+            widest_source: public_sources.iter().fold(PublicSize::default(), |widest, (_, size)| widest.max(*size)),
             public_sources,
             rule_counts: [count(Direction::Ingress), count(Direction::Egress)],
             prefix_lists: group.rules.iter().any(names_list),
@@ -102,11 +78,7 @@ impl<'a> GroupView<'a> {
     /// The rules of one direction with their positions.
     pub fn rules(&self, direction: Direction) -> impl Iterator<Item = (usize, &'a Rule)> {
         let group: &'a SecurityGroup = self.group;
-        group
-            .rules
-            .iter()
-            .enumerate()
-            .filter(move |(_, rule)| rule.grant.direction == direction)
+        group.rules.iter().enumerate().filter(move |(_, rule)| rule.grant.direction == direction)
     }
 
     /// The rules that would have to change for the group to open nothing to the world, and the part of each.
@@ -125,12 +97,7 @@ impl<'a> GroupView<'a> {
 pub(super) fn named(things: impl Iterator<Item = String>) -> String {
     const NAMED: usize = 3;
     let things: Vec<String> = things.collect();
-    let mut text = things
-        .iter()
-        .take(NAMED)
-        .cloned()
-        .collect::<Vec<_>>()
-        .join("; ");
+    let mut text = things.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
     if things.len() > NAMED {
         text.push_str(&format!("; and {} more", things.len() - NAMED));
     }

@@ -27,27 +27,15 @@ macro_rules! port_control {
                 title: $title,
                 severity: Severity::$severity,
                 field: "internet.denyPresets",
-                default: concat!(
-                    "[",
-                    stringify!($preset),
-                    "] is one of the four that are all on"
-                ),
+                default: concat!("[", stringify!($preset), "] is one of the four that are all on"),
                 remedy: NARROW,
                 since: "0.1.0",
                 sources: &[SECURITY_GROUPS, PREFIX_LISTS],
             },
             setting: |spec| Preset::$preset.setting(spec.internet.as_ref()),
             alike: replaced_alike,
-            check: |parameters, view| {
-                check_ports(view, parameters.internet.preset(Preset::$preset), $expected)
-            },
-            remedy: Some(|parameters, view| {
-                close_ports(
-                    parameters,
-                    view,
-                    parameters.internet.preset(Preset::$preset),
-                )
-            }),
+            check: |parameters, view| check_ports(view, parameters.internet.preset(Preset::$preset), $expected),
+            remedy: Some(|parameters, view| close_ports(parameters, view, parameters.internet.preset(Preset::$preset))),
         }
     };
 }
@@ -74,13 +62,7 @@ pub(super) const CONTROLS: &[Control] = &[
             since: "0.1.0",
             sources: &[SECURITY_GROUPS, PREFIX_LISTS],
         },
-        setting: |spec| {
-            Setting::switch(
-                spec.internet
-                    .as_ref()
-                    .and_then(|internet| internet.deny_all_traffic),
-            )
-        },
+        setting: |spec| Setting::switch(spec.internet.as_ref().and_then(|internet| internet.deny_all_traffic)),
         alike: |_, _| true,
         check: check_all_traffic,
         remedy: Some(close_all_traffic),
@@ -117,30 +99,14 @@ pub(super) const CONTROLS: &[Control] = &[
             since: "0.1.0",
             sources: &[SECURITY_GROUPS, PREFIX_LISTS],
         },
-        setting: |spec| {
-            Setting::recommended(
-                spec.internet
-                    .as_ref()
-                    .and_then(|internet| internet.allow_ports.as_ref()),
-            )
-        },
+        setting: |spec| Setting::recommended(spec.internet.as_ref().and_then(|internet| internet.allow_ports.as_ref())),
         alike: |one, other| {
             let (mine, theirs) = (&one.internet, &other.internet);
-            mine.allowed == theirs.allowed
-                && mine.icmp_kept == theirs.icmp_kept
-                && replaced_alike(one, other)
+            mine.allowed == theirs.allowed && mine.icmp_kept == theirs.icmp_kept && replaced_alike(one, other)
         },
         check: |parameters, view| {
-            let Compiled {
-                allowed,
-                not_allowed,
-                ..
-            } = &parameters.internet;
-            check_ports(
-                view,
-                not_allowed,
-                format_args!("nothing but {allowed} from the internet"),
-            )
+            let Compiled { allowed, not_allowed, .. } = &parameters.internet;
+            check_ports(view, not_allowed, format_args!("nothing but {allowed} from the internet"))
         },
         remedy: Some(close_unapproved_ports),
     },
@@ -155,13 +121,7 @@ pub(super) const CONTROLS: &[Control] = &[
             since: "0.1.0",
             sources: &[SECURITY_GROUPS, PREFIX_LISTS],
         },
-        setting: |spec| {
-            Setting::recommended(
-                spec.internet
-                    .as_ref()
-                    .and_then(|internet| internet.broad_cidr.as_ref()),
-            )
-        },
+        setting: |spec| Setting::recommended(spec.internet.as_ref().and_then(|internet| internet.broad_cidr.as_ref())),
         alike: |one, other| {
             let (mine, theirs) = (&one.internet, &other.internet);
             mine.allowed == theirs.allowed && mine.broad_text == theirs.broad_text
@@ -180,44 +140,27 @@ pub(super) const CONTROLS: &[Control] = &[
             since: "0.1.0",
             sources: &[SECURITY_GROUPS, PREFIX_LISTS],
         },
-        setting: |spec| match spec
-            .internet
-            .as_ref()
-            .and_then(|internet| internet.icmp.as_ref())
-        {
+        setting: |spec| match spec.internet.as_ref().and_then(|internet| internet.icmp.as_ref()) {
             Some(icmp) if icmp.is_on() => Setting::Named,
             _ => Setting::Off,
         },
-        alike: |one, other| {
-            one.internet.icmp_forbidden == other.internet.icmp_forbidden
-                && replaced_alike(one, other)
-        },
+        alike: |one, other| one.internet.icmp_forbidden == other.internet.icmp_forbidden && replaced_alike(one, other),
         check: |parameters, view| {
-            check_ports(
-                view,
-                &parameters.internet.icmp_forbidden,
-                "only the allowed ICMP types from the internet",
-            )
+            check_ports(view, &parameters.internet.icmp_forbidden, "only the allowed ICMP types from the internet")
         },
-        remedy: Some(|parameters, view| {
-            close_ports(parameters, view, &parameters.internet.icmp_forbidden)
-        }),
+        remedy: Some(|parameters, view| close_ports(parameters, view, &parameters.internet.icmp_forbidden)),
     },
 ];
 
 /// Whether what is closed to the internet stays open to the same networks.
 fn replaced_alike(one: &Parameters, other: &Parameters) -> bool {
-    one.internet.on_overlap == other.internet.on_overlap
-        && one.internet.replace_with == other.internet.replace_with
+    one.internet.on_overlap == other.internet.on_overlap && one.internet.replace_with == other.internet.replace_with
 }
 
 /// `Fail` beats `Unknown`: a list that cannot be read cannot close a port that is open without it.
 fn check_ports(view: &GroupView<'_>, forbidden: &TrafficSet, expected: impl Display) -> Verdict {
     if view.exposure.world.intersects(forbidden) {
-        let open = view
-            .offenders()
-            .iter()
-            .filter(|(_, part)| part.intersects(forbidden));
+        let open = view.offenders().iter().filter(|(_, part)| part.intersects(forbidden));
         let describe = |(index, part): (&usize, &TrafficSet)| {
             let rule = view.group.rules.get(*index)?;
             let peer = source(view, &rule.grant.peer);
@@ -228,9 +171,7 @@ fn check_ports(view: &GroupView<'_>, forbidden: &TrafficSet, expected: impl Disp
         };
         Verdict::fail(expected.to_string(), named(open.filter_map(describe)))
     } else if view.exposure.unknown.intersects(forbidden) {
-        Verdict::unknown(
-            "a prefix list that could not be read decides whether these ports are open to the internet",
-        )
+        Verdict::unknown("a prefix list that could not be read decides whether these ports are open to the internet")
     } else {
         Verdict::Pass
     }
@@ -240,32 +181,19 @@ fn check_ports(view: &GroupView<'_>, forbidden: &TrafficSet, expected: impl Disp
 fn source(view: &GroupView<'_>, peer: &Peer) -> String {
     match Audience::of(peer, view.lists) {
         Audience::Networks(nets) => {
-            let widest = nets
-                .iter()
-                .max_by_key(|net| PublicSize::of(**net))
-                .map(ToString::to_string);
+            let widest = nets.iter().max_by_key(|net| PublicSize::of(**net)).map(ToString::to_string);
             format!("{peer} (holds {})", widest.unwrap_or_default())
         }
         _ => peer.to_string(),
     }
 }
 
-fn close_ports(
-    parameters: &Parameters,
-    view: &GroupView<'_>,
-    forbidden: &TrafficSet,
-) -> Vec<Remedy> {
-    narrow(parameters, view, forbidden, |lost, _| {
-        TrafficSet::universe().difference(lost)
-    })
+fn close_ports(parameters: &Parameters, view: &GroupView<'_>, forbidden: &TrafficSet) -> Vec<Remedy> {
+    narrow(parameters, view, forbidden, |lost, _| TrafficSet::universe().difference(lost))
 }
 
 fn close_unapproved_ports(parameters: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
-    let Compiled {
-        not_allowed,
-        icmp_kept: [icmp_v4, icmp_v6],
-        ..
-    } = &parameters.internet;
+    let Compiled { not_allowed, icmp_kept: [icmp_v4, icmp_v6], .. } = &parameters.internet;
     let icmp = |peer: &Peer| match peer {
         Peer::V4(_) => icmp_v4.clone(),
         Peer::V6(_) => icmp_v6.clone(),
@@ -274,9 +202,7 @@ fn close_unapproved_ports(parameters: &Parameters, view: &GroupView<'_>) -> Vec<
     narrow(parameters, view, not_allowed, |lost, grant| {
         match grant.traffic {
             // A rule for everything keeps what is approved; other ICMP goes with the rest of it.
-            Traffic::All => TrafficSet::universe_without_icmp()
-                .difference(lost)
-                .union(&icmp(&grant.peer)),
+            Traffic::All => TrafficSet::universe_without_icmp().difference(lost).union(&icmp(&grant.peer)),
             _ => TrafficSet::universe().difference(lost),
         }
     })
@@ -289,11 +215,7 @@ fn narrow(
     forbidden: &TrafficSet,
     keep: impl Fn(&TrafficSet, &Grant) -> TrafficSet,
 ) -> Vec<Remedy> {
-    let Compiled {
-        on_overlap,
-        replace_with,
-        ..
-    } = &parameters.internet;
+    let Compiled { on_overlap, replace_with, .. } = &parameters.internet;
     let demand = |(index, part): (&usize, &TrafficSet)| {
         let lost = part.intersection(forbidden);
         let rule = view.group.rules.get(*index).filter(|_| !lost.is_empty())?;
@@ -303,11 +225,7 @@ fn narrow(
         }
         let remedy = Remedy::keep(*index, within);
         let overlaps = !lost.covers(rule.grant.traffic);
-        Some(if *on_overlap == OnOverlap::Report && overlaps {
-            remedy.held_by(Withheld::ReportOnly)
-        } else {
-            remedy
-        })
+        Some(if *on_overlap == OnOverlap::Report && overlaps { remedy.held_by(Withheld::ReportOnly) } else { remedy })
     };
     view.offenders().iter().filter_map(demand).collect()
 }
@@ -315,21 +233,11 @@ fn narrow(
 fn check_all_traffic(_: &Parameters, view: &GroupView<'_>) -> Verdict {
     match view.exposure.all_traffic {
         Knowledge::No => Verdict::Pass,
-        Knowledge::Unknown => {
-            Verdict::unknown("a prefix list that could not be read has every port open")
-        }
+        Knowledge::Unknown => Verdict::unknown("a prefix list that could not be read has every port open"),
         Knowledge::Yes => {
-            let whole = whole_rules(view).map(|(_, rule)| {
-                format!(
-                    "{} from {}",
-                    rule.grant.traffic,
-                    source(view, &rule.grant.peer)
-                )
-            });
-            Verdict::fail(
-                "no rule that opens every port to the internet",
-                named(whole),
-            )
+            let whole = whole_rules(view)
+                .map(|(_, rule)| format!("{} from {}", rule.grant.traffic, source(view, &rule.grant.peer)));
+            Verdict::fail("no rule that opens every port to the internet", named(whole))
         }
     }
 }
@@ -346,19 +254,13 @@ fn close_all_traffic(_: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
 
 /// The rules that each open every port of a protocol and take part in opening it to the world.
 fn whole_rules<'v>(view: &'v GroupView<'_>) -> impl Iterator<Item = (usize, &'v Rule)> {
-    let every_port = |(index, rule): &(usize, &Rule)| {
-        opens_every_port(rule.grant.traffic) && view.offenders().contains_key(index)
-    };
+    let every_port =
+        |(index, rule): &(usize, &Rule)| opens_every_port(rule.grant.traffic) && view.offenders().contains_key(index);
     view.rules(Direction::Ingress).filter(every_port)
 }
 
 fn check_broad(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
-    let Compiled {
-        broad,
-        broad_text,
-        allowed,
-        ..
-    } = &parameters.internet;
+    let Compiled { broad, broad_text, allowed, .. } = &parameters.internet;
     let too_broad = |size: PublicSize| size.v4 > broad.v4 || size.v6 > broad.v6;
     let judged = |traffic: Traffic| !allowed.covers(traffic);
     if too_broad(view.widest_source) {
@@ -375,9 +277,7 @@ fn check_broad(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
                     .copied()
                     .filter(|net| too_broad(PublicSize::of(*net)))
                     .collect();
-                broad_nets
-                    .into_iter()
-                    .map(|net| format!("{} from {net}", rule.grant.traffic))
+                broad_nets.into_iter().map(|net| format!("{} from {net}", rule.grant.traffic))
             });
         let found = named(sources);
         if !found.is_empty() {
@@ -385,8 +285,7 @@ fn check_broad(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
         }
     }
     let unreadable = |(_, rule): (usize, &Rule)| {
-        Audience::of(&rule.grant.peer, view.lists) == Audience::Unknown
-            && judged(rule.grant.traffic)
+        Audience::of(&rule.grant.peer, view.lists) == Audience::Unknown && judged(rule.grant.traffic)
     };
     if view.prefix_lists && view.rules(Direction::Ingress).any(unreadable) {
         return Verdict::unknown("a prefix list that a rule refers to could not be read");
@@ -403,10 +302,7 @@ mod tests {
     fn a_world_rule_for_everything_keeps_the_allowed_ports() {
         let group = group(&["all from 0.0.0.0/0"]);
         let keep = remedies("sg-world-ingress-only-allowed-ports", &group);
-        let allowed: TrafficSet = ["tcp/80", "tcp/443"]
-            .iter()
-            .map(|port| port.parse::<Traffic>().unwrap())
-            .collect();
+        let allowed: TrafficSet = ["tcp/80", "tcp/443"].iter().map(|port| port.parse::<Traffic>().unwrap()).collect();
         assert_eq!(keep, [Remedy::keep(0, vec![Bound::anybody(allowed)])]);
     }
 
@@ -415,31 +311,16 @@ mod tests {
         let group = group(&["tcp/20-80 from 0.0.0.0/0", "tcp/22 from 10.0.0.0/8"]);
         assert_eq!(
             verdict("sg-no-open-admin-ports", &group),
-            Verdict::fail(
-                "no admin port from the internet",
-                "tcp/22-23 from 0.0.0.0/0"
-            )
+            Verdict::fail("no admin port from the internet", "tcp/22-23 from 0.0.0.0/0")
         );
     }
 
     #[test]
     fn a_broad_source_on_an_allowed_port_is_not_judged() {
+        assert_eq!(verdict("sg-no-broad-public-cidr", &group(&["tcp/443 from 8.0.0.0/8"])), Verdict::Pass);
         assert_eq!(
-            verdict(
-                "sg-no-broad-public-cidr",
-                &group(&["tcp/443 from 8.0.0.0/8"])
-            ),
-            Verdict::Pass
-        );
-        assert_eq!(
-            verdict(
-                "sg-no-broad-public-cidr",
-                &group(&["tcp/8443 from 10.0.0.0/7"])
-            ),
-            Verdict::fail(
-                "no public source wider than an IPv4 /16 or an IPv6 /32",
-                "tcp/8443 from 10.0.0.0/7"
-            )
+            verdict("sg-no-broad-public-cidr", &group(&["tcp/8443 from 10.0.0.0/7"])),
+            Verdict::fail("no public source wider than an IPv4 /16 or an IPv6 /32", "tcp/8443 from 10.0.0.0/7")
         );
     }
 }

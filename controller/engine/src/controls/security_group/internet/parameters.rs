@@ -38,13 +38,7 @@ pub struct Internet {
     /// Ports that may be open to the whole internet, such as tcp/443 or udp/6000-6010. A rule that opens more
     /// to the world keeps these and loses the rest. Remote-admin ports are refused here. Recommended: tcp/80 and tcp/443.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(max = 50),
-        inner(
-            length(max = 15),
-            regex(pattern = r"^(tcp|udp)/[0-9]{1,5}(-[0-9]{1,5})?$")
-        )
-    )]
+    #[schemars(length(max = 50), inner(length(max = 15), regex(pattern = r"^(tcp|udp)/[0-9]{1,5}(-[0-9]{1,5})?$")))]
     pub allow_ports: Option<Vec<String>>,
     /// Whether rules that open every port or protocol to the world are forbidden. Recommended: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -119,17 +113,11 @@ pub struct Icmp {
     pub enabled: Option<bool>,
     /// Allowed ICMP types for IPv4, with or without a code, such as 11 or 3/4. Recommended: 3/4 and 11 (path MTU, time exceeded).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(max = 50),
-        inner(length(max = 7), regex(pattern = r"^[0-9]{1,3}(/[0-9]{1,3})?$"))
-    )]
+    #[schemars(length(max = 50), inner(length(max = 7), regex(pattern = r"^[0-9]{1,3}(/[0-9]{1,3})?$")))]
     pub allowed_v4: Option<Vec<String>>,
     /// Allowed ICMP types for IPv6. Recommended: 1, 2, 3, 4 and 128.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(max = 50),
-        inner(length(max = 7), regex(pattern = r"^[0-9]{1,3}(/[0-9]{1,3})?$"))
-    )]
+    #[schemars(length(max = 50), inner(length(max = 7), regex(pattern = r"^[0-9]{1,3}(/[0-9]{1,3})?$")))]
     pub allowed_v6: Option<Vec<String>>,
 }
 
@@ -147,23 +135,15 @@ const ICMP_V4: [&str; 2] = ["3/4", "11"];
 const ICMP_V6: [&str; 5] = ["1", "2", "3", "4", "128"];
 
 impl Preset {
-    const ALL: [Self; 4] = [
-        Self::Admin,
-        Self::FileSharing,
-        Self::Database,
-        Self::HighRisk,
-    ];
+    const ALL: [Self; 4] = [Self::Admin, Self::FileSharing, Self::Database, Self::HighRisk];
 
     /// The ports of the preset (control catalogue).
     fn ports(self) -> &'static [&'static str] {
         match self {
-            Self::Admin => &[
-                "tcp/22", "tcp/3389", "udp/3389", "tcp/5985", "tcp/5986", "tcp/23",
-            ],
-            Self::FileSharing => &[
-                "tcp/445", "tcp/139", "udp/137", "udp/138", "tcp/20", "tcp/21", "tcp/2049",
-                "tcp/111", "udp/111",
-            ],
+            Self::Admin => &["tcp/22", "tcp/3389", "udp/3389", "tcp/5985", "tcp/5986", "tcp/23"],
+            Self::FileSharing => {
+                &["tcp/445", "tcp/139", "udp/137", "udp/138", "tcp/20", "tcp/21", "tcp/2049", "tcp/111", "udp/111"]
+            }
             Self::Database => &[
                 "tcp/1433",
                 "tcp/1434",
@@ -229,10 +209,7 @@ impl Internet {
             deny_presets: Some(Preset::ALL.to_vec()),
             on_overlap: Some(OnOverlap::Split),
             replace_with: None,
-            broad_cidr: Some(BroadCidr {
-                max_width_v4: Some(MAX_WIDTH_V4),
-                max_width_v6: Some(MAX_WIDTH_V6),
-            }),
+            broad_cidr: Some(BroadCidr { max_width_v4: Some(MAX_WIDTH_V4), max_width_v6: Some(MAX_WIDTH_V6) }),
             icmp: None,
         }
     }
@@ -254,62 +231,28 @@ pub(in crate::controls::security_group) struct Compiled {
 }
 
 impl Compiled {
-    pub(in crate::controls::security_group) fn new(
-        internet: Option<&Internet>,
-    ) -> Result<Self, InvalidParameter> {
+    pub(in crate::controls::security_group) fn new(internet: Option<&Internet>) -> Result<Self, InvalidParameter> {
         let internet = internet.cloned().unwrap_or_default();
-        let Internet {
-            allow_ports,
-            deny_all_traffic: _,
-            deny_presets: _,
-            on_overlap,
-            replace_with,
-            broad_cidr,
-            icmp,
-        } = internet;
+        let Internet { allow_ports, deny_all_traffic: _, deny_presets: _, on_overlap, replace_with, broad_cidr, icmp } =
+            internet;
         let allowed = parse_set("internet.allowPorts", "", &allow_ports, &ALLOW_PORTS)?;
         let icmp_judged = icmp.as_ref().is_some_and(Icmp::is_on);
         let icmp = icmp.unwrap_or_default();
-        let icmp_v4 = parse_set(
-            "internet.icmp.allowedV4",
-            "icmp/",
-            &icmp.allowed_v4,
-            &ICMP_V4,
-        )?;
-        let icmp_v6 = parse_set(
-            "internet.icmp.allowedV6",
-            "icmpv6/",
-            &icmp.allowed_v6,
-            &ICMP_V6,
-        )?;
+        let icmp_v4 = parse_set("internet.icmp.allowedV4", "icmp/", &icmp.allowed_v4, &ICMP_V4)?;
+        let icmp_v6 = parse_set("internet.icmp.allowedV6", "icmpv6/", &icmp.allowed_v6, &ICMP_V6)?;
         let broad = broad_cidr.unwrap_or_default();
-        let (v4, v6) = (
-            broad.max_width_v4.unwrap_or(MAX_WIDTH_V4),
-            broad.max_width_v6.unwrap_or(MAX_WIDTH_V6),
-        );
+        let (v4, v6) = (broad.max_width_v4.unwrap_or(MAX_WIDTH_V4), broad.max_width_v6.unwrap_or(MAX_WIDTH_V6));
         Ok(Self {
             not_allowed: TrafficSet::universe_without_icmp().difference(&allowed),
             allowed,
-            presets: Preset::ALL.map(|preset| {
-                preset
-                    .ports()
-                    .iter()
-                    .filter_map(|port| port.parse::<Traffic>().ok())
-                    .collect()
-            }),
+            presets: Preset::ALL
+                .map(|preset| preset.ports().iter().filter_map(|port| port.parse::<Traffic>().ok()).collect()),
             on_overlap: on_overlap.unwrap_or_default(),
             replace_with: parse_replacement(replace_with.as_deref().unwrap_or_default())?,
-            broad: PublicSize {
-                v4: addresses_v4(v4),
-                v6: addresses_v6(v6),
-            },
+            broad: PublicSize { v4: addresses_v4(v4), v6: addresses_v6(v6) },
             broad_text: format!("no public source wider than an IPv4 /{v4} or an IPv6 /{v6}"),
             icmp_forbidden: TrafficSet::all_icmp().difference(&icmp_v4.union(&icmp_v6)),
-            icmp_kept: if icmp_judged {
-                [icmp_v4, icmp_v6]
-            } else {
-                Default::default()
-            },
+            icmp_kept: if icmp_judged { [icmp_v4, icmp_v6] } else { Default::default() },
         })
     }
 }
@@ -332,9 +275,7 @@ fn addresses_v4(width: i32) -> u64 {
 }
 
 fn addresses_v6(width: i32) -> u128 {
-    1u128
-        .checked_shl(u32::try_from(128 - width.clamp(0, 128)).unwrap_or(0))
-        .unwrap_or(u128::MAX)
+    1u128.checked_shl(u32::try_from(128 - width.clamp(0, 128)).unwrap_or(0)).unwrap_or(u128::MAX)
 }
 
 fn parse_set(
@@ -348,11 +289,7 @@ fn parse_set(
         None => recommended.to_vec(),
     };
     let parse = |text: &str| format!("{prefix}{text}").parse::<Traffic>();
-    texts
-        .into_iter()
-        .map(parse)
-        .collect::<Result<_, _>>()
-        .map_err(|problem| InvalidParameter::new(field, problem))
+    texts.into_iter().map(parse).collect::<Result<_, _>>().map_err(|problem| InvalidParameter::new(field, problem))
 }
 
 /// The networks that stand in for the internet: a world among them would leave everything as it is.
@@ -373,15 +310,9 @@ pub(in crate::controls::security_group) fn parse_networks(
     texts: &[String],
 ) -> Result<Vec<Peer>, InvalidParameter> {
     let parse = |text: &String| {
-        let problem = || {
-            InvalidParameter::new(
-                field,
-                format!("{text:?} is no CIDR: write 10.0.0.0/8 or 2001:db8::/32"),
-            )
-        };
-        text.parse::<IpNet>()
-            .map(Peer::network)
-            .map_err(|_| problem())
+        let problem =
+            || InvalidParameter::new(field, format!("{text:?} is no CIDR: write 10.0.0.0/8 or 2001:db8::/32"));
+        text.parse::<IpNet>().map(Peer::network).map_err(|_| problem())
     };
     texts.iter().map(parse).collect()
 }
@@ -393,13 +324,7 @@ mod tests {
     #[test]
     fn every_port_of_the_presets_parses() {
         for preset in Preset::ALL {
-            assert!(
-                preset
-                    .ports()
-                    .iter()
-                    .all(|port| port.parse::<Traffic>().is_ok()),
-                "{preset:?}"
-            );
+            assert!(preset.ports().iter().all(|port| port.parse::<Traffic>().is_ok()), "{preset:?}");
         }
     }
 

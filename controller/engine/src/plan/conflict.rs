@@ -1,0 +1,118 @@
+//! Whether what baselines require may stand: a group that has all required rules is judged by everybody.
+
+use std::collections::BTreeMap;
+
+use super::demands::{Asker, Demands, Requirers, Texts, baselines, enforced};
+use super::narrow::Remains;
+use super::settle::{Settlement, remains};
+use crate::controls::security_group::GroupView;
+use crate::desired::Scope;
+use crate::edit::Withheld;
+use crate::facts::{Grant, Rule};
+use crate::questions::Question;
+use crate::traffic::TrafficSet;
+
+/// A required grant that some baseline forbids.
+#[derive(Debug)]
+pub(super) struct Conflict {
+    pub(super) required: Grant,
+    pub(super) requirers: Vec<String>,
+    pub(super) forbidders: Vec<String>,
+}
+
+impl Conflict {
+    /// Whether a change takes something of the required grant away from the group.
+    fn is_touched(&self, before: &Grant, after: &[&Grant]) -> bool {
+        let Some(peer) = before.peer.intersection(&self.required.peer) else {
+            return false;
+        };
+        let shared = TrafficSet::from(before.traffic).intersection(&self.required.traffic.into());
+        let still = |grant: &&&Grant| grant.direction == before.direction && grant.peer.contains(&peer);
+        let kept: TrafficSet = after.iter().filter(still).map(|grant| grant.traffic).collect();
+        before.direction == self.required.direction && !shared.is_subset(&kept)
+    }
+}
+
+/// How the required rules would fare.
+#[derive(Debug, Default)]
+pub(super) struct Outlook<'d> {
+    conflicts: Vec<Conflict>,
+    descriptions: BTreeMap<Grant, Texts<'d>>,
+}
+
+impl<'d> Outlook<'d> {
+    /// Judges the group as it would be with every required rule.
+    pub(super) fn new(
+        view: &GroupView<'_>,
+        questions: &[Question<'d>],
+        scopes: &[Scope],
+        demands: &Demands<'d>,
+        settled: &Settlement<'d>,
+    ) -> Self {
+        let mut group = view.group.clone();
+        let mut rules: BTreeMap<Grant, Option<String>> =
+            settled.standing(&view.group.rules).map(|grant| (grant.clone(), None)).collect();
+        let required = || demands.requires.iter().filter(|(_, requirers)| is_enforced(requirers));
+        rules.extend(required().map(|(grant, requirers)| (grant.clone(), declared(requirers))));
+        group.rules = rules.into_iter().map(|(grant, description)| Rule { grant, description }).collect();
+        let mut hypothesis = GroupView::new(&group, None, view.lists);
+        hypothesis.usage = view.usage;
+        let mut asked = Demands::gather(&hypothesis, questions, scopes);
+        let mut outlook = Self::default();
+        for (grant, requirers) in required() {
+            let Some(index) = group.rules.iter().position(|rule| rule.grant == *grant) else {
+                continue;
+            };
+            outlook.conflicts.extend(conflict(grant, requirers, &asked, index));
+            if let Some(texts) = asked.descriptions.remove(&index) {
+                outlook.descriptions.insert(grant.clone(), texts);
+            }
+        }
+        outlook
+    }
+
+    /// The conflict about a required grant, if there is one.
+    pub(super) fn conflict(&self, required: &Grant) -> Option<&Conflict> {
+        self.conflicts.iter().find(|conflict| conflict.required == *required)
+    }
+
+    /// What would be asked of the description of a required rule.
+    pub(super) fn descriptions(&self, required: &Grant) -> Option<&Texts<'d>> {
+        self.descriptions.get(required)
+    }
+
+    /// Why a change is not made: somebody requires what it takes away.
+    pub(super) fn forbids(&self, before: &Grant, after: &[&Grant]) -> Option<Withheld> {
+        let touched = self.conflicts.iter().filter(|conflict| conflict.is_touched(before, after));
+        let mut requirers: Vec<String> = touched.flat_map(|conflict| conflict.requirers.clone()).collect();
+        requirers.sort();
+        requirers.dedup();
+        (!requirers.is_empty()).then_some(Withheld::Conflicting(requirers))
+    }
+}
+
+fn conflict(grant: &Grant, requirers: &Requirers<'_>, asked: &Demands<'_>, index: usize) -> Option<Conflict> {
+    let against = asked.keeps.get(&index).into_iter().flatten();
+    let forbidders: Vec<Asker<'_>> = against
+        .filter(|keep| remains(grant, &[keep]) != Remains::Unchanged)
+        .flat_map(|keep| enforced(&keep.askers))
+        .collect();
+    let requirers = requirers.iter().map(|(_, asker)| asker).filter(|asker| asker.enforced());
+    (!forbidders.is_empty()).then(|| Conflict {
+        required: grant.clone(),
+        requirers: baselines(requirers),
+        forbidders: baselines(forbidders.iter()),
+    })
+}
+
+/// Whether anybody's requirement may be carried out.
+pub(super) fn is_enforced(requirers: &Requirers<'_>) -> bool {
+    requirers.iter().any(|(_, asker)| asker.enforced())
+}
+
+/// The description that a required rule gets: no demand of its own, so that two different ones are no conflict.
+pub(super) fn declared(requirers: &Requirers<'_>) -> Option<String> {
+    let any = is_enforced(requirers);
+    let counting = requirers.iter().filter(|(_, asker)| asker.enforced() || !any);
+    counting.filter_map(|(text, _)| text.clone()).min()
+}

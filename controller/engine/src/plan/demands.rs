@@ -1,0 +1,147 @@
+//! What the controls of all baselines ask of one group, put together by what it is asked of: a rule, a required grant,
+//! a description, a tag.
+
+use std::collections::BTreeMap;
+
+use crate::controls::security_group::{Bound, GroupView, Remedy};
+use crate::desired::Scope;
+use crate::edit::{BaselineRef, Demand, Withheld};
+use crate::facts::Grant;
+use crate::finding::Severity;
+use crate::questions::{Asking, Question};
+
+/// Who asks for something, how urgently, and why it is not done if that is settled.
+#[derive(Clone, Debug)]
+pub(super) struct Asker<'d> {
+    pub(super) baseline: &'d BaselineRef,
+    pub(super) control: &'static str,
+    pub(super) severity: Severity,
+    pub(super) hold: Option<Withheld>,
+}
+
+impl<'d> Asker<'d> {
+    fn new(asking: &Asking<'d>, view: &GroupView<'_>, held: Option<Withheld>) -> Self {
+        let Asking { desired, active, .. } = asking;
+        Self {
+            baseline: &desired.reference,
+            control: active.control.about.id,
+            severity: active.severity,
+            hold: active.hold.clone().or(held).or_else(|| desired.code.forbids(&view.group.tags)),
+        }
+    }
+
+    pub(super) fn enforced(&self) -> bool {
+        self.hold.is_none()
+    }
+
+    pub(super) fn demand(&self) -> Demand {
+        Demand { baseline: self.baseline.clone(), control: self.control }
+    }
+}
+
+/// A rule is to be narrowed.
+#[derive(Clone, Debug)]
+pub(super) struct Keep<'d> {
+    pub(super) askers: Vec<Asker<'d>>,
+    pub(super) within: Vec<Bound>,
+    pub(super) must_narrow: bool,
+}
+
+/// Baselines that ask for one grant, each with the description it gives.
+pub(super) type Requirers<'d> = Vec<(Option<String>, Asker<'d>)>;
+
+/// Values that are asked for, and by whom.
+pub(super) type Texts<'d> = BTreeMap<String, Vec<Asker<'d>>>;
+
+/// Everything that is asked of one group. The order of baselines and questions leaves no trace in it.
+#[derive(Debug, Default)]
+pub(super) struct Demands<'d> {
+    pub(super) keeps: BTreeMap<usize, Vec<Keep<'d>>>,
+    /// By grant: descriptions are no part of a rule's identity.
+    pub(super) requires: BTreeMap<Grant, Requirers<'d>>,
+    pub(super) descriptions: BTreeMap<usize, Texts<'d>>,
+    pub(super) tags: BTreeMap<String, Texts<'d>>,
+}
+
+impl<'d> Demands<'d> {
+    /// Puts together what every question asks of a group. `scopes` says how each baseline sees it.
+    pub(super) fn gather(view: &GroupView<'_>, questions: &[Question<'d>], scopes: &[Scope]) -> Self {
+        let mut demands = Self::default();
+        for question in questions {
+            let in_scope = |asking: &&Asking<'d>| {
+                let scope = scopes.get(asking.baseline);
+                scope.is_some_and(|scope| scope.includes(question.control))
+            };
+            let asking: Vec<&Asking<'d>> = question.askers.iter().filter(in_scope).collect();
+            let Some(remedy) = question.control.remedy.filter(|_| !asking.is_empty()) else {
+                continue;
+            };
+            for remedy in remedy(question.parameters, view) {
+                demands.add(view, &asking, remedy);
+            }
+        }
+        demands
+    }
+
+    fn add(&mut self, view: &GroupView<'_>, asking: &[&Asking<'d>], remedy: Remedy) {
+        let askers = |held: Option<Withheld>| {
+            let asker = move |asking: &&Asking<'d>| Asker::new(asking, view, held.clone());
+            asking.iter().map(asker)
+        };
+        match remedy {
+            Remedy::Keep { rule, within, must_narrow, held } => {
+                self.keeps.entry(rule).or_default().push(Keep { askers: askers(held).collect(), within, must_narrow })
+            }
+            Remedy::Require(rule) => {
+                let requirer = |asking: &&Asking<'d>| {
+                    let may_add = asking.desired.grant.may_add.allows(&rule);
+                    let beyond = (!may_add).then_some(Withheld::AccountGrant);
+                    (rule.description.clone(), Asker::new(asking, view, beyond))
+                };
+                let requirers = self.requires.entry(rule.grant.clone()).or_default();
+                requirers.extend(asking.iter().map(requirer));
+            }
+            Remedy::Describe { rule, text } => {
+                let texts = self.descriptions.entry(rule).or_default();
+                texts.entry(text).or_default().extend(askers(None));
+            }
+            Remedy::Tag(tags) => {
+                for (key, value) in tags {
+                    let values = self.tags.entry(key).or_default();
+                    values.entry(value).or_default().extend(askers(None));
+                }
+            }
+        }
+    }
+}
+
+/// The one text that enforced demands agree on, with those who ask for it.
+pub(super) fn agreed<'t, 'd>(texts: &'t Texts<'d>) -> Option<(&'t String, Vec<Asker<'d>>)> {
+    let mut enforced =
+        texts.iter().map(|(text, askers)| (text, enforced(askers))).filter(|(_, askers)| !askers.is_empty());
+    let only = enforced.next()?;
+    enforced.next().is_none().then_some(only)
+}
+
+/// Those whose demands may be carried out.
+pub(super) fn enforced<'d>(askers: &[Asker<'d>]) -> Vec<Asker<'d>> {
+    let enforced = askers.iter().filter(|asker| asker.enforced());
+    enforced.cloned().collect()
+}
+
+/// Why demands that are all held are not carried out: the reason of the most urgent one.
+pub(super) fn reason(askers: &[Asker<'_>]) -> Option<Withheld> {
+    if askers.iter().any(Asker::enforced) {
+        return None;
+    }
+    let urgency = |asker: &&Asker<'_>| (std::cmp::Reverse(asker.severity), asker.hold.clone());
+    askers.iter().min_by_key(urgency).and_then(|asker| asker.hold.clone())
+}
+
+/// The baselines that ask, by name, each once.
+pub(super) fn baselines<'a, 'd: 'a>(askers: impl Iterator<Item = &'a Asker<'d>>) -> Vec<String> {
+    let mut names: Vec<String> = askers.map(|asker| asker.baseline.to_string()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
