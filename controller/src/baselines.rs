@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crds::conditions::{self, ACCEPTED, COMPLIANT, OBSERVED};
-use crds::{AWSAccount, BaselineStatus, SecurityGroupBaseline};
+use crds::{AWSAccount, BaselineStatus, SecurityGroupBaseline, Violations};
+use engine::edit::BaselineRef;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
@@ -102,6 +103,7 @@ async fn report(baseline: &SecurityGroupBaseline, context: &Context) -> Result<A
     let judged = context.objects.judge(baseline, &accounts);
     let (now, previous) = (Timestamp::now(), baseline.status.as_ref());
     let status = status(&judged, &context.reports.of(&uid), previous, now);
+    count(&judged.baseline.reference, &status, context);
     let changed = !previous.is_some_and(|previous| conditions::same_but_for_time(previous, &status));
     let heartbeat = previous.and_then(|previous| previous.heartbeat.as_ref()).map(|time| now.duration_since(time.0).unsigned_abs());
     if !changed && let Some(left) = heartbeat.and_then(|age| HEARTBEAT.checked_sub(age)) {
@@ -114,6 +116,13 @@ async fn report(baseline: &SecurityGroupBaseline, context: &Context) -> Result<A
     context.status_writes.written(&uid);
     announce(baseline, previous, &status, context).await;
     Ok(Action::requeue(HEARTBEAT))
+}
+
+fn count(reference: &BaselineRef, status: &BaselineStatus, context: &Context) {
+    let Violations { critical, high, medium, low } = status.violations.unwrap_or_default();
+    let by_severity = [("critical", critical), ("high", high), ("medium", medium), ("low", low)];
+    let violations = by_severity.map(|(severity, count)| (severity.to_owned(), count)).into();
+    context.metrics.baseline(&reference.namespace, &reference.name, &violations, &status.withheld);
 }
 
 async fn write(baseline: &SecurityGroupBaseline, status: &BaselineStatus, context: &Context) -> kube::Result<()> {

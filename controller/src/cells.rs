@@ -11,12 +11,12 @@ use engine::facts::{Inventory, Location, ReadFailure, Source};
 use engine::plan::{Applied, Plan};
 use engine::report::report;
 use jiff::Timestamp;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, Proof, Reported};
 use crate::store::Judged;
-use crate::sweep::sweep;
+use crate::sweep::{Trouble, sweep};
 
 /// Cells that no baseline applies to any more are noticed after at most this long.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -34,14 +34,10 @@ pub async fn run(context: Arc<Context>) {
     let mut changed = context.wake_cells.subscribe();
     while !context.stopping.is_cancelled() {
         let wanted = context.objects.cells();
-        retire(&context, &mut workers, |location| !wanted.contains_key(location)).await;
+        workers.iter().filter(|(location, _)| !wanted.contains_key(location)).for_each(|(_, worker)| worker.stop.cancel());
+        bury(&context, &mut workers).await;
         for location in wanted.into_keys() {
-            workers.entry(location.clone()).or_insert_with(|| {
-                tracing::info!(account = location.account, region = location.region, "Cell started");
-                let stop = context.stopping.child_token();
-                let task = tokio::spawn(work(Arc::clone(&context), location, stop.clone()));
-                Worker { stop, task }
-            });
+            workers.entry(location.clone()).or_insert_with(|| start(&context, location));
         }
         tokio::select! {
             () = context.stopping.cancelled() => {}
@@ -49,19 +45,36 @@ pub async fn run(context: Arc<Context>) {
             () = tokio::time::sleep(LOOK_AGAIN_AFTER) => {}
         }
     }
-    retire(&context, &mut workers, |_| true).await;
+    for (location, Worker { task, .. }) in workers {
+        ended(&location, task.await);
+    }
 }
 
-async fn retire(context: &Context, workers: &mut BTreeMap<Location, Worker>, unwanted: impl Fn(&Location) -> bool) {
-    let retired: Vec<Location> = workers.keys().filter(|location| unwanted(location)).cloned().collect();
-    for location in retired {
-        let Some(Worker { stop, task }) = workers.remove(&location) else { continue };
-        stop.cancel();
-        if let Err(error) = task.await {
-            tracing::error!(%error, account = location.account, region = location.region, "Cell ended with an error");
+fn start(context: &Arc<Context>, location: Location) -> Worker {
+    tracing::info!(account = location.account, region = location.region, "Cell started");
+    let stop = context.stopping.child_token();
+    let task = tokio::spawn(work(Arc::clone(context), location, stop.clone()));
+    Worker { stop, task }
+}
+
+/// Forgets workers that have ended. One that was told to stop may still be reading from an AWS that does not answer: nobody
+/// waits for it, and its cell gets no second worker before it is gone.
+async fn bury(context: &Context, workers: &mut BTreeMap<Location, Worker>) {
+    let dead: Vec<Location> =
+        workers.iter().filter(|(_, worker)| worker.task.is_finished()).map(|(location, _)| location.clone()).collect();
+    for location in dead {
+        if let Some(Worker { task, .. }) = workers.remove(&location) {
+            ended(&location, task.await);
+            context.reports.forget(&location);
         }
-        context.reports.forget(&location);
-        tracing::info!(account = location.account, region = location.region, "Cell stopped");
+    }
+}
+
+fn ended(location: &Location, result: Result<(), JoinError>) {
+    let Location { account, region } = location;
+    match result {
+        Ok(()) => tracing::info!(account, region, "Cell stopped"),
+        Err(error) => tracing::error!(%error, account, region, "Cell ended with an error of the program: it is started anew"),
     }
 }
 
@@ -72,6 +85,7 @@ type Fingerprint = (Vec<(BaselineRef, Option<String>)>, bool);
 async fn work(context: Arc<Context>, location: Location, stop: CancellationToken) {
     let mut changed = context.wake_cells.subscribe();
     let mut previous: Option<Inventory> = None;
+    let mut troubles = Vec::new();
     while !stop.is_cancelled() {
         changed.mark_unchanged();
         let in_effect = context.objects.in_cell(&location);
@@ -80,6 +94,7 @@ async fn work(context: Arc<Context>, location: Location, stop: CancellationToken
         match context.identities.get(&location) {
             Some(Proof { outcome: Ok(connection), .. }) => {
                 let swept = sweep(&context, &connection, &in_effect, previous.as_ref()).await;
+                log_news(&location, &mut troubles, swept.troubles);
                 previous = Some(swept.inventory);
                 pause = if swept.again { BREATH } else { pause };
             }
@@ -101,6 +116,20 @@ async fn work(context: Arc<Context>, location: Location, stop: CancellationToken
                 }
             }
         }
+    }
+}
+
+/// Says which sources cannot be read, once, and not at every sweep.
+fn log_news(location: &Location, known: &mut Vec<Trouble>, now: Vec<Trouble>) {
+    if *known != now {
+        let Location { account, region } = location;
+        for (source, failure) in &now {
+            tracing::warn!(account, region, source, reason = failure.reason(), "Source cannot be read");
+        }
+        if now.is_empty() {
+            tracing::info!(account, region, "All sources can be read again");
+        }
+        *known = now;
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
+use engine::edit::Withheld;
 use engine::facts::Location;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -56,8 +57,8 @@ struct ViolationLabels {
     severity: String,
 }
 
-/// Baselines by namespace and name, each with counts by some word.
-pub type Counts = BTreeMap<(String, String), BTreeMap<String, u64>>;
+/// Counts by some word.
+pub type Counts = BTreeMap<String, i64>;
 
 impl CellLabels {
     fn of(location: &Location) -> Self {
@@ -116,21 +117,19 @@ impl Metrics {
         self.leader.set(i64::from(leads));
     }
 
-    /// Replaces the violations and withheld edits of all baselines, so that a deleted baseline leaves nothing behind.
-    pub fn baselines(&self, violations: &Counts, withheld: &Counts) {
-        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-        self.violations.clear();
-        for ((namespace, baseline), counts) in violations {
-            for (severity, count) in counts {
-                let (namespace, baseline, severity) = (namespace.clone(), baseline.clone(), severity.clone());
-                self.violations.get_or_create(&ViolationLabels { namespace, baseline, severity }).set(gauge(*count));
-            }
+    /// Notes what a baseline counts. Counts that are gone become zero.
+    pub fn baseline(&self, namespace: &str, baseline: &str, violations: &Counts, withheld: &Counts) {
+        let gauge = |count: &i64| (*count).max(0);
+        for (severity, count) in violations {
+            let (namespace, baseline, severity) = (namespace.to_owned(), baseline.to_owned(), severity.clone());
+            self.violations.get_or_create(&ViolationLabels { namespace, baseline, severity }).set(gauge(count));
         }
-        self.withheld.clear();
-        for ((namespace, baseline), counts) in withheld {
-            for (reason, count) in counts {
-                let (namespace, baseline, reason) = (namespace.clone(), baseline.clone(), reason.clone());
-                self.withheld.get_or_create(&WithheldLabels { namespace, baseline, reason }).set(gauge(*count));
+        for reason in Withheld::REASONS {
+            let count = withheld.get(*reason).unwrap_or(&0);
+            let (namespace, baseline, reason) = (namespace.to_owned(), baseline.to_owned(), (*reason).to_owned());
+            let labels = WithheldLabels { namespace, baseline, reason };
+            if *count > 0 || self.withheld.get(&labels).is_some() {
+                self.withheld.get_or_create(&labels).set(gauge(count));
             }
         }
     }

@@ -3,9 +3,11 @@
 use std::time::Instant;
 
 use aws::Connection;
+use engine::controls::SECURITY_GROUPS;
 use engine::desired::Desired;
+use engine::edit::Withheld;
 use engine::evaluate::{Evaluation, Keep, evaluate};
-use engine::facts::{Inventory, Location};
+use engine::facts::{Inventory, Location, ReadFailure};
 use engine::plan::{Applied, Outcome, Plan, plan};
 use engine::rails;
 use engine::report::{NAMED, report};
@@ -21,9 +23,14 @@ use crate::store::Judged;
 pub struct Swept {
     /// The facts: prefix lists that have not changed are not read again.
     pub inventory: Inventory,
-    /// Whether there is more to do at once: edits that waited for worse ones, or resources that somebody else changed.
+    /// Whether to look again at once: something was changed, or somebody else changed what was to be.
     pub again: bool,
+    /// Sources that could not be read.
+    pub troubles: Vec<Trouble>,
 }
+
+/// A source and why it could not be read.
+pub type Trouble = (&'static str, ReadFailure);
 
 /// Looks once at everything in a cell, puts right what may be put right, and reports to every baseline.
 pub async fn sweep(
@@ -51,7 +58,9 @@ pub async fn sweep(
     };
     publish(context, in_effect, &evaluation, &applied);
     note(context, location, &evaluation, started);
-    Swept { inventory, again: unfinished(&applied) }
+    let failed = evaluation.failure.map(|failure| (SECURITY_GROUPS, failure));
+    let troubles = failed.into_iter().chain(evaluation.partial.iter().copied()).collect();
+    Swept { inventory, again: unfinished(&applied), troubles }
 }
 
 fn publish(context: &Context, in_effect: &[(Judged, Desired)], evaluation: &Evaluation, applied: &Plan<Applied>) {
@@ -75,12 +84,9 @@ fn note(context: &Context, location: &Location, evaluation: &Evaluation, started
     tracing::debug!(account = location.account, region = location.region, outcome, "Sweep ended");
 }
 
-/// Whether something was verified and more waits behind it, or somebody else's change has to be planned anew.
+/// Whether something was changed, so that the status should show it and what waited behind it may follow, or somebody else's
+/// change has to be planned anew.
 fn unfinished(applied: &Plan<Applied>) -> bool {
-    use engine::edit::Withheld;
-    let Applied { outcomes, withheld } = &applied.stage;
-    let progress = outcomes.iter().any(|resource| resource.outcome == Outcome::Verified);
-    let waiting = withheld.iter().any(|edit| edit.reason == Withheld::SweepLimit);
-    let foreign = outcomes.iter().any(|resource| resource.outcome == Outcome::Withheld(Withheld::ForeignChange));
-    (progress && waiting) || foreign
+    let again = [Outcome::Verified, Outcome::Withheld(Withheld::ForeignChange)];
+    applied.stage.outcomes.iter().any(|resource| again.contains(&resource.outcome))
 }

@@ -12,9 +12,11 @@
     )
 )]
 
+pub mod aws_client;
 pub mod baseward;
 pub mod cache;
 pub mod control_plane;
+pub mod demo;
 pub mod emulator;
 pub mod flows;
 pub mod generate;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
-use tests::{World, generate};
+use tests::{Program, World, demo, generate};
 
 #[derive(Parser)]
 #[command(about, version)]
@@ -23,6 +23,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Show the main job, live.
+    Demo,
     /// Write every generated file.
     Generate,
     /// Start a control plane and an AWS emulator, and keep them until Ctrl-C.
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Baseward { arguments } => {
             return controller::main(std::iter::once("baseward".into()).chain(arguments));
         }
+        Command::Demo => wait_for(play()),
         Command::Generate => generate::write(),
         Command::Up => wait_for(up()),
     };
@@ -48,6 +51,10 @@ fn main() -> ExitCode {
 
 fn wait_for(work: impl Future<Output = Result<()>>) -> Result<()> {
     tokio::runtime::Runtime::new()?.block_on(work)
+}
+
+async fn play() -> Result<()> {
+    demo::play(Program::at(&std::env::current_exe()?)).await
 }
 
 async fn up() -> Result<()> {

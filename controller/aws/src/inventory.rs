@@ -50,7 +50,7 @@ impl<N: Fn() -> Timestamp> Sourcing<'_, N> {
             Ok(facts) => Source::complete(facts, (self.now)()),
             Err(error) => {
                 let location = self.connection.location();
-                tracing::warn!(
+                tracing::debug!(
                     source = name,
                     account = location.account,
                     region = location.region,

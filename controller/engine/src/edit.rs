@@ -200,6 +200,29 @@ pub enum Withheld {
 }
 
 impl Withheld {
+    /// Every reason, as it stands in status.
+    pub const REASONS: &[&str] = &[
+        "Audit",
+        "NotNamed",
+        "AccountGrant",
+        "ReadOnlyAccount",
+        "WritesStopped",
+        "IncompleteKnowledge",
+        "ManagedByService",
+        "InfrastructureAsCode",
+        "OwnedByOtherAccount",
+        "Conflicting",
+        "NoExactForm",
+        "ReportOnly",
+        "InUse",
+        "RuleQuota",
+        "SweepLimit",
+        "ForeignChange",
+        "BaselineChanged",
+        "NotLeader",
+        "JournalUnavailable",
+    ];
+
     /// The reason as it stands in status, events and plans.
     pub fn reason(&self) -> &'static str {
         match self {

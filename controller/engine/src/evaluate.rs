@@ -169,70 +169,83 @@ pub fn evaluate(desired: &[Desired], inventory: &Inventory, now: Timestamp, keep
 /// what is computed of a group is not kept for longer.
 const BLOCK: usize = 128;
 
-/// Some groups and how every baseline sees each.
+/// Some groups and how every baseline sees them.
 struct Block<'a> {
     views: Vec<GroupView<'a>>,
-    /// For each baseline the scope of each group.
-    scopes: Vec<Vec<Scope>>,
+    sights: Vec<Sight>,
+}
+
+/// How one baseline sees the groups of a block.
+struct Sight {
+    scopes: Vec<Scope>,
+    failed: Vec<bool>,
 }
 
 impl<'a> Block<'a> {
     fn new(desired: &[Desired], inventory: &'a Inventory, groups: &'a [SecurityGroup], now: Timestamp) -> Self {
         let arns: Vec<String> = groups.iter().map(|group| arn(&inventory.location, group)).collect();
-        let scopes = |desired: &Desired| {
-            let groups = groups.iter().zip(&arns);
-            groups.map(|(group, arn)| desired.scope(group, arn)).collect()
+        let sight = |desired: &Desired| Sight {
+            scopes: groups.iter().zip(&arns).map(|(group, arn)| desired.scope(group, arn)).collect(),
+            failed: vec![false; groups.len()],
         };
         Self {
             views: groups.iter().map(|group| view(inventory, group, now)).collect(),
-            scopes: desired.iter().map(scopes).collect(),
+            sights: desired.iter().map(sight).collect(),
         }
-    }
-
-    fn scope(&self, baseline: usize, group: usize) -> Scope {
-        let scopes = self.scopes.get(baseline);
-        let scope = scopes.and_then(|scopes| scopes.get(group));
-        scope.copied().unwrap_or(Scope::Outside)
     }
 
     /// Answers every question about every group; the positions of the groups that a control which can repair them
     /// finds wanting.
     fn judge(
-        &self,
+        mut self,
         questions: &[Question<'_>],
         baselines: &mut [BaselineEvaluation],
         keep: Keep,
     ) -> impl Iterator<Item = usize> {
-        let mut failed = vec![vec![false; self.views.len()]; baselines.len()];
         let mut repairable = vec![false; self.views.len()];
         for question in questions {
-            for (position, (view, repairable)) in self.views.iter().zip(&mut repairable).enumerate() {
-                let mut answer = None;
-                for asking in &question.askers {
-                    if !self.scope(asking.baseline, position).includes(question.control) {
-                        continue;
-                    }
-                    let verdict = answer.get_or_insert_with(|| (question.control.check)(question.parameters, view));
-                    if let Some(baseline) = baselines.get_mut(asking.baseline) {
+            let mut answers: Vec<Option<Verdict>> = vec![None; self.views.len()];
+            for asking in &question.askers {
+                let baseline = baselines.get_mut(asking.baseline);
+                if let Some((baseline, sight)) = baseline.zip(self.sights.get_mut(asking.baseline)) {
+                    sight.answer(question, &self.views, &mut answers, |view, verdict| {
                         baseline.record(asking, view, verdict, keep);
-                    }
-                    if matches!(verdict, Verdict::Fail { .. }) {
-                        *repairable |= question.control.remedy.is_some();
-                        let failed = failed.get_mut(asking.baseline);
-                        if let Some(failed) = failed.and_then(|failed| failed.get_mut(position)) {
-                            *failed = true;
-                        }
-                    }
+                    });
+                }
+            }
+            if question.control.remedy.is_some() {
+                for (repairable, answer) in repairable.iter_mut().zip(&answers) {
+                    *repairable |= matches!(answer, Some(Verdict::Fail { .. }));
                 }
             }
         }
-        for ((baseline, scopes), failed) in baselines.iter_mut().zip(&self.scopes).zip(failed) {
-            let selected = scopes.iter().filter(|scope| **scope != Scope::Outside);
-            baseline.resources += selected.map(|_| 1).sum::<u64>();
+        for (baseline, Sight { scopes, failed }) in baselines.iter_mut().zip(self.sights) {
+            let selected = scopes.into_iter().map(|scope| u64::from(scope != Scope::Outside));
+            baseline.resources += selected.sum::<u64>();
             baseline.failing_resources += failed.into_iter().map(u64::from).sum::<u64>();
         }
         let positions = repairable.into_iter().enumerate();
         positions.filter_map(|(position, repairable)| repairable.then_some(position))
+    }
+}
+
+impl Sight {
+    /// Takes in the answers to one question about the groups in its scope; those that nobody has asked for are found first.
+    fn answer(
+        &mut self,
+        question: &Question<'_>,
+        views: &[GroupView<'_>],
+        answers: &mut [Option<Verdict>],
+        mut record: impl FnMut(&GroupView<'_>, &Verdict),
+    ) {
+        let groups = views.iter().zip(answers).zip(&self.scopes).zip(&mut self.failed);
+        for (((view, answer), scope), failed) in groups {
+            if scope.includes(question.control) {
+                let verdict = answer.get_or_insert_with(|| (question.control.check)(question.parameters, view));
+                *failed |= matches!(verdict, Verdict::Fail { .. });
+                record(view, verdict);
+            }
+        }
     }
 }
 

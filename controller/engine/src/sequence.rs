@@ -55,7 +55,7 @@ pub fn sequence(edits: &[Edit], live: &LiveGroup) -> Result<Vec<Step>, Withheld>
                     [only] => modifies.push((found.id.clone(), only.clone())),
                     many => {
                         for rule in many {
-                            adds.entry((rule.grant.direction, found.tags.clone())).or_default().push(rule.clone());
+                            adds.entry((rule.grant.direction, copied(&found.tags))).or_default().push(rule.clone());
                         }
                         revokes.entry(before.grant.direction).or_default().push(found.id.clone());
                     }
@@ -64,6 +64,12 @@ pub fn sequence(edits: &[Edit], live: &LiveGroup) -> Result<Vec<Step>, Withheld>
         }
     }
     Ok(assemble(live, adds, modifies, revokes, tags))
+}
+
+/// The tags that can be copied to another rule: EC2 refuses keys that belong to AWS.
+fn copied(tags: &Tags) -> Tags {
+    let own = tags.iter().filter(|(key, _)| !key.starts_with("aws:"));
+    own.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 fn live_rule<'l>(live: &'l LiveGroup, planned: &Rule) -> Result<&'l LiveRule, Withheld> {

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use crds::admission;
-use tests::generate;
-
-use super::scenario;
+use tests::{Kubectl, World, generate};
 
 fn examples(folder: &str) -> Result<Vec<PathBuf>> {
     let folder = generate::root().join("crds").join(folder);
@@ -32,28 +30,34 @@ fn offline(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// kubectl in the namespace of the examples.
+async fn kubectl() -> Result<Kubectl> {
+    let kubectl = World::shared().await?.control_plane.kubectl();
+    kubectl.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: security}").await?;
+    Ok(kubectl.in_namespace("security"))
+}
+
 #[tokio::test]
 async fn valid_examples_are_admitted_by_both() -> Result<()> {
-    let scenario = scenario("examples").await?;
-    scenario.kubectl.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: security}").await?;
+    let kubectl = kubectl().await?;
     for file in examples("examples")? {
         let text = std::fs::read_to_string(&file)?;
         offline(&text).map_err(anyhow::Error::msg).with_context(|| file.display().to_string())?;
         let arguments = ["apply", "--server-side", "--dry-run=server", "-f", path(&file)];
-        scenario.kubectl.run(arguments).await.with_context(|| file.display().to_string())?;
+        kubectl.run(arguments).await.with_context(|| file.display().to_string())?;
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn invalid_examples_are_refused_by_both_with_the_sentence_that_helps() -> Result<()> {
-    let scenario = scenario("invalid").await?;
+    let kubectl = kubectl().await?;
     for file in examples("examples/invalid")? {
         let text = std::fs::read_to_string(&file)?;
         let sentence = expected(&text);
         let refusal = offline(&text).expect_err(&file.display().to_string());
         assert!(refusal.contains(sentence), "{}: offline says {refusal}", file.display());
-        let online = scenario.kubectl.run(["apply", "--dry-run=server", "-f", path(&file)]).await;
+        let online = kubectl.run(["apply", "--dry-run=server", "-f", path(&file)]).await;
         let online = format!("{:#}", online.expect_err(&file.display().to_string()));
         assert!(online.contains(sentence), "{}: the API server says {online}", file.display());
     }
@@ -66,8 +70,7 @@ fn path(file: &Path) -> &str {
 
 #[tokio::test]
 async fn explain_is_good_documentation() -> Result<()> {
-    let scenario = scenario("explain").await?;
-    let text = scenario.kubectl.explain("sgb.spec.internet").await?;
+    let text = kubectl().await?.explain("sgb.spec.internet").await?;
     for field in ["allowPorts", "denyPresets", "onOverlap", "Recommended"] {
         assert!(text.contains(field), "{text}");
     }

@@ -32,7 +32,7 @@ async fn the_exit_code_says_how_things_stand() -> Result<()> {
     let failing = plan(&scenario, &[ACCOUNT, &only("Audit")], &[]).await?;
     assert_eq!(failing.code, 2, "{}{}", failing.stdout, failing.stderr);
     assert!(failing.stdout.contains("withheld (Audit)"), "{}", failing.stdout);
-    let denied = tests::emulator::Fault::from(tests::emulator::FaultKind::AccessDenied).on("DescribeNetworkInterfaces").always();
+    let denied = tests::emulator::Fault::from(tests::emulator::FaultKind::AccessDenied).on("DescribeSecurityGroups").always();
     scenario.aws.set_faults(&[denied]).await?;
     let unknown = plan(&scenario, &[ACCOUNT, &baseline("Audit", "")], &[]).await?;
     assert_eq!(unknown.code, 1, "{}{}", unknown.stdout, unknown.stderr);

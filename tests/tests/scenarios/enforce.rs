@@ -5,7 +5,7 @@ use serde_json::Value;
 use tests::emulator::Direction;
 use tests::wait_until;
 
-use super::{ACCOUNT, BASELINE, WEB_ONLY, baseline, flows_were_safe, given, rules, scenario, wait_for_count, wait_for_ingress, writes};
+use super::{ACCOUNT, BASELINE, WEB_ONLY, baseline, flows_were_safe, given, group_kept, rules, scenario, wait_for_count, wait_for_ingress, writes};
 
 #[tokio::test]
 async fn holes_close_and_legitimate_flows_stay() -> Result<()> {
@@ -31,7 +31,8 @@ async fn holes_close_and_legitimate_flows_stay() -> Result<()> {
     scenario.wait_for_condition(BASELINE, "edge", "Reconciling", "False").await?;
     let status = scenario.status(BASELINE, "edge").await?;
     assert_eq!(status["violations"]["critical"], 0, "{status}");
-    let keep = ["ingress tcp 22 203.0.113.7/32", "ingress tcp 443 0.0.0.0/0", "ingress tcp 443 ::/0", "ingress tcp 8443 10.0.0.0/8"];
+    group_kept(&scenario, &seeded, "bastion", &["ingress tcp 22 203.0.113.7/32"]).await?;
+    let keep = ["ingress tcp 443 0.0.0.0/0", "ingress tcp 443 ::/0", "ingress tcp 8443 10.0.0.0/8"];
     flows_were_safe(&scenario, &[], &keep).await
 }
 

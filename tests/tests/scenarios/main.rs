@@ -18,7 +18,7 @@ mod withheld;
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 use tests::baseward::{Controller, Program};
 use tests::emulator::{Call, GroupRules, GroupSeed, Rule, Seed, Seeded};
@@ -105,6 +105,13 @@ async fn flows_were_safe(scenario: &Scenario<'_>, may_open: &[&str], must_keep: 
     assert_never_lost(&calls, &FlowSet::parse(must_keep.iter().copied())?)
 }
 
+/// After every write to one group, these flows were still let through.
+async fn group_kept(scenario: &Scenario<'_>, seeded: &Seeded, name: &str, must_keep: &[&str]) -> Result<()> {
+    let (mut calls, id) = (scenario.aws.ledger().await?, seeded.group(name)?);
+    calls.iter_mut().for_each(|call| call.groups.retain(|group| group.group_id == id));
+    assert_never_lost(&calls, &FlowSet::parse(must_keep.iter().copied())?)
+}
+
 /// The rules of a group of the seed as they are now.
 async fn rules(scenario: &Scenario<'_>, seeded: &Seeded, name: &str) -> Result<GroupRules> {
     Ok(scenario.aws.group(REGION, seeded.group(name)?).await?.rules)
@@ -121,15 +128,6 @@ async fn wait_for_ingress(scenario: &Scenario<'_>, seeded: &Seeded, name: &str, 
         Ok(())
     })
     .await
-}
-
-/// The reason of a condition as it is now.
-async fn reason(scenario: &Scenario<'_>, kind: &str, name: &str, condition: &str) -> Result<String> {
-    let status = scenario.status(kind, name).await?;
-    let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
-    let found = conditions.iter().find(|found| found["type"] == condition);
-    let reason = found.and_then(|found| found["reason"].as_str()).context("no such condition")?;
-    Ok(reason.to_owned())
 }
 
 /// Waits until a condition of the baseline has a status and a reason.

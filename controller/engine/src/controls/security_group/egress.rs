@@ -105,21 +105,24 @@ fn reaches(entry: &Peer, peer: &Peer, view: &GroupView<'_>) -> bool {
     entry.resolved(&view.group.owner).contains(peer) || entry.as_network().is_some_and(inside)
 }
 
-/// The egress rules on which the entries say the same.
-fn judged<'v>(
+fn excessive<'v>(
     parameters: &'v Parameters,
     view: &'v GroupView<'_>,
-    judgement: Judgement,
+    undecided: &'v mut bool,
 ) -> impl Iterator<Item = (usize, &'v Rule)> {
-    view.rules(Direction::Egress).filter(move |(_, rule)| parameters.egress.judge(view, &rule.grant) == judgement)
+    view.rules(Direction::Egress).filter(move |(_, rule)| {
+        let judgement = parameters.egress.judge(view, &rule.grant);
+        *undecided |= judgement == Judgement::Undecided;
+        judgement == Judgement::Excessive
+    })
 }
 
 fn check(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
-    let excessive = judged(parameters, view, Judgement::Excessive);
-    let found = named(excessive.map(|(_, rule)| rule.grant.to_string()));
+    let mut undecided = false;
+    let found = named(excessive(parameters, view, &mut undecided).map(|(_, rule)| rule.grant.to_string()));
     if !found.is_empty() {
         Verdict::fail("egress to the declared destinations only", found)
-    } else if judged(parameters, view, Judgement::Undecided).next().is_some() {
+    } else if undecided {
         Verdict::unknown("a prefix list that a rule refers to could not be read")
     } else {
         Verdict::Pass
@@ -127,7 +130,7 @@ fn check(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
 }
 
 fn remedy(parameters: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
-    judged(parameters, view, Judgement::Excessive)
+    excessive(parameters, view, &mut false)
         .map(|(index, rule)| Remedy::keep(index, parameters.egress.bounds(view, &rule.grant.peer)))
         .collect()
 }

@@ -75,10 +75,15 @@ impl<'a> GroupView<'a> {
         }
     }
 
-    /// The rules of one direction with their positions.
+    /// The rules of one direction with their positions. Ingress comes first in the order of the facts.
     pub fn rules(&self, direction: Direction) -> impl Iterator<Item = (usize, &'a Rule)> {
         let group: &'a SecurityGroup = self.group;
-        group.rules.iter().enumerate().filter(move |(_, rule)| rule.grant.direction == direction)
+        let [ingress, egress] = self.rule_counts;
+        let (first, count) = match direction {
+            Direction::Ingress => (0, ingress),
+            Direction::Egress => (ingress, egress),
+        };
+        group.rules.iter().enumerate().skip(first).take(count)
     }
 
     /// The rules that would have to change for the group to open nothing to the world, and the part of each.

@@ -1,0 +1,209 @@
+//! `cargo demo`: the main job, live. A real API server, an AWS emulator with a badly kept account, kubectl, and Baseward.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::baseward::Program;
+use crate::emulator::{AccountApi, GroupSeed, Seed, Seeded};
+use crate::flows::{FlowSet, assert_never_lost, assert_never_opened};
+use crate::kubectl::Kubectl;
+use crate::wait::wait_until;
+use crate::world::World;
+
+const ACCOUNT: &str = "111122223333";
+const REGION: &str = "eu-west-1";
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Who uses the account legitimately: none of this may be lost for a moment.
+const LEGITIMATE: [&str; 4] = [
+    "ingress tcp 443 0.0.0.0/0",
+    "ingress tcp 443 ::/0",
+    "ingress tcp 5432 10.20.0.0/16",
+    "ingress tcp 9090 10.0.0.0/8",
+];
+
+const SETUP: &str = r#"
+apiVersion: v1
+kind: Namespace
+metadata: {name: security}
+---
+apiVersion: baseward.dev/v1alpha1
+kind: AWSAccount
+metadata: {name: shop-prod}
+spec:
+  accountId: "111122223333"
+  regions: [eu-west-1]
+  readRole: arn:aws:iam::111122223333:role/baseward-read
+  writeRole: arn:aws:iam::111122223333:role/baseward-write
+  namespaces: [{name: security, maxMode: Enforce}]
+"#;
+
+const BASELINE: &str = r#"
+apiVersion: baseward.dev/v1alpha1
+kind: SecurityGroupBaseline
+metadata: {name: edge, namespace: security}
+spec:
+  accounts: {names: [shop-prod]}
+  select: {all: true}
+  interval: 10s
+  mode: Audit
+  internet:
+    allowPorts: [tcp/443]
+    denyPresets: [Admin, FileSharing, Database, HighRisk]
+    denyAllTraffic: true
+  defaultGroup: {close: true}
+"#;
+
+/// Plays the demo. Every step asserts what it shows.
+pub async fn play(program: Program) -> Result<()> {
+    chapter("A Kubernetes API server and an AWS account");
+    let started = Instant::now();
+    let world = World::start().await?;
+    let aws = world.emulator.api().account(ACCOUNT);
+    let seeded = badly_kept_account(&aws).await?;
+    let kubectl = world.control_plane.kubectl().in_namespace("security");
+    say(&format!("etcd, kube-apiserver and the emulator are up after {:.1} s; the account has {} security groups", started.elapsed().as_secs_f32(), seeded.groups.len()));
+    let _controller = program.start(&world).await?;
+    say("baseward run: the controller is ready");
+
+    chapter("Audit: what Baseward sees");
+    apply(&world.control_plane.kubectl(), SETUP).await?;
+    apply(&kubectl, BASELINE).await?;
+    wait_for_status(&kubectl, "the verdict is there", |status| status["resources"].as_i64().unwrap_or_default() > 0).await?;
+    show(&kubectl, &["get", "sgb"]).await?;
+    show(&kubectl, &["get", "sgb", "edge", "-o", r"jsonpath={range .status.worst[*]}{.severity}{'\t'}{.resource}{'\t'}{.actual}{'\n'}{end}"]).await?;
+
+    chapter("Plan: what it would change");
+    plan(&program, &world).await?;
+
+    chapter("Enforce: worst first, add before remove, verified");
+    let enforced = Instant::now();
+    command("kubectl patch sgb edge --type=merge -p '{\"spec\":{\"mode\":\"Enforce\"}}'");
+    kubectl.run(["patch", "sgb", "edge", "--type=merge", "-p", r#"{"spec":{"mode":"Enforce"}}"#]).await?;
+    wait_for_status(&kubectl, "no critical violation is left", |status| status["violations"]["critical"] == 0 && status["violations"]["high"].as_i64() <= Some(1)).await?;
+    say(&format!("closed after {:.1} s", enforced.elapsed().as_secs_f32()));
+    ledger(&aws).await?;
+    show(&kubectl, &["get", "sgb"]).await?;
+    show(&kubectl, &["get", "changesets"]).await?;
+
+    chapter("A rogue hand opens SSH again");
+    rogue(&world, &aws, seeded.group("bastion")?).await?;
+
+    chapter("Proof");
+    let calls = aws.ledger().await?;
+    assert_never_opened(&calls, &FlowSet::default())?;
+    assert_never_lost(&calls, &FlowSet::parse(LEGITIMATE)?)?;
+    say("after every single write: nothing was opened that was closed, and none of these flows was lost:");
+    LEGITIMATE.iter().for_each(|flow| println!("    {flow}"));
+    say(&format!("the whole demo took {:.0} s", started.elapsed().as_secs_f32()));
+    Ok(())
+}
+
+/// A realistic account: an edge that works, and what grows beside it.
+async fn badly_kept_account(aws: &AccountApi) -> Result<Seeded> {
+    let seed = Seed::in_region(REGION)
+        .group(GroupSeed::named("web").ingress(["tcp 443 0.0.0.0/0", "tcp 443 ::/0"])?)
+        .group(GroupSeed::named("bastion").ingress(["tcp 22 0.0.0.0/0", "tcp 9090 10.0.0.0/8"])?)
+        .group(GroupSeed::named("legacy-app").ingress(["tcp 0-65535 0.0.0.0/0", "tcp 9090 10.0.0.0/8"])?)
+        .group(GroupSeed::named("test-everything").ingress(["all 0.0.0.0/0", "all ::/0"])?)
+        .group(GroupSeed::named("orders-db").ingress(["tcp 5432 0.0.0.0/0", "tcp 5432 10.20.0.0/16"])?)
+        .group(GroupSeed::named("windows-jump").ingress(["tcp 3389 0.0.0.0/1", "tcp 3389 128.0.0.0/1"])?)
+        .group(GroupSeed::named("stack-owned").tag("aws:cloudformation:stack-name", "shop").ingress(["tcp 8080 0.0.0.0/0"])?)
+        .with("interfaces", json!([{"key": "i1", "groups": ["web"]}, {"key": "i2", "groups": ["bastion"]}, {"key": "i3", "groups": ["legacy-app"]}]));
+    aws.seed(&seed).await
+}
+
+async fn plan(program: &Program, world: &World) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("baseline.yaml");
+    std::fs::write(&file, format!("{SETUP}---{BASELINE}"))?;
+    command("baseward plan -f baseline.yaml");
+    let installation = installation_id(&world.control_plane.kubectl()).await?;
+    let path = file.to_str().context("the temporary folder's name is not text")?;
+    let plan = program.run(world, ["plan", "-f", path, "--installation-id", &installation]).await?;
+    ensure!(plan.code == 2, "baseward plan ended with {}:\n{}", plan.code, plan.stderr);
+    plan.stdout.lines().skip_while(|line| !line.contains("Changes, worst first")).take(24).for_each(|line| println!("  {line}"));
+    println!("    …");
+    plan.stdout.lines().last().iter().for_each(|line| println!("  {line}"));
+    say("exit code 2: something fails");
+    Ok(())
+}
+
+async fn installation_id(kubectl: &Kubectl) -> Result<String> {
+    let output = kubectl.run(["get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}"]).await?;
+    Ok(output.stdout)
+}
+
+/// The writes that AWS saw, in their order.
+async fn ledger(aws: &AccountApi) -> Result<()> {
+    say("what AWS saw:");
+    for call in aws.ledger().await?.iter().filter(|call| call.wrote_groups()) {
+        let groups: Vec<&str> = call.groups.iter().map(|group| group.group_id.as_str()).collect();
+        println!("    {:>4}  {:<32} {}", call.seq, call.operation(), groups.join(", "));
+    }
+    Ok(())
+}
+
+async fn rogue(world: &World, aws: &AccountApi, group: &str) -> Result<()> {
+    let client = crate::aws_client::ec2(&world.emulator.url(), ACCOUNT, REGION);
+    client
+        .authorize_security_group_ingress()
+        .group_id(group)
+        .ip_protocol("tcp")
+        .from_port(22)
+        .to_port(22)
+        .cidr_ip("0.0.0.0/0")
+        .send()
+        .await
+        .context("the rogue hand failed")?;
+    let opened = Instant::now();
+    command(&format!("aws ec2 authorize-security-group-ingress --group-id {group} --protocol tcp --port 22 --cidr 0.0.0.0/0"));
+    wait_until("SSH is closed again", PATIENCE, async || {
+        let rules = aws.group(REGION, group).await?.rules;
+        ensure!(rules.ingress.iter().all(|rule| rule.from_port != Some(22)), "tcp/22 is open");
+        Ok(())
+    })
+    .await?;
+    say(&format!("closed again after {:.1} s", opened.elapsed().as_secs_f32()));
+    Ok(())
+}
+
+async fn wait_for_status(kubectl: &Kubectl, what: &str, is_so: impl Fn(&Value) -> bool) -> Result<()> {
+    wait_until(what, PATIENCE, async || {
+        let output = kubectl.run(["get", "sgb", "edge", "-o", "json"]).await?;
+        let object: Value = serde_json::from_str(&output.stdout)?;
+        ensure!(is_so(&object["status"]), "{}", object["status"]);
+        Ok(())
+    })
+    .await
+}
+
+async fn apply(kubectl: &Kubectl, yaml: &str) -> Result<()> {
+    command("kubectl apply -f -");
+    yaml.trim().lines().for_each(|line| println!("    {line}"));
+    kubectl.apply(yaml).await?;
+    Ok(())
+}
+
+async fn show(kubectl: &Kubectl, arguments: &[&str]) -> Result<()> {
+    let shown: Vec<&str> = arguments.iter().copied().take_while(|argument| *argument != "-o").collect();
+    command(&format!("kubectl {}", shown.join(" ")));
+    let output = kubectl.run(arguments).await?;
+    output.stdout.lines().for_each(|line| println!("    {line}"));
+    Ok(())
+}
+
+fn chapter(title: &str) {
+    println!("\n=== {title}\n");
+}
+
+fn command(line: &str) {
+    println!("  $ {line}");
+}
+
+fn say(line: &str) {
+    println!("  {line}");
+}
+
