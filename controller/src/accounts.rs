@@ -32,7 +32,10 @@ const REGIONS_AT_ONCE: usize = 8;
 ///
 /// # Errors
 /// The status could not be written; the caller tries again.
-pub async fn reconcile(object: Arc<DeserializeGuard<AWSAccount>>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+pub async fn reconcile(
+    object: Arc<DeserializeGuard<AWSAccount>>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
     let Ok(account) = &object.0 else {
         tracing::warn!(account = object.name_any(), "AWSAccount does not decode and is passed over");
         return Ok(Action::await_change());
@@ -147,7 +150,10 @@ fn status(
     let mut status = AWSAccountStatus {
         observed_generation: account.metadata.generation,
         external_id: Some(target.external_id.clone()),
-        trust_policy: Some(aws::iam::trust_policy(context.own_principal.get().map(String::as_str), &target.external_id)),
+        trust_policy: Some(aws::iam::trust_policy(
+            context.own_principal.get().map(String::as_str),
+            &target.external_id,
+        )),
         regions: regions.iter().map(region).collect(),
         conditions: previous.conditions,
     };
@@ -171,10 +177,13 @@ fn readiness(
     match failed.first() {
         Some((name, distrust)) => {
             let advice = distrust.failure.map(|failure| format!(": {}", failure.advice())).unwrap_or_default();
-            let message = format!("{} of {} regions failed; {name}: {}{advice}", failed.len(), regions.len(), distrust.message);
+            let message =
+                format!("{} of {} regions failed; {name}: {}{advice}", failed.len(), regions.len(), distrust.message);
             (State::False, distrust.reason, message)
         }
-        None => (State::True, conditions::IDENTITY_PROVEN, format!("{0} of {0} regions reachable as {id}", regions.len())),
+        None => {
+            (State::True, conditions::IDENTITY_PROVEN, format!("{0} of {0} regions reachable as {id}", regions.len()))
+        }
     }
 }
 
@@ -185,7 +194,11 @@ async fn write(account: &AWSAccount, status: AWSAccountStatus, context: &Context
         let swept = status.regions.iter().any(|region| region.last_sweep.is_some());
         !swept || newest.is_some_and(|newest| now.duration_since(newest).unsigned_abs() < HEARTBEAT)
     };
-    if account.status.as_ref().is_some_and(|previous| conditions::same_but_for_time(previous, &status) && fresh(previous)) {
+    if account
+        .status
+        .as_ref()
+        .is_some_and(|previous| conditions::same_but_for_time(previous, &status) && fresh(previous))
+    {
         return Ok(());
     }
     let api: Api<AWSAccount> = Api::all(context.client.clone());

@@ -50,7 +50,11 @@ pub async fn act(plan: Plan<Permitted>, acting: &Acting<'_>) -> Plan<Applied> {
     plan.applied(outcomes)
 }
 
-async fn change_resources(location: &Location, resources: &[PermittedResource], acting: &Acting<'_>) -> Vec<ResourceOutcome> {
+async fn change_resources(
+    location: &Location,
+    resources: &[PermittedResource],
+    acting: &Acting<'_>,
+) -> Vec<ResourceOutcome> {
     if resources.is_empty() {
         return Vec::new();
     }
@@ -153,12 +157,21 @@ async fn take(
 ) -> Result<(LiveGroup, Option<String>), Stop> {
     // Waiting for the turn first keeps both the read and the permit young.
     tokio::time::sleep(acting.connection.write_delay(&step.call)).await;
-    let live = refreshed(live, acting.connection).await.map_err(|_| Stop::before(Outcome::Withheld(Withheld::IncompleteKnowledge)))?;
+    let live = refreshed(live, acting.connection)
+        .await
+        .map_err(|_| Stop::before(Outcome::Withheld(Withheld::IncompleteKnowledge)))?;
     let authority = (acting.authority)();
-    let permit = permit(location, resource, step.call.clone(), expected, &live, &authority.as_authority(), Timestamp::now())
-        .map_err(|reason| Stop::before(Outcome::Withheld(reason)))?;
+    let permit =
+        permit(location, resource, step.call.clone(), expected, &live, &authority.as_authority(), Timestamp::now())
+            .map_err(|reason| Stop::before(Outcome::Withheld(reason)))?;
     let operation = step.call.operation();
-    tracing::info!(resource = resource.group.id, operation, account = location.account, region = location.region, "Writing");
+    tracing::info!(
+        resource = resource.group.id,
+        operation,
+        account = location.account,
+        region = location.region,
+        "Writing"
+    );
     let (request_id, known) = match execute(acting.connection, permit).await {
         WriteResult::Done { request_id } => (request_id, true),
         WriteResult::Unknown(error) => {

@@ -78,7 +78,10 @@ pub enum ReconcileError {
 ///
 /// # Errors
 /// The status could not be written; the caller tries again.
-pub async fn reconcile(object: Arc<DeserializeGuard<SecurityGroupBaseline>>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+pub async fn reconcile(
+    object: Arc<DeserializeGuard<SecurityGroupBaseline>>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
     if context.seen.is_news(&object) {
         context.wake_cells.send_replace(());
     }
@@ -105,7 +108,8 @@ async fn report(baseline: &SecurityGroupBaseline, context: &Context) -> Result<A
     let status = status(&judged, &context.reports.of(&uid), previous, now);
     count(&judged.baseline.reference, &status, context);
     let changed = !previous.is_some_and(|previous| conditions::same_but_for_time(previous, &status));
-    let heartbeat = previous.and_then(|previous| previous.heartbeat.as_ref()).map(|time| now.duration_since(time.0).unsigned_abs());
+    let heartbeat =
+        previous.and_then(|previous| previous.heartbeat.as_ref()).map(|time| now.duration_since(time.0).unsigned_abs());
     if !changed && let Some(left) = heartbeat.and_then(|age| HEARTBEAT.checked_sub(age)) {
         return Ok(Action::requeue(left));
     }
@@ -134,10 +138,18 @@ async fn write(baseline: &SecurityGroupBaseline, status: &BaselineStatus, contex
 }
 
 /// Says in its own status that an object no longer decodes, so that its author learns of it.
-async fn undecodable(object: &DeserializeGuard<SecurityGroupBaseline>, context: &Context) -> Result<Action, ReconcileError> {
+async fn undecodable(
+    object: &DeserializeGuard<SecurityGroupBaseline>,
+    context: &Context,
+) -> Result<Action, ReconcileError> {
     let Err(invalid) = &object.0 else { return Ok(Action::await_change()) };
     let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-    tracing::warn!(baseline = name, namespace, error = invalid.error, "SecurityGroupBaseline does not decode: it has no effect");
+    tracing::warn!(
+        baseline = name,
+        namespace,
+        error = invalid.error,
+        "SecurityGroupBaseline does not decode: it has no effect"
+    );
     let message = conditions::sentence(&format!("the object cannot be read ({}): apply it anew", invalid.error));
     let mut status = BaselineStatus { observed_generation: invalid.metadata.generation, ..BaselineStatus::default() };
     for kind in [ACCEPTED, conditions::READY] {
@@ -194,7 +206,11 @@ async fn publish(baseline: &SecurityGroupBaseline, kind: &str, condition: &Condi
 }
 
 /// What is done after a reconcile that failed.
-pub fn on_error(object: Arc<DeserializeGuard<SecurityGroupBaseline>>, error: &ReconcileError, context: Arc<Context>) -> Action {
+pub fn on_error(
+    object: Arc<DeserializeGuard<SecurityGroupBaseline>>,
+    error: &ReconcileError,
+    context: Arc<Context>,
+) -> Action {
     tracing::warn!(baseline = object.name_any(), namespace = object.namespace(), %error, "Baseline not reconciled: trying again");
     Action::requeue(context.backoff.next(&key(&object)))
 }

@@ -34,7 +34,10 @@ pub async fn run(context: Arc<Context>) {
     let mut changed = context.wake_cells.subscribe();
     while !context.stopping.is_cancelled() {
         let wanted = context.objects.cells();
-        workers.iter().filter(|(location, _)| !wanted.contains_key(location)).for_each(|(_, worker)| worker.stop.cancel());
+        workers
+            .iter()
+            .filter(|(location, _)| !wanted.contains_key(location))
+            .for_each(|(_, worker)| worker.stop.cancel());
         bury(&context, &mut workers).await;
         for location in wanted.into_keys() {
             workers.entry(location.clone()).or_insert_with(|| start(&context, location));
@@ -74,7 +77,9 @@ fn ended(location: &Location, result: Result<(), JoinError>) {
     let Location { account, region } = location;
     match result {
         Ok(()) => tracing::info!(account, region, "Cell stopped"),
-        Err(error) => tracing::error!(%error, account, region, "Cell ended with an error of the program: it is started anew"),
+        Err(error) => {
+            tracing::error!(%error, account, region, "Cell ended with an error of the program: it is started anew")
+        }
     }
 }
 

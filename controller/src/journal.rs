@@ -63,7 +63,12 @@ impl Journal {
     ///
     /// # Errors
     /// The first change set that could not be written: then nothing at all may be changed.
-    pub async fn record(&self, location: &Location, prepared: &[Prepared], authority: &AuthorityNow) -> Result<Vec<Entry>, JournalError> {
+    pub async fn record(
+        &self,
+        location: &Location,
+        prepared: &[Prepared],
+        authority: &AuthorityNow,
+    ) -> Result<Vec<Entry>, JournalError> {
         let mut entries = Vec::new();
         for set in change_sets(location, prepared, authority)? {
             let api: Api<ChangeSet> = Api::namespaced(self.client.clone(), &set.namespace().unwrap_or_default());
@@ -71,9 +76,15 @@ impl Journal {
             let created = api.create(&params, &set).await?;
             let mut resources: Vec<String> = set.spec.edits.iter().map(|edit| edit.resource.clone()).collect();
             resources.dedup();
-            let entry = Entry { namespace: created.namespace().unwrap_or_default(), name: created.name_any(), resources };
+            let entry =
+                Entry { namespace: created.namespace().unwrap_or_default(), name: created.name_any(), resources };
             self.set_status(&entry, ChangeSetStatus { phase: Some(Phase::Applying), edits: Vec::new() }).await?;
-            tracing::info!(change_set = entry.name, namespace = entry.namespace, edits = set.spec.edits.len(), "Change set recorded");
+            tracing::info!(
+                change_set = entry.name,
+                namespace = entry.namespace,
+                edits = set.spec.edits.len(),
+                "Change set recorded"
+            );
             entries.push(entry);
         }
         Ok(entries)
@@ -116,7 +127,11 @@ fn edit_outcome(resource: &ResourceOutcome) -> EditOutcome {
 
 /// Packs resources into as few change sets as fit, each in the namespace of the oldest baseline that demands it. A resource
 /// is never split over two.
-fn change_sets(location: &Location, prepared: &[Prepared], authority: &AuthorityNow) -> Result<Vec<ChangeSet>, JournalError> {
+fn change_sets(
+    location: &Location,
+    prepared: &[Prepared],
+    authority: &AuthorityNow,
+) -> Result<Vec<ChangeSet>, JournalError> {
     let mut by_baseline: BTreeMap<BaselineRef, Vec<ChangeSetSpec>> = BTreeMap::new();
     for ready in prepared {
         let id = &ready.resource.group.id;
@@ -140,13 +155,18 @@ fn change_sets(location: &Location, prepared: &[Prepared], authority: &Authority
             }
         }
     }
-    Ok(by_baseline.into_iter().flat_map(|(baseline, specs)| specs.into_iter().map(move |spec| named(&baseline, spec))).collect())
+    Ok(by_baseline
+        .into_iter()
+        .flat_map(|(baseline, specs)| specs.into_iter().map(move |spec| named(&baseline, spec)))
+        .collect())
 }
 
 /// The oldest baseline that demands edits of a resource: its namespace keeps the change set.
 fn oldest(ready: &Prepared, authority: &AuthorityNow) -> Option<BaselineRef> {
     let demands = ready.resource.edits.iter().flat_map(|edit| &edit.demands);
-    let age = |reference: &BaselineRef| authority.desired.iter().position(|desired| desired.reference == *reference).unwrap_or(usize::MAX);
+    let age = |reference: &BaselineRef| {
+        authority.desired.iter().position(|desired| desired.reference == *reference).unwrap_or(usize::MAX)
+    };
     demands.map(|demand| &demand.baseline).min_by_key(|reference| (age(reference), *reference)).cloned()
 }
 

@@ -122,7 +122,12 @@ pub enum Ended {
 /// Holds the lease for as long as the process lives.
 ///
 /// `released` is cancelled once the last write is finished: only then is the lease given back.
-pub async fn elect(client: Client, settings: LeaseSettings, leadership: Leadership, released: CancellationToken) -> Ended {
+pub async fn elect(
+    client: Client,
+    settings: LeaseSettings,
+    leadership: Leadership,
+    released: CancellationToken,
+) -> Ended {
     let api: Api<Lease> = Api::namespaced(client, &settings.namespace);
     let mut sighting = None;
     loop {
@@ -149,7 +154,12 @@ pub async fn elect(client: Client, settings: LeaseSettings, leadership: Leadersh
 }
 
 /// One try to take or renew the lease. A conflict with another writer is an error like any other: the next try looks again.
-async fn attempt(api: &Api<Lease>, settings: &LeaseSettings, sighting: &mut Option<Sighting>, now: Instant) -> kube::Result<Claim> {
+async fn attempt(
+    api: &Api<Lease>,
+    settings: &LeaseSettings,
+    sighting: &mut Option<Sighting>,
+    now: Instant,
+) -> kube::Result<Claim> {
     let found = api.get_opt(&settings.name).await?;
     let spec = found.as_ref().and_then(|lease| lease.spec.as_ref());
     let claim = claim(spec, &settings.identity, sighting.as_ref(), now);
@@ -188,7 +198,8 @@ async fn attempt(api: &Api<Lease>, settings: &LeaseSettings, sighting: &mut Opti
 async fn release(api: &Api<Lease>, settings: &LeaseSettings) {
     let give_back = async {
         let mut lease = api.get(&settings.name).await?;
-        if let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_ref() == Some(&settings.identity)) {
+        if let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_ref() == Some(&settings.identity))
+        {
             spec.holder_identity = Some(String::new());
             api.replace(&settings.name, &PostParams::default(), &lease).await?;
         }
@@ -218,7 +229,8 @@ mod tests {
     fn a_lease_is_taken_over_only_after_it_stood_still_for_its_promised_time() {
         let start = Instant::now();
         let lease = spec("other", Some(1));
-        let seen = Sighting { holder: "other".to_owned(), renewed: Some(Timestamp::from_second(1).unwrap()), seen_at: start };
+        let seen =
+            Sighting { holder: "other".to_owned(), renewed: Some(Timestamp::from_second(1).unwrap()), seen_at: start };
         let at = |seconds| claim(Some(&lease), "me", Some(&seen), start + Duration::from_secs(seconds));
         assert_eq!(at(10), Claim::Wait { holder: "other".to_owned() });
         assert_eq!(at(11), Claim::TakeOver);

@@ -95,7 +95,8 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
             return anyhow::Ok(());
         }
         metrics.leads(true);
-        lead(&options, client, connector, leadership.clone(), Arc::clone(&metrics), readiness.clone(), stopping.clone()).await
+        lead(&options, client, connector, leadership.clone(), Arc::clone(&metrics), readiness.clone(), stopping.clone())
+            .await
     };
     tokio::select! {
         ended = &mut election => match ended? {
@@ -130,7 +131,8 @@ fn lease_settings(options: &Run, write_timeout: Duration) -> anyhow::Result<Leas
 }
 
 async fn client() -> anyhow::Result<Client> {
-    let mut config = kube::Config::infer().await.context("no cluster: neither a kubeconfig nor a service account was found")?;
+    let mut config =
+        kube::Config::infer().await.context("no cluster: neither a kubeconfig nor a service account was found")?;
     config.write_timeout = Some(KUBERNETES_TIMEOUT);
     config.connect_timeout = Some(Duration::from_secs(5));
     config.default_retry = false;
@@ -139,7 +141,8 @@ async fn client() -> anyhow::Result<Client> {
 
 async fn stop_on_signal(stopping: CancellationToken) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::error!("Signals cannot be watched: the process ends without giving back the lease");
         return;
     };
@@ -176,8 +179,12 @@ async fn lead(
 ) -> anyhow::Result<()> {
     let installation_id = installation_id(options, &client).await?;
     let guarded = ControllerConfig::default().concurrency(CONCURRENCY);
-    let baselines = Controller::new(Api::<DeserializeGuard<SecurityGroupBaseline>>::all(client.clone()), watcher::Config::default());
-    let accounts = Controller::new(Api::<DeserializeGuard<AWSAccount>>::all(client.clone()), watcher::Config::default());
+    let baselines = Controller::new(
+        Api::<DeserializeGuard<SecurityGroupBaseline>>::all(client.clone()),
+        watcher::Config::default(),
+    );
+    let accounts =
+        Controller::new(Api::<DeserializeGuard<AWSAccount>>::all(client.clone()), watcher::Config::default());
     let (wake_cells, wake_baselines) = (watch::Sender::new(()), watch::Sender::new(()));
     let identities = Arc::new(Identities::default());
     let objects = Objects {
@@ -232,7 +239,10 @@ async fn installation_id(options: &Run, client: &Client) -> anyhow::Result<Strin
         return Ok(id.clone());
     }
     let api: Api<PartialObjectMeta<v1::Namespace>> = Api::all(client.clone());
-    let namespace = api.get_metadata("kube-system").await.context("the namespace kube-system cannot be read: set --installation-id")?;
+    let namespace = api
+        .get_metadata("kube-system")
+        .await
+        .context("the namespace kube-system cannot be read: set --installation-id")?;
     namespace.metadata.uid.context("the namespace kube-system has no uid: set --installation-id")
 }
 

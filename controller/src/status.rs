@@ -40,7 +40,7 @@ enum Standing<'r> {
     Refused(&'r Refusal),
     /// No account grants its namespace anything; so many match by label.
     NoAccounts(usize),
-    InEffect(Seen<'r>),
+    InEffect(Box<Seen<'r>>),
 }
 
 impl<'r> Standing<'r> {
@@ -55,19 +55,24 @@ impl<'r> Standing<'r> {
                 let reports = reported.iter().map(|reported| &reported.report);
                 let current: Vec<&CellReport> =
                     reports.filter(|report| report.reference == judged.baseline.reference).collect();
-                Self::InEffect(Seen {
+                Self::InEffect(Box::new(Seen {
                     wanted: accepted.assignments.cells.len(),
                     summary: summarise(current.iter().copied()),
                     current,
                     left_out: accepted.assignments.left_out,
-                })
+                }))
             }
         }
     }
 }
 
 /// The status that a baseline should have now. `previous` is the one it has.
-pub fn status(judged: &Judged, reported: &[Reported], previous: Option<&BaselineStatus>, now: Timestamp) -> BaselineStatus {
+pub fn status(
+    judged: &Judged,
+    reported: &[Reported],
+    previous: Option<&BaselineStatus>,
+    now: Timestamp,
+) -> BaselineStatus {
     let generation = Some(judged.baseline.reference.generation);
     let kept = previous.cloned().unwrap_or_default();
     let handled = handled(judged, reported).or_else(|| kept.last_handled_reconcile_at.clone());
@@ -184,7 +189,11 @@ fn observation(seen: &Seen<'_>) -> Said {
             let same = failures.iter().all(|failure| failure == first);
             let reason = if same { first.reason() } else { conditions::SOME_CELLS_UNREAD };
             let count = failures.len();
-            let message = format!("{count} of {} account and region pair(s) could not be read whole: {}", seen.wanted, first.advice());
+            let message = format!(
+                "{count} of {} account and region pair(s) could not be read whole: {}",
+                seen.wanted,
+                first.advice()
+            );
             say(conditions::OBSERVED, State::False, reason, message)
         }
         [] if !seen.complete() => say(
@@ -205,7 +214,10 @@ fn compliance(seen: &Seen<'_>) -> Said {
     let critical = violations.get(&Severity::Critical).copied().unwrap_or_default();
     if verdicts.fail > 0 {
         let reason = if critical > 0 { conditions::CRITICAL_VIOLATIONS } else { conditions::VIOLATIONS };
-        let mut message = format!("{} violations on {failing_resources} of {resources} resources, {critical} critical", verdicts.fail);
+        let mut message = format!(
+            "{} violations on {failing_resources} of {resources} resources, {critical} critical",
+            verdicts.fail
+        );
         if let Some(first) = worst.first()
             && let engine::finding::Verdict::Fail { actual, .. } = &first.finding.verdict
         {
@@ -214,10 +226,18 @@ fn compliance(seen: &Seen<'_>) -> Said {
         return say(conditions::COMPLIANT, State::False, reason, message);
     }
     if !seen.complete() {
-        return say(conditions::COMPLIANT, State::Unknown, conditions::NOT_YET_OBSERVED, "not everything was seen yet at this generation");
+        return say(
+            conditions::COMPLIANT,
+            State::Unknown,
+            conditions::NOT_YET_OBSERVED,
+            "not everything was seen yet at this generation",
+        );
     }
     if verdicts.unknown > 0 || !seen.failures().is_empty() {
-        let message = format!("no violation is known, but {} verdicts are unknown: see Observed and status.worst", verdicts.unknown);
+        let message = format!(
+            "no violation is known, but {} verdicts are unknown: see Observed and status.worst",
+            verdicts.unknown
+        );
         return say(conditions::COMPLIANT, State::Unknown, conditions::UNKNOWN_VERDICTS, message);
     }
     say(conditions::COMPLIANT, State::True, conditions::NO_VIOLATIONS, format!("no violation on {resources} resources"))

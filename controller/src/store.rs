@@ -123,7 +123,9 @@ impl Objects {
     pub fn cells(&self) -> BTreeMap<Location, String> {
         let judged = self.judged();
         let in_effect = judged.iter().filter(|judged| !judged.baseline.suspended);
-        let cells = in_effect.filter_map(|judged| judged.accepted.as_ref().ok()).flat_map(|accepted| &accepted.assignments.cells);
+        let cells = in_effect
+            .filter_map(|judged| judged.accepted.as_ref().ok())
+            .flat_map(|accepted| &accepted.assignments.cells);
         cells.map(|cell| (cell.location.clone(), cell.account.clone())).collect()
     }
 }

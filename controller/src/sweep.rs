@@ -65,10 +65,10 @@ pub async fn sweep(
 
 fn publish(context: &Context, in_effect: &[(Judged, Desired)], evaluation: &Evaluation, applied: &Plan<Applied>) {
     let reports = report(evaluation, applied, Timestamp::now());
-    let reported = reports.into_iter().zip(in_effect).map(|(report, (judged, _))| Reported {
-        report,
-        reconcile_at: judged.reconcile_at.clone(),
-    });
+    let reported = reports
+        .into_iter()
+        .zip(in_effect)
+        .map(|(report, (judged, _))| Reported { report, reconcile_at: judged.reconcile_at.clone() });
     context.reports.publish(applied.location.clone(), reported.collect());
     context.wake_baselines.send_replace(());
 }

@@ -1,9 +1,6 @@
 //! `AWSAccount`: an AWS account as Baseward may use it.
 
-#![expect(
-    clippy::duplicated_attributes,
-    reason = "every printer column has a type"
-)]
+#![expect(clippy::duplicated_attributes, reason = "every printer column has a type")]
 
 use engine::spec::NamespaceGrant;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -26,21 +23,9 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Account", type_ = "string", json_path = ".spec.accountId"),
     printcolumn(name = "Regions", type_ = "string", json_path = ".spec.regions"),
     printcolumn(name = "Writes", type_ = "string", json_path = ".spec.writes"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [

@@ -33,11 +33,7 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            path,
-            message,
-            help,
-        } = self;
+        let Self { path, message, help } = self;
         if !path.is_empty() {
             write!(f, "{path}: ")?;
         }
@@ -75,10 +71,7 @@ pub enum Object {
 /// What keeps the text from being YAML, with the place.
 pub fn documents(text: &str) -> Result<Vec<Value>, serde_saphyr::Error> {
     let documents = serde_saphyr::from_multiple::<Value>(text)?;
-    Ok(documents
-        .into_iter()
-        .filter(|document| !document.is_null())
-        .collect())
+    Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
 }
 
 /// Whether a document says that it is of our API group, of whatever kind and version.
@@ -111,21 +104,13 @@ pub fn admit(document: &Value) -> Result<Object, Refused> {
         found.problems.extend(broken_rules(&kind.schema, &object));
     }
     if !found.problems.is_empty() {
-        return Err(Refused {
-            problems: found.problems,
-        });
+        return Err(Refused { problems: found.problems });
     }
     (kind.parse)(object).map_err(|error| refused("", format!("cannot be used: {error}")))
 }
 
 fn refused(path: &str, message: String) -> Refused {
-    Refused {
-        problems: vec![Problem {
-            path: path.to_owned(),
-            message,
-            help: None,
-        }],
-    }
+    Refused { problems: vec![Problem { path: path.to_owned(), message, help: None }] }
 }
 
 fn broken_rules(schema: &Value, object: &Value) -> Vec<Problem> {
@@ -136,11 +121,7 @@ fn broken_rules(schema: &Value, object: &Value) -> Vec<Problem> {
         ErrorKind::ValidationFailure => rule.message.clone(),
         _ => format!("rule {:?} cannot be evaluated: {}", rule.rule, rule.message),
     };
-    let problem = |rule: ValidationError| Problem {
-        message: message(&rule),
-        path: rule.field_path,
-        help: None,
-    };
+    let problem = |rule: ValidationError| Problem { message: message(&rule), path: rule.field_path, help: None };
     broken.into_iter().map(problem).collect()
 }
 
@@ -159,38 +140,18 @@ fn kinds() -> Vec<Kind> {
         let version = crd.spec.versions.into_iter().next();
         let schema = version.and_then(|version| version.schema?.open_api_v3_schema);
         let schema = schema.and_then(|schema| serde_json::to_value(schema).ok());
-        (
-            crd.spec.names.kind,
-            crd.spec.scope == "Namespaced",
-            schema.unwrap_or_default(),
-        )
+        (crd.spec.names.kind, crd.spec.scope == "Namespaced", schema.unwrap_or_default())
     });
-    let kind = |(name, namespaced, schema), parse| Kind {
-        name,
-        namespaced,
-        schema,
-        parse,
-    };
+    let kind = |(name, namespaced, schema), parse| Kind { name, namespaced, schema, parse };
     vec![
-        kind(account, |value| {
-            serde_json::from_value(value).map(Object::Account)
-        }),
-        kind(baseline, |value| {
-            serde_json::from_value(value).map(Object::SecurityGroupBaseline)
-        }),
-        kind(change_set, |value| {
-            serde_json::from_value(value).map(Object::ChangeSet)
-        }),
+        kind(account, |value| serde_json::from_value(value).map(Object::Account)),
+        kind(baseline, |value| serde_json::from_value(value).map(Object::SecurityGroupBaseline)),
+        kind(change_set, |value| serde_json::from_value(value).map(Object::ChangeSet)),
     ]
 }
 
 fn known_kind(document: &Value) -> Result<&'static Kind, Refused> {
-    let field = |name| {
-        document
-            .get(name)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
+    let field = |name| document.get(name).and_then(Value::as_str).unwrap_or_default();
     let (version, name) = (field("apiVersion"), field("kind"));
     let ours = format!("{}/{}", crate::GROUP, crate::VERSION);
     if version != ours {
@@ -199,20 +160,14 @@ fn known_kind(document: &Value) -> Result<&'static Kind, Refused> {
     let found = KINDS.iter().find(|kind| kind.name == name);
     found.ok_or_else(|| {
         let known: Vec<&str> = KINDS.iter().map(|kind| kind.name.as_str()).collect();
-        refused(
-            "kind",
-            format!("{name:?} is no kind of {ours}: it has {}", known.join(", ")),
-        )
+        refused("kind", format!("{name:?} is no kind of {ours}: it has {}", known.join(", ")))
     })
 }
 
 /// What the API server would say against a status, for tests of what the controller writes.
 #[cfg(test)]
 pub(crate) fn problems_of_status(kind: &str, mut status: Value) -> Vec<String> {
-    let schema = KINDS
-        .iter()
-        .find(|known| known.name == kind)
-        .map(|kind| &kind.schema["properties"]["status"]);
+    let schema = KINDS.iter().find(|known| known.name == kind).map(|kind| &kind.schema["properties"]["status"]);
     let schema = schema.unwrap_or(&Value::Null);
     let mut found = Found::default();
     structure::remove_unknown(schema, &mut status, &mut found);

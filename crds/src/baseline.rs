@@ -202,15 +202,8 @@ pub struct Violations {
 impl Violations {
     /// All of them.
     pub fn total(self) -> i64 {
-        let Self {
-            critical,
-            high,
-            medium,
-            low,
-        } = self;
-        [critical, high, medium, low]
-            .into_iter()
-            .fold(0, i64::saturating_add)
+        let Self { critical, high, medium, low } = self;
+        [critical, high, medium, low].into_iter().fold(0, i64::saturating_add)
     }
 }
 
@@ -329,10 +322,7 @@ fn count(number: impl TryInto<i64>) -> i64 {
 }
 
 fn counts(by_reason: &BTreeMap<&'static str, u64>) -> BTreeMap<String, i64> {
-    by_reason
-        .iter()
-        .map(|(reason, number)| ((*reason).to_owned(), count(*number)))
-        .collect()
+    by_reason.iter().map(|(reason, number)| ((*reason).to_owned(), count(*number))).collect()
 }
 
 /// The counts and lists of a summary; generation, heartbeat and conditions are the caller's.
@@ -382,18 +372,8 @@ impl From<&BTreeMap<Severity, u64>> for Violations {
 
 impl From<evaluate::Verdicts> for Verdicts {
     fn from(verdicts: evaluate::Verdicts) -> Self {
-        let evaluate::Verdicts {
-            pass,
-            fail,
-            not_applicable,
-            unknown,
-        } = verdicts;
-        Self {
-            pass: count(pass),
-            fail: count(fail),
-            not_applicable: count(not_applicable),
-            unknown: count(unknown),
-        }
+        let evaluate::Verdicts { pass, fail, not_applicable, unknown } = verdicts;
+        Self { pass: count(pass), fail: count(fail), not_applicable: count(not_applicable), unknown: count(unknown) }
     }
 }
 
@@ -413,11 +393,7 @@ impl WorstFinding {
     /// A failure or an unknown verdict; the others are not named.
     pub fn new(named: &NamedFinding) -> Option<Self> {
         let (verdict, expected, actual) = match &named.finding.verdict {
-            Verdict::Fail { expected, actual } => (
-                NamedVerdict::Fail,
-                Some(sentence(expected)),
-                sentence(actual),
-            ),
+            Verdict::Fail { expected, actual } => (NamedVerdict::Fail, Some(sentence(expected)), sentence(actual)),
             Verdict::Unknown { why } => (NamedVerdict::Unknown, None, sentence(why)),
             Verdict::Pass | Verdict::NotApplicable { .. } => return None,
         };
@@ -438,9 +414,7 @@ impl WorstFinding {
 
 impl From<&CellSummary> for CellStatus {
     fn from(cell: &CellSummary) -> Self {
-        let failure = cell
-            .failure
-            .or_else(|| cell.partial.first().map(|(_, failure)| *failure));
+        let failure = cell.failure.or_else(|| cell.partial.first().map(|(_, failure)| *failure));
         Self {
             account: cell.location.account.clone(),
             region: cell.location.region.clone(),

@@ -1,9 +1,6 @@
 //! `ChangeSet`: journal, preview and undo record of a batch of edits in one.
 
-#![expect(
-    clippy::duplicated_attributes,
-    reason = "every printer column has a type"
-)]
+#![expect(clippy::duplicated_attributes, reason = "every printer column has a type")]
 
 mod record;
 
@@ -37,11 +34,7 @@ pub const MAX_BYTES: usize = 256 * 1024;
     printcolumn(name = "Account", type_ = "string", json_path = ".spec.account"),
     printcolumn(name = "Region", type_ = "string", json_path = ".spec.region"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [{
@@ -260,13 +253,7 @@ mod tests {
     #[test]
     fn a_change_set_is_bounded_in_edits_and_bytes() {
         let spec = |count: usize, text: usize| ChangeSetSpec {
-            edits: vec![
-                EditRecord {
-                    impact: "x".repeat(text),
-                    ..EditRecord::default()
-                };
-                count
-            ],
+            edits: vec![EditRecord { impact: "x".repeat(text), ..EditRecord::default() }; count],
             ..ChangeSetSpec::default()
         };
         assert!(!spec(0, 1).fits());

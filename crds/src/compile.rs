@@ -22,22 +22,11 @@ impl SecurityGroupBaseline {
     /// The baseline for the engine. An object that comes from a file has no uid and no age: it counts as the youngest.
     pub fn compile(&self, namespace_labels: &BTreeMap<String, String>) -> Baseline {
         let SecurityGroupBaselineSpec { common, parameters } = self.spec.clone();
-        let Common {
-            accounts,
-            regions,
-            select,
-            mode,
-            interval: _,
-            suspend,
-            overrides,
-            infrastructure_as_code,
-        } = common;
+        let Common { accounts, regions, select, mode, interval: _, suspend, overrides, infrastructure_as_code } =
+            common;
         let reference = self.reference();
         Baseline {
-            namespace: Namespace {
-                name: reference.namespace.clone(),
-                labels: namespace_labels.clone(),
-            },
+            namespace: Namespace { name: reference.namespace.clone(), labels: namespace_labels.clone() },
             reference,
             created: created(&self.metadata),
             suspended: suspend,
@@ -53,13 +42,7 @@ impl SecurityGroupBaseline {
 
     /// Names this generation of this object.
     pub fn reference(&self) -> BaselineRef {
-        let ObjectMeta {
-            namespace,
-            name,
-            uid,
-            generation,
-            ..
-        } = self.metadata.clone();
+        let ObjectMeta { namespace, name, uid, generation, .. } = self.metadata.clone();
         BaselineRef {
             namespace: namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
             name: name.unwrap_or_default(),
@@ -70,10 +53,7 @@ impl SecurityGroupBaseline {
 }
 
 fn created(metadata: &ObjectMeta) -> Timestamp {
-    metadata
-        .creation_timestamp
-        .as_ref()
-        .map_or(Timestamp::MAX, |created| created.0)
+    metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |created| created.0)
 }
 
 impl AWSAccount {
@@ -97,9 +77,7 @@ impl AWSAccount {
             namespaces,
             writable: write_role.is_some(),
             writes_stopped: writes == Writes::Stopped,
-            rules_per_group: rules_per_security_group
-                .try_into()
-                .unwrap_or(DEFAULT_RULES_PER_GROUP),
+            rules_per_group: rules_per_security_group.try_into().unwrap_or(DEFAULT_RULES_PER_GROUP),
         }
     }
 }

@@ -126,21 +126,9 @@ pub struct Update<'a> {
 }
 
 /// Sets one condition at its place in the list, or at the end. `lastTransitionTime` moves only when the state flips.
-pub fn set(
-    conditions: &mut Vec<Condition>,
-    update: &Update<'_>,
-    observed_generation: Option<i64>,
-    now: Timestamp,
-) {
-    let Update {
-        kind,
-        state,
-        reason,
-        message,
-    } = update;
-    let place = conditions
-        .iter_mut()
-        .find(|condition| condition.type_ == *kind);
+pub fn set(conditions: &mut Vec<Condition>, update: &Update<'_>, observed_generation: Option<i64>, now: Timestamp) {
+    let Update { kind, state, reason, message } = update;
+    let place = conditions.iter_mut().find(|condition| condition.type_ == *kind);
     let since = match &place {
         Some(old) if old.status == state.as_str() => old.last_transition_time.clone(),
         _ => Time(now),
@@ -183,9 +171,7 @@ pub trait Timed: Clone + PartialEq {
 impl Timed for BaselineStatus {
     fn without_times(mut self) -> Self {
         self.heartbeat = None;
-        self.cells
-            .iter_mut()
-            .for_each(|cell| cell.last_sweep = None);
+        self.cells.iter_mut().for_each(|cell| cell.last_sweep = None);
         self.conditions.iter_mut().for_each(forget_transition);
         self
     }
@@ -193,9 +179,7 @@ impl Timed for BaselineStatus {
 
 impl Timed for AWSAccountStatus {
     fn without_times(mut self) -> Self {
-        self.regions
-            .iter_mut()
-            .for_each(|region| region.last_sweep = None);
+        self.regions.iter_mut().for_each(|region| region.last_sweep = None);
         self.conditions.iter_mut().for_each(forget_transition);
         self
     }
@@ -220,38 +204,18 @@ mod tests {
     }
 
     fn compliant<'a>(state: State, message: &'a str) -> Update<'a> {
-        Update {
-            kind: COMPLIANT,
-            state,
-            reason: VIOLATIONS,
-            message,
-        }
+        Update { kind: COMPLIANT, state, reason: VIOLATIONS, message }
     }
 
     #[test]
     fn the_transition_time_moves_only_on_a_flip() {
         let mut conditions = Vec::new();
-        set(
-            &mut conditions,
-            &compliant(State::False, "3 violations"),
-            Some(1),
-            at(10),
-        );
-        set(
-            &mut conditions,
-            &compliant(State::False, "2 violations"),
-            Some(2),
-            at(20),
-        );
+        set(&mut conditions, &compliant(State::False, "3 violations"), Some(1), at(10));
+        set(&mut conditions, &compliant(State::False, "2 violations"), Some(2), at(20));
         assert_eq!(conditions[0].last_transition_time, Time(at(10)));
         assert_eq!(conditions[0].message, "2 violations");
         assert_eq!(conditions[0].observed_generation, Some(2));
-        set(
-            &mut conditions,
-            &compliant(State::True, "none"),
-            Some(2),
-            at(30),
-        );
+        set(&mut conditions, &compliant(State::True, "none"), Some(2), at(30));
         assert_eq!(conditions[0].last_transition_time, Time(at(30)));
         assert!(is_true(&conditions, COMPLIANT));
     }
@@ -259,19 +223,11 @@ mod tests {
     #[test]
     fn the_order_of_the_list_stays() {
         let mut conditions = Vec::new();
-        let update = |kind| Update {
-            kind,
-            state: State::True,
-            reason: VALID,
-            message: "",
-        };
+        let update = |kind| Update { kind, state: State::True, reason: VALID, message: "" };
         for kind in [READY, ACCEPTED, OBSERVED, ACCEPTED, READY] {
             set(&mut conditions, &update(kind), None, at(1));
         }
-        let kinds: Vec<_> = conditions
-            .iter()
-            .map(|condition| condition.type_.as_str())
-            .collect();
+        let kinds: Vec<_> = conditions.iter().map(|condition| condition.type_.as_str()).collect();
         assert_eq!(kinds, [READY, ACCEPTED, OBSERVED]);
     }
 
@@ -302,26 +258,12 @@ mod tests {
                 }],
                 ..BaselineStatus::default()
             };
-            let update = Update {
-                kind: READY,
-                state: State::True,
-                reason: OBSERVED,
-                message: "",
-            };
+            let update = Update { kind: READY, state: State::True, reason: OBSERVED, message: "" };
             set(&mut status.conditions, &update, Some(1), at(second));
             status
         };
-        assert!(same_but_for_time(
-            &status(1, true, "a"),
-            &status(2, true, "a")
-        ));
-        assert!(!same_but_for_time(
-            &status(1, true, "a"),
-            &status(1, false, "a")
-        ));
-        assert!(!same_but_for_time(
-            &status(1, true, "a"),
-            &status(1, true, "b")
-        ));
+        assert!(same_but_for_time(&status(1, true, "a"), &status(2, true, "a")));
+        assert!(!same_but_for_time(&status(1, true, "a"), &status(1, false, "a")));
+        assert!(!same_but_for_time(&status(1, true, "a"), &status(1, true, "b")));
     }
 }

@@ -16,12 +16,11 @@ mod tests;
 
 pub use account::{AWSAccount, AWSAccountSpec, AWSAccountStatus, Identity, RegionStatus, Writes};
 pub use baseline::{
-    BaselineStatus, CellStatus, Common, ControlStatus, NamedVerdict, Verdicts, Violations,
-    WorstFinding,
+    BaselineStatus, CellStatus, Common, ControlStatus, NamedVerdict, Verdicts, Violations, WorstFinding,
 };
 pub use change_set::{
-    BaselineName, ChangeSet, ChangeSetSpec, ChangeSetStatus, Direction, EditOutcome, EditRecord,
-    MAX_BYTES, MAX_EDITS, Outcome, Phase, Record,
+    BaselineName, ChangeSet, ChangeSetSpec, ChangeSetStatus, Direction, EditOutcome, EditRecord, MAX_BYTES, MAX_EDITS,
+    Outcome, Phase, Record,
 };
 pub use generate::{crds, yaml_files};
 pub use security_group_baseline::{SecurityGroupBaseline, SecurityGroupBaselineSpec};

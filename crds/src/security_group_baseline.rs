@@ -1,9 +1,6 @@
 //! `SecurityGroupBaseline`: what good looks like for EC2 security groups.
 
-#![expect(
-    clippy::duplicated_attributes,
-    reason = "every printer column has a type"
-)]
+#![expect(clippy::duplicated_attributes, reason = "every printer column has a type")]
 
 use engine::controls::security_group::SecurityGroupParameters;
 use kube::CustomResource;
@@ -28,31 +25,15 @@ use crate::baseline::{BaselineStatus, Common};
     doc = "What good looks like for EC2 security groups: Baseward compares every selected group with it, shows what differs and, with mode: Enforce, puts right what the spec writes.",
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
     printcolumn(name = "Resources", type_ = "integer", json_path = ".status.resources"),
-    printcolumn(
-        name = "Violations",
-        type_ = "integer",
-        json_path = ".status.violationsTotal"
-    ),
-    printcolumn(
-        name = "Critical",
-        type_ = "integer",
-        json_path = ".status.violations.critical"
-    ),
+    printcolumn(name = "Violations", type_ = "integer", json_path = ".status.violationsTotal"),
+    printcolumn(name = "Critical", type_ = "integer", json_path = ".status.violations.critical"),
     printcolumn(
         name = "Compliant",
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Compliant\")].status"
     ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct SecurityGroupBaselineSpec {

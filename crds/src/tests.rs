@@ -17,10 +17,7 @@ fn yaml_files_in(folder: &str) -> Vec<(String, String)> {
     let mut files: Vec<(String, String)> = fs::read_dir(path(folder))
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "yaml")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
         .map(|path| {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             (name, fs::read_to_string(&path).unwrap())
@@ -39,9 +36,6 @@ fn the_generated_files_are_current() {
     }
     let known: Vec<&String> = generated.iter().map(|(name, _)| name).collect();
     for (name, _) in yaml_files_in(".") {
-        assert!(
-            known.contains(&&name),
-            "{name} is generated from nothing: remove it"
-        );
+        assert!(known.contains(&&name), "{name} is generated from nothing: remove it");
     }
 }

@@ -67,7 +67,11 @@ impl Program {
     }
 
     /// Runs the command line to its end.
-    pub async fn run<S: AsRef<OsStr>>(&self, world: &World, arguments: impl IntoIterator<Item = S>) -> Result<Finished> {
+    pub async fn run<S: AsRef<OsStr>>(
+        &self,
+        world: &World,
+        arguments: impl IntoIterator<Item = S>,
+    ) -> Result<Finished> {
         let mut command = self.command(world, arguments);
         command.stdin(Stdio::null());
         let output = spawn_blocking(move || command.output()).await?.context("cannot start baseward")?;
@@ -88,7 +92,9 @@ impl Program {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let mut command = self.command(world, ["run", "--http-address", "127.0.0.1:0"]);
-        command.args(["--lease-seconds", LEASE_SECONDS, "--write-seconds", WRITE_SECONDS, "--read-seconds", "5"]).args(flags);
+        command
+            .args(["--lease-seconds", LEASE_SECONDS, "--write-seconds", WRITE_SECONDS, "--read-seconds", "5"])
+            .args(flags);
         command.env("BASEWARD_LOG", "warn,controller=debug,aws=debug");
         let log = world.control_plane.folder().join(format!("baseward-{number}.log"));
         let server = spawn_blocking(move || Server::start("baseward", &command, &log)).await??;

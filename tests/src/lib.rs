@@ -3,14 +3,7 @@
 //! A test takes a [`Scenario`] from the [`World`] and reads as: given an account with these groups, apply this YAML,
 //! wait for this condition, then look at AWS, at the ledger of calls and at the status.
 
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::indexing_slicing,
-        reason = "a test may fail by a panic"
-    )
-)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by a panic"))]
 
 pub mod aws_client;
 pub mod baseward;

@@ -74,7 +74,5 @@ async fn up() -> Result<()> {
         pids = pids.join(" "),
     );
     writeln!(std::io::stdout(), "{guide}").context("cannot write to stdout")?;
-    tokio::signal::ctrl_c()
-        .await
-        .context("cannot wait for Ctrl-C")
+    tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")
 }

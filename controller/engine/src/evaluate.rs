@@ -204,18 +204,21 @@ impl<'a> Block<'a> {
     ) -> impl Iterator<Item = usize> {
         let mut repairable = vec![false; self.views.len()];
         for question in questions {
-            let mut answers: Vec<Option<Verdict>> = vec![None; self.views.len()];
+            let mut answers: Vec<Answer> = self.views.iter().map(|_| Answer::Unasked).collect();
             for asking in &question.askers {
                 let baseline = baselines.get_mut(asking.baseline);
                 if let Some((baseline, sight)) = baseline.zip(self.sights.get_mut(asking.baseline)) {
-                    sight.answer(question, &self.views, &mut answers, |view, verdict| {
+                    let counted = sight.answer(question, &self.views, &mut answers, |view, verdict| {
                         baseline.record(asking, view, verdict, keep);
                     });
+                    if let Some(count) = baseline.controls.get_mut(asking.position) {
+                        count.verdicts.add(counted);
+                    }
                 }
             }
             if question.control.remedy.is_some() {
                 for (repairable, answer) in repairable.iter_mut().zip(&answers) {
-                    *repairable |= matches!(answer, Some(Verdict::Fail { .. }));
+                    *repairable |= answer.fails();
                 }
             }
         }
@@ -230,22 +233,55 @@ impl<'a> Block<'a> {
 }
 
 impl Sight {
-    /// Takes in the answers to one question about the groups in its scope; those that nobody has asked for are found first.
+    /// Counts the answers to one question about the groups in its scope, and records those that are more than a pass. An
+    /// answer that nobody has asked for before is found first.
     fn answer(
         &mut self,
         question: &Question<'_>,
         views: &[GroupView<'_>],
-        answers: &mut [Option<Verdict>],
+        answers: &mut [Answer],
         mut record: impl FnMut(&GroupView<'_>, &Verdict),
-    ) {
+    ) -> Verdicts {
+        let mut counted = Verdicts::default();
         let groups = views.iter().zip(answers).zip(&self.scopes).zip(&mut self.failed);
-        for (((view, answer), scope), failed) in groups {
-            if scope.includes(question.control) {
-                let verdict = answer.get_or_insert_with(|| (question.control.check)(question.parameters, view));
-                *failed |= matches!(verdict, Verdict::Fail { .. });
-                record(view, verdict);
+        for (((view, answer), _), failed) in groups.filter(|((_, scope), _)| scope.includes(question.control)) {
+            if matches!(answer, Answer::Unasked) {
+                *answer = Answer::from((question.control.check)(question.parameters, view));
             }
+            counted.count(answer.verdict());
+            *failed |= answer.fails();
+            record(view, answer.verdict());
         }
+        counted
+    }
+}
+
+/// The answer to one question about one group. Nearly all are a pass, which takes no room.
+enum Answer {
+    Unasked,
+    Pass,
+    Other(Box<Verdict>),
+}
+
+impl From<Verdict> for Answer {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Pass => Self::Pass,
+            other => Self::Other(Box::new(other)),
+        }
+    }
+}
+
+impl Answer {
+    fn verdict(&self) -> &Verdict {
+        match self {
+            Self::Unasked | Self::Pass => &Verdict::Pass,
+            Self::Other(verdict) => verdict,
+        }
+    }
+
+    fn fails(&self) -> bool {
+        matches!(self.verdict(), Verdict::Fail { .. })
     }
 }
 
@@ -289,11 +325,8 @@ impl BaselineEvaluation {
         Some(hold.as_ref().unwrap_or(&Withheld::NothingToWrite).reason())
     }
 
-    /// Counts a verdict, and keeps it if it says that something is wrong.
+    /// Keeps a verdict that says that something is wrong.
     fn record(&mut self, asking: &Asking<'_>, view: &GroupView<'_>, verdict: &Verdict, keep: Keep) {
-        if let Some(count) = self.controls.get_mut(asking.position) {
-            count.verdicts.count(verdict);
-        }
         let wrong = matches!(verdict, Verdict::Fail { .. } | Verdict::Unknown { .. });
         if !wrong && keep != Keep::All {
             return;

@@ -34,8 +34,9 @@ struct Entry {
 /// # Errors
 /// None in practice: plain values can be written as JSON.
 pub fn controls(options: &Controls) -> anyhow::Result<()> {
-    let entries: Vec<Entry> =
-        security_group_controls().map(|control| Entry { kind: "SecurityGroupBaseline", about: control.about }).collect();
+    let entries: Vec<Entry> = security_group_controls()
+        .map(|control| Entry { kind: "SecurityGroupBaseline", about: control.about })
+        .collect();
     match options.output {
         Output::Json => println!("{}", serde_json::to_string_pretty(&entries)?),
         Output::Table => print!("{}", table(&entries)),
@@ -46,7 +47,8 @@ pub fn controls(options: &Controls) -> anyhow::Result<()> {
 fn table(entries: &[Entry]) -> String {
     let width = |text: fn(&Entry) -> &str| entries.iter().map(|entry| text(entry).len()).max().unwrap_or(0);
     let (id, kind) = (width(|entry| entry.about.id), width(|entry| entry.kind));
-    let line = |one: &str, two: &str, three: &str, four: &str| format!("{one:<id$}  {two:<kind$}  {three:<8}  {four}\n");
+    let line =
+        |one: &str, two: &str, three: &str, four: &str| format!("{one:<id$}  {two:<kind$}  {three:<8}  {four}\n");
     let mut table = line("CONTROL", "KIND", "SEVERITY", "TITLE");
     for Entry { kind, about } in entries {
         table.push_str(&line(about.id, kind, &about.severity.to_string(), about.title));

@@ -37,7 +37,9 @@ pub fn init(options: &Init) -> anyhow::Result<()> {
     let Kind::SecurityGroupBaseline = options.kind;
     let mut baseline = SecurityGroupBaseline::new(&options.name, spec(options));
     baseline.metadata.namespace = Some(options.namespace.clone());
-    println!("# Every recommended value, in mode Audit: nothing is changed. With mode: Enforce all that stands here is put right.");
+    println!(
+        "# Every recommended value, in mode Audit: nothing is changed. With mode: Enforce all that stands here is put right."
+    );
     print!("{}", serde_saphyr::to_string(&serde_json::to_value(&baseline)?)?);
     Ok(())
 }

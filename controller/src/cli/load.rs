@@ -58,7 +58,9 @@ impl Documents {
         match object {
             Object::Account(account) => self.accounts.push(*account),
             Object::SecurityGroupBaseline(baseline) => self.baselines.push((*baseline, Namespace::default())),
-            Object::ChangeSet(set) => tracing::warn!(name = set.name_any(), "ChangeSet passed over: the controller alone writes them"),
+            Object::ChangeSet(set) => {
+                tracing::warn!(name = set.name_any(), "ChangeSet passed over: the controller alone writes them")
+            }
         }
     }
 }

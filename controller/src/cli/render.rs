@@ -57,10 +57,14 @@ struct EditDocument<'p> {
 pub fn json(cells: &[CellPlan]) -> serde_json::Result<String> {
     let findings = cells.iter().flat_map(|cell| {
         cell.evaluation.baselines.iter().flat_map(move |baseline| {
-            baseline.findings.iter().map(move |finding| finding_document(&cell.location, baseline.reference.to_string(), finding))
+            baseline
+                .findings
+                .iter()
+                .map(move |finding| finding_document(&cell.location, baseline.reference.to_string(), finding))
         })
     });
-    let edits = cells.iter().flat_map(|cell| edits(cell).map(|(edit, reason)| edit_document(&cell.location, edit, reason)));
+    let edits =
+        cells.iter().flat_map(|cell| edits(cell).map(|(edit, reason)| edit_document(&cell.location, edit, reason)));
     serde_json::to_string_pretty(&Document { findings: findings.collect(), edits: edits.collect() })
 }
 
@@ -144,7 +148,10 @@ fn write_findings(out: &mut String, cell: &CellPlan) -> std::fmt::Result {
                 Verdict::Unknown { .. } => true,
                 Verdict::Pass | Verdict::NotApplicable { .. } => continue,
             };
-            by_control.entry((unknown, std::cmp::Reverse(finding.severity), finding.control)).or_default().push(finding);
+            by_control
+                .entry((unknown, std::cmp::Reverse(finding.severity), finding.control))
+                .or_default()
+                .push(finding);
         }
         if by_control.is_empty() {
             writeln!(out, "    every control passes")?;

@@ -65,10 +65,7 @@ pub(super) fn check(document: &Value, namespaced: bool, found: &mut Found) {
         Some(Value::Object(metadata)) => metadata,
         Some(_) => return found.problem("metadata", "Invalid value: must be an object".to_owned()),
     };
-    for field in metadata
-        .keys()
-        .filter(|field| !FIELDS.contains(&field.as_str()))
-    {
+    for field in metadata.keys().filter(|field| !FIELDS.contains(&field.as_str())) {
         found.problem("", format!("unknown field \"metadata.{field}\""));
     }
     let Some(patterns) = PATTERNS.as_ref() else {
@@ -79,12 +76,7 @@ pub(super) fn check(document: &Value, namespaced: bool, found: &mut Found) {
     check_annotations(metadata, patterns, found);
 }
 
-fn check_names(
-    metadata: &Map<String, Value>,
-    namespaced: bool,
-    patterns: &Patterns,
-    found: &mut Found,
-) {
+fn check_names(metadata: &Map<String, Value>, namespaced: bool, patterns: &Patterns, found: &mut Found) {
     let name = text(metadata, "name", found);
     let generated = text(metadata, "generateName", found);
     if metadata.get("name").is_none_or(Value::is_null) && generated.is_none() {
@@ -92,19 +84,11 @@ fn check_names(
         found.problem("metadata.name", message.to_owned());
     }
     if let Some(name) = name.filter(|name| !is_subdomain(name, patterns)) {
-        found.problem(
-            "metadata.name",
-            format!("Invalid value: {name:?}: {SUBDOMAIN}"),
-        );
+        found.problem("metadata.name", format!("Invalid value: {name:?}: {SUBDOMAIN}"));
     }
     let namespace = text(metadata, "namespace", found).filter(|_| namespaced);
-    if let Some(namespace) =
-        namespace.filter(|name| !name.is_empty() && !patterns.label.is_match(name))
-    {
-        found.problem(
-            "metadata.namespace",
-            format!("Invalid value: {namespace:?}: {LABEL}"),
-        );
+    if let Some(namespace) = namespace.filter(|name| !name.is_empty() && !patterns.label.is_match(name)) {
+        found.problem("metadata.namespace", format!("Invalid value: {namespace:?}: {LABEL}"));
     }
 }
 
@@ -126,10 +110,7 @@ fn check_labels(metadata: &Map<String, Value>, patterns: &Patterns, found: &mut 
     for (key, value) in entries(metadata, "labels", found) {
         check_key("labels", key, key, patterns, found);
         if !patterns.value.is_match(value) {
-            found.problem(
-                "metadata.labels",
-                format!("Invalid value: {value:?}: {LABEL_VALUE}"),
-            );
+            found.problem("metadata.labels", format!("Invalid value: {value:?}: {LABEL_VALUE}"));
         }
     }
 }
@@ -143,19 +124,12 @@ fn check_annotations(metadata: &Map<String, Value>, patterns: &Patterns, found: 
 fn check_key(map: &str, key: &str, as_judged: &str, patterns: &Patterns, found: &mut Found) {
     let prefix = key.split_once('/').map_or("", |(prefix, _)| prefix);
     if prefix.len() > MAX_SUBDOMAIN || !patterns.qualified.is_match(as_judged) {
-        found.problem(
-            &format!("metadata.{map}"),
-            format!("Invalid value: {key:?}: {LABEL_KEY}"),
-        );
+        found.problem(&format!("metadata.{map}"), format!("Invalid value: {key:?}: {LABEL_KEY}"));
     }
 }
 
 /// The entries of a map of strings. A null is an empty string.
-fn entries<'m>(
-    metadata: &'m Map<String, Value>,
-    map: &str,
-    found: &mut Found,
-) -> Vec<(&'m str, &'m str)> {
+fn entries<'m>(metadata: &'m Map<String, Value>, map: &str, found: &mut Found) -> Vec<(&'m str, &'m str)> {
     let path = format!("metadata.{map}");
     let entries = match metadata.get(map) {
         None | Some(Value::Null) => return Vec::new(),

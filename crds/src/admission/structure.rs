@@ -49,11 +49,7 @@ pub(super) struct Found {
 
 impl Found {
     pub(super) fn problem(&mut self, path: &str, message: String) {
-        self.problems.push(Problem {
-            path: path.to_owned(),
-            message,
-            help: None,
-        });
+        self.problems.push(Problem { path: path.to_owned(), message, help: None });
     }
 
     /// A problem whose message does not say what the field is for.
@@ -65,30 +61,18 @@ impl Found {
     }
 
     fn helped(&mut self, path: &str, message: String, help: String) {
-        self.problems.push(Problem {
-            path: path.to_owned(),
-            message,
-            help: Some(help),
-        });
+        self.problems.push(Problem { path: path.to_owned(), message, help: Some(help) });
     }
 }
 
 fn first_sentence(text: &str) -> String {
     let one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let end = one_line.find(". ").unwrap_or(one_line.len());
-    one_line
-        .get(..end)
-        .unwrap_or_default()
-        .trim_end_matches('.')
-        .to_owned()
+    one_line.get(..end).unwrap_or_default().trim_end_matches('.').to_owned()
 }
 
 fn join(path: &str, field: &str) -> String {
-    if path.is_empty() {
-        field.to_owned()
-    } else {
-        format!("{path}.{field}")
-    }
+    if path.is_empty() { field.to_owned() } else { format!("{path}.{field}") }
 }
 
 fn property<'s>(schema: &'s Value, field: &str) -> Option<&'s Value> {
@@ -97,9 +81,7 @@ fn property<'s>(schema: &'s Value, field: &str) -> Option<&'s Value> {
 
 /// The schema of the values of a free-form map.
 fn map_values(schema: &Value) -> Option<&Value> {
-    schema
-        .get("additionalProperties")
-        .filter(|values| values.is_object())
+    schema.get("additionalProperties").filter(|values| values.is_object())
 }
 
 /// Takes out the fields that the schema does not know, as strict decoding reports them.
@@ -155,8 +137,7 @@ pub(super) fn fill_defaults(schema: &Value, value: &mut Value) {
         Value::Object(fields) => {
             let properties = schema.get("properties").and_then(Value::as_object);
             for (field, schema) in properties.into_iter().flatten() {
-                if let (false, Some(default)) = (fields.contains_key(field), schema.get("default"))
-                {
+                if let (false, Some(default)) = (fields.contains_key(field), schema.get("default")) {
                     fields.insert(field.clone(), default.clone());
                 }
             }
@@ -168,9 +149,7 @@ pub(super) fn fill_defaults(schema: &Value, value: &mut Value) {
         }
         Value::Array(items) => {
             if let Some(schema) = schema.get("items") {
-                items
-                    .iter_mut()
-                    .for_each(|item| fill_defaults(schema, item));
+                items.iter_mut().for_each(|item| fill_defaults(schema, item));
             }
         }
         _ => {}
@@ -183,15 +162,10 @@ pub(super) fn check(schema: &Value, object: &Value, found: &mut Found) {
 }
 
 fn check_value(schema: &Value, value: &Value, path: &str, found: &mut Found) {
-    let wanted = schema
-        .get("type")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let wanted = schema.get("type").and_then(Value::as_str).unwrap_or_default();
     let actual = type_name(value);
     if wanted != actual && (wanted, actual) != ("number", "integer") {
-        let message = format!(
-            "Invalid value: {actual:?}: {path} in body must be of type {wanted}: {actual:?}"
-        );
+        let message = format!("Invalid value: {actual:?}: {path} in body must be of type {wanted}: {actual:?}");
         match (wanted, value) {
             // YAML reads an unquoted Off as a boolean and an unquoted account id as a number.
             ("string", Value::Bool(_) | Value::Number(_)) => {
@@ -235,20 +209,14 @@ fn check_object(schema: &Value, fields: &Map<String, Value>, path: &str, found: 
     }
     if bound(schema, "maxProperties").is_some_and(|most| fields.len() > most) {
         let most = bound(schema, "maxProperties").unwrap_or_default();
-        found.problem(
-            path,
-            format!("Too many: {}: must have at most {most} items", fields.len()),
-        );
+        found.problem(path, format!("Too many: {}: must have at most {most} items", fields.len()));
         found.blocks_rules = true;
     }
     if let Some(least) = bound(schema, "minProperties").filter(|least| fields.len() < *least) {
         found.explained(
             path,
             schema,
-            format!(
-                "Invalid value: {}: {path} in body should have at least {least} properties",
-                fields.len()
-            ),
+            format!("Invalid value: {}: {path} in body should have at least {least} properties", fields.len()),
         );
     }
     for (field, value) in fields {
@@ -260,17 +228,11 @@ fn check_object(schema: &Value, fields: &Map<String, Value>, path: &str, found: 
 
 fn check_array(schema: &Value, items: &[Value], path: &str, found: &mut Found) {
     if let Some(most) = bound(schema, "maxItems").filter(|most| items.len() > *most) {
-        found.problem(
-            path,
-            format!("Too many: {}: must have at most {most} items", items.len()),
-        );
+        found.problem(path, format!("Too many: {}: must have at most {most} items", items.len()));
         found.blocks_rules = true;
     }
     if let Some(least) = bound(schema, "minItems").filter(|least| items.len() < *least) {
-        let message = format!(
-            "Invalid value: {}: {path} in body should have at least {least} items",
-            items.len()
-        );
+        let message = format!("Invalid value: {}: {path} in body should have at least {least} items", items.len());
         found.explained(path, schema, message);
     }
     if let Some(schema) = schema.get("items") {
@@ -278,8 +240,7 @@ fn check_array(schema: &Value, items: &[Value], path: &str, found: &mut Found) {
             check_value(schema, item, &format!("{path}[{index}]"), found);
         }
     }
-    let keys: Option<Vec<&str>> = match schema.get("x-kubernetes-list-type").and_then(Value::as_str)
-    {
+    let keys: Option<Vec<&str>> = match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
         Some("set") => Some(Vec::new()),
         Some("map") => Some(strings(schema, "x-kubernetes-list-map-keys").collect()),
         _ => None,
@@ -295,16 +256,10 @@ fn check_unique(keys: &[&str], items: &[Value], path: &str, found: &mut Found) {
     for (index, item) in items.iter().enumerate() {
         let identity = match keys {
             [] => item.clone(),
-            keys => keys
-                .iter()
-                .filter_map(|key| Some(((*key).to_owned(), item.get(key)?.clone())))
-                .collect(),
+            keys => keys.iter().filter_map(|key| Some(((*key).to_owned(), item.get(key)?.clone()))).collect(),
         };
         if !seen.insert(identity.to_string()) {
-            found.problem(
-                &format!("{path}[{index}]"),
-                format!("Duplicate value: {identity}"),
-            );
+            found.problem(&format!("{path}[{index}]"), format!("Duplicate value: {identity}"));
         }
     }
 }
@@ -316,9 +271,7 @@ fn check_text(schema: &Value, text: &str, path: &str, found: &mut Found) {
         found.blocks_rules = true;
     }
     if let Some(least) = bound(schema, "minLength").filter(|least| length < *least) {
-        let message = format!(
-            "Invalid value: {text:?}: {path} in body should be at least {least} chars long"
-        );
+        let message = format!("Invalid value: {text:?}: {path} in body should be at least {least} chars long");
         found.explained(path, schema, message);
     }
     let pattern = schema.get("pattern").and_then(Value::as_str);
@@ -329,22 +282,10 @@ fn check_text(schema: &Value, text: &str, path: &str, found: &mut Found) {
     let values: Vec<&str> = strings(schema, "enum").collect();
     if !values.is_empty() && !values.contains(&text) {
         let values: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
-        found.explained(
-            path,
-            schema,
-            format!(
-                "Unsupported value: {text:?}: supported values: {}",
-                values.join(", ")
-            ),
-        );
+        found.explained(path, schema, format!("Unsupported value: {text:?}: supported values: {}", values.join(", ")));
     }
-    if schema.get("format").and_then(Value::as_str) == Some("date-time")
-        && text.parse::<jiff::Timestamp>().is_err()
-    {
-        found.problem(
-            path,
-            format!("Invalid value: {text:?}: {path} in body must be of type date-time: {text:?}"),
-        );
+    if schema.get("format").and_then(Value::as_str) == Some("date-time") && text.parse::<jiff::Timestamp>().is_err() {
+        found.problem(path, format!("Invalid value: {text:?}: {path} in body must be of type date-time: {text:?}"));
     }
 }
 
@@ -357,24 +298,15 @@ fn check_number(schema: &Value, number: &serde_json::Number, path: &str, found: 
     let bound = |keyword| schema.get(keyword).and_then(Value::as_f64);
     let Some(value) = number.as_f64() else { return };
     if let Some(least) = bound("minimum").filter(|least| value < *least) {
-        let message = format!(
-            "Invalid value: {number}: {path} in body should be greater than or equal to {least}"
-        );
+        let message = format!("Invalid value: {number}: {path} in body should be greater than or equal to {least}");
         found.explained(path, schema, message);
     }
     if let Some(most) = bound("maximum").filter(|most| value > *most) {
-        let message = format!(
-            "Invalid value: {number}: {path} in body should be less than or equal to {most}"
-        );
+        let message = format!("Invalid value: {number}: {path} in body should be less than or equal to {most}");
         found.explained(path, schema, message);
     }
 }
 
 fn strings<'s>(schema: &'s Value, keyword: &str) -> impl Iterator<Item = &'s str> {
-    schema
-        .get(keyword)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
+    schema.get(keyword).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
 }

@@ -20,11 +20,7 @@ impl EditRecord {
     pub fn new(edit: &Edit, live: &LiveGroup) -> Result<Self, Withheld> {
         let steps = sequence(std::slice::from_ref(edit), live)?;
         let (before, after) = records(&edit.change, Some(live));
-        let baselines: BTreeSet<String> = edit
-            .demands
-            .iter()
-            .map(|demand| demand.baseline.to_string())
-            .collect();
+        let baselines: BTreeSet<String> = edit.demands.iter().map(|demand| demand.baseline.to_string()).collect();
         Ok(Self {
             resource: edit.resource.clone(),
             controls: edit.controls().into_iter().map(str::to_owned).collect(),
@@ -34,10 +30,7 @@ impl EditRecord {
             impact: edit.impact.to_string(),
             before,
             after,
-            calls: steps
-                .iter()
-                .map(|step| step.call.operation().to_owned())
-                .collect(),
+            calls: steps.iter().map(|step| step.call.operation().to_owned()).collect(),
         })
     }
 }
@@ -49,48 +42,26 @@ fn records(change: &Change, live: Option<&LiveGroup>) -> (Vec<Record>, Vec<Recor
             let mut rules = live.map(|live| live.rules.iter()).into_iter().flatten();
             let found = rules.find(|found| before.as_ref() == Some(&found.rule));
             let tags = found.map(|found| found.tags.clone()).unwrap_or_default();
-            let record = |rule, id| Record {
-                rule_id: id,
-                tags: tags.clone(),
-                ..Record::of(rule)
-            };
+            let record = |rule, id| Record { rule_id: id, tags: tags.clone(), ..Record::of(rule) };
             let id = found.map(|found| found.id.clone());
             // One rule that becomes one rule is rewritten in place and keeps its id.
             let kept = id.clone().filter(|_| after.len() == 1);
             (
                 before.iter().map(|rule| record(rule, id.clone())).collect(),
-                after
-                    .iter()
-                    .map(|rule| record(rule, kept.clone()))
-                    .collect(),
+                after.iter().map(|rule| record(rule, kept.clone())).collect(),
             )
         }
     }
 }
 
 fn tags_alone(tags: &Tags) -> Vec<Record> {
-    let record = Record {
-        tags: tags.clone(),
-        ..Record::default()
-    };
-    if tags.is_empty() {
-        Vec::new()
-    } else {
-        vec![record]
-    }
+    let record = Record { tags: tags.clone(), ..Record::default() };
+    if tags.is_empty() { Vec::new() } else { vec![record] }
 }
 
 impl Record {
     fn of(rule: &Rule) -> Self {
-        let Rule {
-            grant:
-                Grant {
-                    direction,
-                    traffic,
-                    peer,
-                },
-            description,
-        } = rule;
+        let Rule { grant: Grant { direction, traffic, peer }, description } = rule;
         Self {
             direction: Some((*direction).into()),
             protocol: Some(traffic.protocol()),
@@ -151,18 +122,9 @@ mod tests {
     use engine::finding::Severity;
     use jiff::Timestamp;
 
-    fn rule(
-        direction: facts::Direction,
-        traffic: &str,
-        peer: &str,
-        description: Option<&str>,
-    ) -> Rule {
+    fn rule(direction: facts::Direction, traffic: &str, peer: &str, description: Option<&str>) -> Rule {
         Rule {
-            grant: Grant {
-                direction,
-                traffic: traffic.parse().unwrap(),
-                peer: peer.parse().unwrap(),
-            },
+            grant: Grant { direction, traffic: traffic.parse().unwrap(), peer: peer.parse().unwrap() },
             description: description.map(str::to_owned),
         }
     }
@@ -184,10 +146,7 @@ mod tests {
             demands: vec![demand("edge", "b"), demand("edge", "a"), demand("all", "a")],
             severity: Severity::High,
             exposed: 1,
-            impact: Impact::Interfaces {
-                interfaces: 2,
-                load_balancers: 0,
-            },
+            impact: Impact::Interfaces { interfaces: 2, load_balancers: 0 },
         }
     }
 
@@ -207,26 +166,8 @@ mod tests {
 
     #[test]
     fn whatever_a_rule_is_it_can_be_made_again() {
-        let traffic = [
-            "all",
-            "tcp",
-            "tcp/443",
-            "udp/6000-6010",
-            "icmp",
-            "icmp/3",
-            "icmp/3/4",
-            "icmpv6/128",
-            "50",
-        ];
-        let peers = [
-            "0.0.0.0/0",
-            "10.1.2.3/32",
-            "2001:db8::/32",
-            "::/0",
-            "pl-1",
-            "111122223333/sg-2",
-            "sg-3",
-        ];
+        let traffic = ["all", "tcp", "tcp/443", "udp/6000-6010", "icmp", "icmp/3", "icmp/3/4", "icmpv6/128", "50"];
+        let peers = ["0.0.0.0/0", "10.1.2.3/32", "2001:db8::/32", "::/0", "pl-1", "111122223333/sg-2", "sg-3"];
         for traffic in traffic {
             for peer in peers {
                 for direction in [facts::Direction::Ingress, facts::Direction::Egress] {
@@ -241,55 +182,24 @@ mod tests {
 
     #[test]
     fn a_rule_that_is_split_keeps_its_tags_and_loses_its_id() {
-        let ingress = |traffic| {
-            rule(
-                facts::Direction::Ingress,
-                traffic,
-                "0.0.0.0/0",
-                Some("temp"),
-            )
-        };
+        let ingress = |traffic| rule(facts::Direction::Ingress, traffic, "0.0.0.0/0", Some("temp"));
         let before = ingress("all");
-        let change = Change::Rule {
-            before: Some(before.clone()),
-            after: vec![ingress("tcp/80"), ingress("tcp/443")],
-        };
-        let record = EditRecord::new(
-            &edit(change),
-            &live(vec![ingress("udp/53"), before.clone()]),
-        )
-        .unwrap();
+        let change = Change::Rule { before: Some(before.clone()), after: vec![ingress("tcp/80"), ingress("tcp/443")] };
+        let record = EditRecord::new(&edit(change), &live(vec![ingress("udp/53"), before.clone()])).unwrap();
         assert_eq!(record.operation, Operation::NarrowGrant.to_string());
-        assert_eq!(
-            (record.risk.as_str(), record.impact.as_str()),
-            ("ConnectivityRisk", "2 interfaces")
-        );
+        assert_eq!((record.risk.as_str(), record.impact.as_str()), ("ConnectivityRisk", "2 interfaces"));
         assert_eq!(record.controls, ["a", "b"]);
         assert_eq!(record.baselines, ["security/all", "security/edge"]);
-        assert_eq!(
-            record.calls,
-            [
-                "AuthorizeSecurityGroupIngress",
-                "RevokeSecurityGroupIngress"
-            ]
-        );
+        assert_eq!(record.calls, ["AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"]);
         assert_eq!(record.before[0].rule_id.as_deref(), Some("sgr-1"));
         assert_eq!(record.before[0].rule(), Some(before));
-        assert!(
-            record
-                .after
-                .iter()
-                .all(|after| after.rule_id.is_none() && after.tags["owner"] == "ana")
-        );
+        assert!(record.after.iter().all(|after| after.rule_id.is_none() && after.tags["owner"] == "ana"));
     }
 
     #[test]
     fn a_rule_that_is_rewritten_in_place_keeps_its_id() {
         let ingress = |traffic| rule(facts::Direction::Ingress, traffic, "0.0.0.0/0", None);
-        let change = Change::Rule {
-            before: Some(ingress("tcp")),
-            after: vec![ingress("tcp/443")],
-        };
+        let change = Change::Rule { before: Some(ingress("tcp")), after: vec![ingress("tcp/443")] };
         let record = EditRecord::new(&edit(change), &live(vec![ingress("tcp")])).unwrap();
         assert_eq!(record.calls, ["ModifySecurityGroupRules"]);
         assert_eq!(record.after[0].rule_id.as_deref(), Some("sgr-0"));
@@ -298,51 +208,24 @@ mod tests {
     #[test]
     fn a_rule_that_is_added_or_removed_stands_on_one_side() {
         let wanted = rule(facts::Direction::Egress, "tcp/443", "10.0.0.0/8", None);
-        let add = Change::Rule {
-            before: None,
-            after: vec![wanted.clone()],
-        };
+        let add = Change::Rule { before: None, after: vec![wanted.clone()] };
         let record = EditRecord::new(&edit(add), &live(Vec::new())).unwrap();
-        assert_eq!(
-            (record.before.len(), record.after[0].rule()),
-            (0, Some(wanted.clone()))
-        );
+        assert_eq!((record.before.len(), record.after[0].rule()), (0, Some(wanted.clone())));
         assert!(record.after[0].tags.is_empty());
-        let remove = edit(Change::Rule {
-            before: Some(wanted.clone()),
-            after: Vec::new(),
-        });
+        let remove = edit(Change::Rule { before: Some(wanted.clone()), after: Vec::new() });
         let record = EditRecord::new(&remove, &live(vec![wanted.clone()])).unwrap();
-        assert_eq!(
-            (record.before[0].rule(), record.after.len()),
-            (Some(wanted), 0)
-        );
-        assert_eq!(
-            EditRecord::new(&remove, &live(Vec::new())),
-            Err(Withheld::ForeignChange)
-        );
+        assert_eq!((record.before[0].rule(), record.after.len()), (Some(wanted), 0));
+        assert_eq!(EditRecord::new(&remove, &live(Vec::new())), Err(Withheld::ForeignChange));
     }
 
     #[test]
     fn tags_stand_alone() {
         let tags = |value: &str| Tags::from([("owner".to_owned(), value.to_owned())]);
-        let change = Change::Tags {
-            before: Tags::new(),
-            after: tags("ana"),
-        };
+        let change = Change::Tags { before: Tags::new(), after: tags("ana") };
         let record = EditRecord::new(&edit(change), &live(Vec::new())).unwrap();
         assert_eq!((record.before.len(), record.after.len()), (0, 1));
-        assert_eq!(
-            record.after[0],
-            Record {
-                tags: tags("ana"),
-                ..Record::default()
-            }
-        );
+        assert_eq!(record.after[0], Record { tags: tags("ana"), ..Record::default() });
         assert_eq!(record.after[0].rule(), None);
-        assert_eq!(
-            serde_json::to_value(&record.after[0]).unwrap(),
-            serde_json::json!({"tags": {"owner": "ana"}})
-        );
+        assert_eq!(serde_json::to_value(&record.after[0]).unwrap(), serde_json::json!({"tags": {"owner": "ana"}}));
     }
 }

@@ -51,19 +51,13 @@ fn invalid_examples_are_refused_for_the_reason_that_they_name() {
     let files = yaml_files_in("examples/invalid");
     assert!(files.len() >= 60);
     for (name, text) in files {
-        let expected = text
-            .lines()
-            .next()
-            .and_then(|line| line.strip_prefix("# refused: "));
+        let expected = text.lines().next().and_then(|line| line.strip_prefix("# refused: "));
         let expected = expected.unwrap_or_else(|| panic!("{name} does not say why it is refused"));
         match admit(&document(&text)) {
             Ok(_) => panic!("{name} is admitted"),
             Err(refused) => {
                 let said = refused.to_string();
-                assert!(
-                    said.contains(expected),
-                    "{name}: {expected:?} is not in:\n{said}"
-                );
+                assert!(said.contains(expected), "{name}: {expected:?} is not in:\n{said}");
             }
         }
     }
@@ -88,11 +82,7 @@ fn all_that_is_wrong_is_said_at_once() {
     document["spec"]["remediation"] = json!({});
     document["metadata"]["name"] = json!("Not A Name");
     let refused = admit(&document).unwrap_err();
-    let paths: Vec<&str> = refused
-        .problems
-        .iter()
-        .map(|problem| problem.path.as_str())
-        .collect();
+    let paths: Vec<&str> = refused.problems.iter().map(|problem| problem.path.as_str()).collect();
     assert_eq!(paths, ["", "metadata.name", "spec.mode", "spec.interval"]);
 }
 
@@ -101,21 +91,11 @@ fn other_kinds_and_versions_are_told_apart() {
     let mut document = example("account.yaml");
     document["kind"] = json!("ECSBaseline");
     let refused = admit(&document).unwrap_err().to_string();
-    assert!(
-        refused.contains("it has AWSAccount, SecurityGroupBaseline, ChangeSet"),
-        "{refused}"
-    );
+    assert!(refused.contains("it has AWSAccount, SecurityGroupBaseline, ChangeSet"), "{refused}");
     document["apiVersion"] = json!("baseward.dev/v1");
-    assert!(
-        admit(&document)
-            .unwrap_err()
-            .to_string()
-            .contains("is not baseward.dev/v1alpha1")
-    );
+    assert!(admit(&document).unwrap_err().to_string().contains("is not baseward.dev/v1alpha1"));
     assert!(crate::admission::is_ours(&document));
-    assert!(!crate::admission::is_ours(
-        &json!({"apiVersion": "v1", "kind": "Namespace"})
-    ));
+    assert!(!crate::admission::is_ours(&json!({"apiVersion": "v1", "kind": "Namespace"})));
     assert!(admit(&json!("text")).is_err());
     assert!(admit(&json!({"apiVersion": "baseward.dev/v1alpha1", "kind": "AWSAccount"})).is_err());
 }
@@ -126,37 +106,21 @@ fn defaults_are_filled_in_and_nulls_are_fields_left_out() {
     document["spec"]["interval"] = Value::Null;
     document["spec"]["internet"] = Value::Null;
     document["status"] = json!({"resources": 1});
-    let Ok(Object::SecurityGroupBaseline(baseline)) = admit(&document) else {
-        panic!("refused")
-    };
+    let Ok(Object::SecurityGroupBaseline(baseline)) = admit(&document) else { panic!("refused") };
     assert_eq!(baseline.spec.common.interval, "60s");
     assert_eq!(baseline.spec.common.interval().as_secs(), 60);
     assert_eq!(baseline.spec.parameters, SecurityGroupParameters::default());
     assert_eq!(baseline.status, None);
     let account = account("account-minimal.yaml");
-    assert_eq!(
-        (
-            account.spec.rate_share,
-            account.spec.rules_per_security_group
-        ),
-        (50, 60)
-    );
+    assert_eq!((account.spec.rate_share, account.spec.rules_per_security_group), (50, 60));
 }
 
 #[test]
 fn yaml_is_read_as_kubectl_reads_it() {
     let document = document("mode: Off\nquoted: \"Off\"\nid: 111122223333\nempty:\n");
-    assert_eq!(
-        document,
-        json!({"mode": false, "quoted": "Off", "id": 111_122_223_333_u64, "empty": null})
-    );
+    assert_eq!(document, json!({"mode": false, "quoted": "Off", "id": 111_122_223_333_u64, "empty": null}));
     assert!(documents("a: 1\na: 2\n").is_err());
-    assert_eq!(
-        documents("---\n# nothing\n---\na: 1\n---\nb: 2\n")
-            .unwrap()
-            .len(),
-        2
-    );
+    assert_eq!(documents("---\n# nothing\n---\na: 1\n---\nb: 2\n").unwrap().len(), 2);
     assert_eq!(documents("{\"a\": 1}").unwrap(), [json!({"a": 1})]);
 }
 
@@ -200,10 +164,7 @@ fn the_full_examples_use_every_field() {
         let (mut all, mut used) = (BTreeSet::new(), BTreeSet::new());
         fields(schema, "spec", &mut all);
         written(&example(name)["spec"], "spec", &mut used);
-        let missing: Vec<_> = all
-            .difference(&used)
-            .filter(|field| !exclusive.contains(&field.as_str()))
-            .collect();
+        let missing: Vec<_> = all.difference(&used).filter(|field| !exclusive.contains(&field.as_str())).collect();
         assert!(missing.is_empty(), "{name} lacks {missing:?}");
     }
 }
@@ -212,20 +173,11 @@ fn the_full_examples_use_every_field() {
 fn the_examples_fit_each_other() {
     let account = account("account.yaml").compile();
     assert!(account.writable && !account.writes_stopped);
-    assert_eq!(
-        (account.name.as_str(), account.rules_per_group),
-        ("payments-prod", 60)
-    );
-    for name in [
-        "security-group-baseline.yaml",
-        "security-group-baseline-minimal.yaml",
-    ] {
+    assert_eq!((account.name.as_str(), account.rules_per_group), ("payments-prod", 60));
+    for name in ["security-group-baseline.yaml", "security-group-baseline-minimal.yaml"] {
         let baseline = baseline(name).compile(&BTreeMap::new());
         let accepted = baseline.accept(std::slice::from_ref(&account)).unwrap();
-        let here = Location {
-            account: "111122223333".to_owned(),
-            region: "eu-west-1".to_owned(),
-        };
+        let here = Location { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() };
         assert!(accepted.in_cell(&here).is_some(), "{name}");
     }
 }
@@ -238,24 +190,12 @@ fn an_object_is_compiled_whole() {
     let labels = BTreeMap::from([("team".to_owned(), "security".to_owned())]);
     let compiled = object.compile(&labels);
     assert_eq!(compiled.reference.to_string(), "security/everything");
-    assert_eq!(
-        (
-            compiled.reference.uid.as_str(),
-            compiled.reference.generation
-        ),
-        ("uid-1", 7)
-    );
-    assert_eq!(
-        (compiled.namespace.name.as_str(), &compiled.namespace.labels),
-        ("security", &labels)
-    );
+    assert_eq!((compiled.reference.uid.as_str(), compiled.reference.generation), ("uid-1", 7));
+    assert_eq!((compiled.namespace.name.as_str(), &compiled.namespace.labels), ("security", &labels));
     assert!(compiled.suspended);
     assert_eq!(compiled.regions, ["eu-west-1", "us-east-1"]);
     assert_eq!(compiled.parameters, object.spec.parameters);
-    assert_eq!(
-        compiled.infrastructure_as_code.mode,
-        engine::spec::Mode::Enforce
-    );
+    assert_eq!(compiled.infrastructure_as_code.mode, engine::spec::Mode::Enforce);
     assert_eq!(object.spec.common.interval().as_secs(), 5400);
     assert!(account("account-full.yaml").compile().writes_stopped);
     assert!(!account("account-minimal.yaml").compile().writable);
@@ -265,15 +205,7 @@ fn an_object_is_compiled_whole() {
 fn every_recommended_value_is_admitted() {
     let mut document = example("security-group-baseline-minimal.yaml");
     let recommended = serde_json::to_value(SecurityGroupParameters::recommended()).unwrap();
-    document["spec"]
-        .as_object_mut()
-        .unwrap()
-        .extend(recommended.as_object().unwrap().clone());
-    let Ok(Object::SecurityGroupBaseline(baseline)) = admit(&document) else {
-        panic!("refused")
-    };
-    assert_eq!(
-        baseline.spec.parameters,
-        SecurityGroupParameters::recommended()
-    );
+    document["spec"].as_object_mut().unwrap().extend(recommended.as_object().unwrap().clone());
+    let Ok(Object::SecurityGroupBaseline(baseline)) = admit(&document) else { panic!("refused") };
+    assert_eq!(baseline.spec.parameters, SecurityGroupParameters::recommended());
 }

@@ -22,10 +22,7 @@ fn walk<'s>(path: &str, schema: &'s Value, nodes: &mut Vec<Node<'s>>) {
             walk(&format!("{path}{suffix}"), &schema[keyword], nodes);
         }
     }
-    nodes.push(Node {
-        path: path.to_owned(),
-        schema,
-    });
+    nodes.push(Node { path: path.to_owned(), schema });
 }
 
 fn schemas() -> Vec<(String, Value)> {
@@ -55,22 +52,13 @@ fn is_foreign(path: &str) -> bool {
 fn the_schemas_use_only_what_offline_admission_honours() {
     for_each_node(|Node { path, schema }| {
         for keyword in schema.as_object().unwrap().keys() {
-            assert!(
-                crate::admission::KEYWORDS.contains(&keyword.as_str()),
-                "{path} has {keyword}"
-            );
+            assert!(crate::admission::KEYWORDS.contains(&keyword.as_str()), "{path} has {keyword}");
         }
         let format = schema["format"].as_str();
-        assert!(
-            matches!(format, None | Some("date-time" | "int32" | "int64")),
-            "{path}: {format:?}"
-        );
+        assert!(matches!(format, None | Some("date-time" | "int32" | "int64")), "{path}: {format:?}");
         if let Some(pattern) = schema["pattern"].as_str() {
             assert!(regex::Regex::new(pattern).is_ok(), "{path}: {pattern}");
-            assert!(
-                pattern.starts_with('^') && pattern.ends_with('$'),
-                "{path}: {pattern}"
-            );
+            assert!(pattern.starts_with('^') && pattern.ends_with('$'), "{path}: {pattern}");
         }
     });
 }
@@ -97,14 +85,8 @@ fn every_field_is_explained() {
         let last = path.rsplit('.').next().unwrap_or_default();
         let is_entry = last.ends_with("[]") || last.ends_with("{}");
         let description = schema["description"].as_str().unwrap_or_default();
-        assert!(
-            is_entry || !description.is_empty(),
-            "{path} is not explained"
-        );
-        assert!(
-            !description.contains('`') || path.contains("overrides"),
-            "{path}: {description}"
-        );
+        assert!(is_entry || !description.is_empty(), "{path} is not explained");
+        assert!(!description.contains('`') || path.contains("overrides"), "{path}: {description}");
     });
 }
 
@@ -125,19 +107,13 @@ fn only_fields_beside_the_controls_have_defaults() {
         "SecurityGroupBaseline.spec.interval",
         "SecurityGroupBaseline.spec.mode",
     ];
-    assert_eq!(
-        defaults.iter().collect::<Vec<_>>(),
-        expected.iter().collect::<Vec<_>>()
-    );
+    assert_eq!(defaults.iter().collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>());
 }
 
 /// Of two flattened structs with rules, schemars keeps those of the first alone.
 #[test]
 fn flattened_structs_have_no_rules_of_their_own() {
-    for schema in [
-        schemars::schema_for!(Common),
-        schemars::schema_for!(SecurityGroupParameters),
-    ] {
+    for schema in [schemars::schema_for!(Common), schemars::schema_for!(SecurityGroupParameters)] {
         assert!(schema.get("x-kubernetes-validations").is_none());
     }
 }
@@ -146,9 +122,7 @@ fn flattened_structs_have_no_rules_of_their_own() {
 fn the_rules_of_nested_structs_are_kept() {
     let mut places = BTreeSet::new();
     for_each_node(|Node { path, schema }| {
-        let rules = schema["x-kubernetes-validations"]
-            .as_array()
-            .map_or(0, Vec::len);
+        let rules = schema["x-kubernetes-validations"].as_array().map_or(0, Vec::len);
         if rules > 0 {
             places.insert(format!("{path} {rules}"));
         }
@@ -173,10 +147,7 @@ fn the_rules_of_nested_structs_are_kept() {
         "SecurityGroupBaseline.spec.select 1",
         "SecurityGroupBaseline.spec.sources 2",
     ] {
-        assert!(
-            places.contains(expected),
-            "{expected} is not in {places:#?}"
-        );
+        assert!(places.contains(expected), "{expected} is not in {places:#?}");
     }
 }
 
@@ -184,17 +155,8 @@ fn the_rules_of_nested_structs_are_kept() {
 fn an_optional_enum_is_described_as_its_field_is() {
     let (_, schema) = schemas().swap_remove(1);
     let field = &schema["properties"]["spec"]["properties"]["internet"]["properties"]["onOverlap"];
-    assert!(
-        field["description"]
-            .as_str()
-            .unwrap()
-            .ends_with("Recommended: Split."),
-        "{field}"
-    );
-    assert_eq!(
-        field["enum"],
-        serde_json::json!(["Split", "Replace", "Report"])
-    );
+    assert!(field["description"].as_str().unwrap().ends_with("Recommended: Split."), "{field}");
+    assert_eq!(field["enum"], serde_json::json!(["Split", "Replace", "Report"]));
 }
 
 #[test]

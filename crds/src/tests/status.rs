@@ -14,10 +14,7 @@ use crate::conditions::{self, State, Update};
 use crate::{BaselineStatus, NamedVerdict};
 
 fn location() -> Location {
-    Location {
-        account: "111122223333".to_owned(),
-        region: "ap-southeast-1".to_owned(),
-    }
+    Location { account: "111122223333".to_owned(), region: "ap-southeast-1".to_owned() }
 }
 
 fn named(verdict: Verdict) -> NamedFinding {
@@ -26,38 +23,19 @@ fn named(verdict: Verdict) -> NamedFinding {
         control: "sg-world-ingress-only-allowed-ports",
         severity: Severity::Critical,
         verdict,
-        impact: Impact::Interfaces {
-            interfaces: 1000,
-            load_balancers: 100,
-        },
+        impact: Impact::Interfaces { interfaces: 1000, load_balancers: 100 },
     };
-    NamedFinding {
-        location: location(),
-        finding,
-        held: Some("InfrastructureAsCode"),
-    }
+    NamedFinding { location: location(), finding, held: Some("InfrastructureAsCode") }
 }
 
 fn largest() -> Summary {
-    let verdicts = engine::evaluate::Verdicts {
-        pass: 9_999_999,
-        fail: 9_999_999,
-        not_applicable: 9,
-        unknown: 9,
-    };
-    let reasons = [
-        "InfrastructureAsCode",
-        "IncompleteKnowledge",
-        "OwnedByOtherAccount",
-        "ManagedByService",
-    ];
+    let verdicts = engine::evaluate::Verdicts { pass: 9_999_999, fail: 9_999_999, not_applicable: 9, unknown: 9 };
+    let reasons = ["InfrastructureAsCode", "IncompleteKnowledge", "OwnedByOtherAccount", "ManagedByService"];
     Summary {
         resources: 9_999_999,
         failing_resources: 9_999_999,
         verdicts,
-        violations: Severity::WORST_FIRST
-            .map(|severity| (severity, 9_999_999))
-            .into(),
+        violations: Severity::WORST_FIRST.map(|severity| (severity, 9_999_999)).into(),
         controls: engine::controls::security_group::controls()
             .map(|control| ControlCount {
                 control: control.about.id,
@@ -85,38 +63,17 @@ fn largest() -> Summary {
 #[test]
 fn the_largest_status_is_within_its_budget_and_its_schema() {
     let mut status = BaselineStatus::from(&largest());
-    for kind in [
-        conditions::ACCEPTED,
-        conditions::OBSERVED,
-        conditions::COMPLIANT,
-        conditions::READY,
-    ] {
-        let update = Update {
-            kind,
-            state: State::False,
-            reason: "Violations",
-            message: &"z".repeat(300),
-        };
-        conditions::set(
-            &mut status.conditions,
-            &update,
-            Some(1),
-            Timestamp::UNIX_EPOCH,
-        );
+    for kind in [conditions::ACCEPTED, conditions::OBSERVED, conditions::COMPLIANT, conditions::READY] {
+        let update = Update { kind, state: State::False, reason: "Violations", message: &"z".repeat(300) };
+        conditions::set(&mut status.conditions, &update, Some(1), Timestamp::UNIX_EPOCH);
     }
     assert_eq!(status.violations_total, Some(4 * 9_999_999));
     assert_eq!(status.worst[0].actual.len(), 256);
     let json = serde_json::to_value(&status).unwrap();
     let size = json.to_string().len();
     assert!(size < 64 * 1024, "{size}");
-    assert_eq!(
-        crate::admission::problems_of_status("SecurityGroupBaseline", json.clone()),
-        Vec::<String>::new()
-    );
-    assert_eq!(
-        serde_json::from_value::<BaselineStatus>(json).unwrap(),
-        status
-    );
+    assert_eq!(crate::admission::problems_of_status("SecurityGroupBaseline", json.clone()), Vec::<String>::new());
+    assert_eq!(serde_json::from_value::<BaselineStatus>(json).unwrap(), status);
 }
 
 #[test]
@@ -128,10 +85,7 @@ fn before_the_first_look_there_is_nothing_to_count() {
 #[test]
 fn an_unknown_verdict_says_which_fact_is_missing() {
     let mut summary = Summary {
-        worst: vec![
-            named(Verdict::unknown("prefix list pl-1 is unreadable")),
-            named(Verdict::Pass),
-        ],
+        worst: vec![named(Verdict::unknown("prefix list pl-1 is unreadable")), named(Verdict::Pass)],
         ..Summary::default()
     };
     summary.cells.push(CellSummary {
@@ -143,14 +97,8 @@ fn an_unknown_verdict_says_which_fact_is_missing() {
     summary.violations = BTreeMap::from([(Severity::Low, 2)]);
     let status = BaselineStatus::from(&summary);
     assert_eq!(status.worst.len(), 1);
-    assert_eq!(
-        (status.worst[0].verdict, status.worst[0].expected.as_deref()),
-        (NamedVerdict::Unknown, None)
-    );
+    assert_eq!((status.worst[0].verdict, status.worst[0].expected.as_deref()), (NamedVerdict::Unknown, None));
     assert_eq!(status.worst[0].actual, "prefix list pl-1 is unreadable");
-    assert_eq!(
-        (status.cells[0].complete, status.cells[0].reason.as_deref()),
-        (false, Some("AccessDenied"))
-    );
+    assert_eq!((status.cells[0].complete, status.cells[0].reason.as_deref()), (false, Some("AccessDenied")));
     assert_eq!(status.violations.unwrap().low, 2);
 }

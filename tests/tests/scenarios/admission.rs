@@ -18,7 +18,10 @@ fn examples(folder: &str) -> Result<Vec<PathBuf>> {
 
 /// The sentence that a refusal must contain, from the first line of an invalid example.
 fn expected(text: &str) -> &str {
-    text.lines().next().and_then(|line| line.strip_prefix("# refused: ")).expect("the first line says why it is refused")
+    text.lines()
+        .next()
+        .and_then(|line| line.strip_prefix("# refused: "))
+        .expect("the first line says why it is refused")
 }
 
 fn offline(text: &str) -> Result<(), String> {

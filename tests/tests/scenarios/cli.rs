@@ -10,7 +10,8 @@ use super::{ACCOUNT, WEB_ONLY, baseline, given, program, scenario};
 async fn plan(scenario: &Scenario<'_>, documents: &[&str], flags: &[&str]) -> Result<tests::baseward::Finished> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("documents.yaml");
-    let text = documents.join("\n---\n").replace("$NAMESPACE", &scenario.namespace).replace("$ACCOUNT", &scenario.account);
+    let text =
+        documents.join("\n---\n").replace("$NAMESPACE", &scenario.namespace).replace("$ACCOUNT", &scenario.account);
     std::fs::write(&file, text)?;
     let mut arguments = vec!["plan".to_owned(), "-f".to_owned(), file.display().to_string()];
     arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
@@ -25,14 +26,20 @@ async fn bare(name: &str) -> Result<Scenario<'static>> {
 async fn the_exit_code_says_how_things_stand() -> Result<()> {
     let scenario = bare("plan-codes").await?;
     given(&scenario, &[("web", &["tcp 443 0.0.0.0/0"])]).await?;
-    let only = |mode: &str| baseline(mode, "internet: {allowPorts: [tcp/443]}\noverrides:\n- {control: sg-group-described, mode: \"Off\"}\n- {control: sg-rule-described, mode: \"Off\"}");
+    let only = |mode: &str| {
+        baseline(
+            mode,
+            "internet: {allowPorts: [tcp/443]}\noverrides:\n- {control: sg-group-described, mode: \"Off\"}\n- {control: sg-rule-described, mode: \"Off\"}",
+        )
+    };
     let clean = plan(&scenario, &[ACCOUNT, &only("Audit")], &[]).await?;
     assert_eq!(clean.code, 0, "{}{}", clean.stdout, clean.stderr);
     given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
     let failing = plan(&scenario, &[ACCOUNT, &only("Audit")], &[]).await?;
     assert_eq!(failing.code, 2, "{}{}", failing.stdout, failing.stderr);
     assert!(failing.stdout.contains("withheld (Audit)"), "{}", failing.stdout);
-    let denied = tests::emulator::Fault::from(tests::emulator::FaultKind::AccessDenied).on("DescribeSecurityGroups").always();
+    let denied =
+        tests::emulator::Fault::from(tests::emulator::FaultKind::AccessDenied).on("DescribeSecurityGroups").always();
     scenario.aws.set_faults(&[denied]).await?;
     let unknown = plan(&scenario, &[ACCOUNT, &baseline("Audit", "")], &[]).await?;
     assert_eq!(unknown.code, 1, "{}{}", unknown.stdout, unknown.stderr);

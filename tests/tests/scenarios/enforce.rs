@@ -5,7 +5,10 @@ use serde_json::Value;
 use tests::emulator::Direction;
 use tests::wait_until;
 
-use super::{ACCOUNT, BASELINE, WEB_ONLY, baseline, flows_were_safe, given, group_kept, rules, scenario, wait_for_count, wait_for_ingress, writes};
+use super::{
+    ACCOUNT, BASELINE, WEB_ONLY, baseline, flows_were_safe, given, group_kept, rules, scenario, wait_for_count,
+    wait_for_ingress, writes,
+};
 
 #[tokio::test]
 async fn holes_close_and_legitimate_flows_stay() -> Result<()> {
@@ -83,7 +86,13 @@ async fn the_change_set_is_there_before_the_first_write_and_holds_the_undo_data(
     let edit = &set.data["spec"]["edits"][0];
     assert_eq!(edit["resource"], seeded.group("bastion")?);
     let before = &edit["before"][0];
-    let expected = [("direction", "Ingress"), ("protocol", "tcp"), ("ports", "22"), ("peer", "0.0.0.0/0"), ("description", "break glass")];
+    let expected = [
+        ("direction", "Ingress"),
+        ("protocol", "tcp"),
+        ("ports", "22"),
+        ("peer", "0.0.0.0/0"),
+        ("description", "break glass"),
+    ];
     for (field, value) in expected {
         assert_eq!(before[field], value, "{before}");
     }
@@ -91,7 +100,17 @@ async fn the_change_set_is_there_before_the_first_write_and_holds_the_undo_data(
     let outcome = &set.data["status"]["edits"][0];
     assert_eq!(outcome["outcome"], "Verified");
     assert_eq!(outcome["requestIds"][0].as_str(), write.request_id.as_deref());
-    let refused = scenario.kubectl.run(["patch", "chg", set.metadata.name.as_deref().unwrap(), "--type=merge", "-p", r#"{"spec":{"hash":"forged"}}"#]).await;
+    let refused = scenario
+        .kubectl
+        .run([
+            "patch",
+            "chg",
+            set.metadata.name.as_deref().unwrap(),
+            "--type=merge",
+            "-p",
+            r#"{"spec":{"hash":"forged"}}"#,
+        ])
+        .await;
     assert!(refused.unwrap_err().to_string().contains("cannot be changed"));
     Ok(())
 }
@@ -103,8 +122,10 @@ async fn a_rogue_hand_is_closed_again() -> Result<()> {
     scenario.apply(ACCOUNT).await?;
     scenario.apply(&baseline("Enforce", WEB_ONLY)).await?;
     scenario.wait_for_condition(BASELINE, "edge", "Ready", "True").await?;
-    let hand = tests::emulator::ForeignChange::of_group(seeded.group("bastion")?).authorize(Direction::Ingress, "tcp 22 0.0.0.0/0".parse()?);
-    let fault = tests::emulator::Fault::from(tests::emulator::FaultKind::ForeignWrite { change: hand }).on("DescribeSecurityGroups");
+    let hand = tests::emulator::ForeignChange::of_group(seeded.group("bastion")?)
+        .authorize(Direction::Ingress, "tcp 22 0.0.0.0/0".parse()?);
+    let fault = tests::emulator::Fault::from(tests::emulator::FaultKind::ForeignWrite { change: hand })
+        .on("DescribeSecurityGroups");
     scenario.aws.set_faults(&[fault]).await?;
     wait_until("the hand has struck", scenario.patience, async || {
         ensure!(!scenario.aws.calls(0, "ForeignWrite").await?.is_empty(), "not yet");
@@ -135,7 +156,8 @@ async fn what_the_baseline_does_not_write_is_reported_and_left_alone() -> Result
     scenario.apply(&baseline("Enforce", "internet: {denyPresets: [Admin]}")).await?;
     wait_for_ingress(&scenario, &seeded, "db", &["tcp 5432 0.0.0.0/0"]).await?;
     let status = wait_for_count(&scenario, "withheld", "NotNamed").await?;
-    let finding = |control: &str| status["worst"].as_array().unwrap().iter().find(|found| found["control"] == control).cloned();
+    let finding =
+        |control: &str| status["worst"].as_array().unwrap().iter().find(|found| found["control"] == control).cloned();
     let unnamed: Value = finding("sg-world-ingress-only-allowed-ports").unwrap();
     assert_eq!(unnamed["held"], "NotNamed");
     flows_were_safe(&scenario, &[], &["ingress tcp 5432 0.0.0.0/0"]).await

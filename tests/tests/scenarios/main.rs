@@ -1,11 +1,6 @@
 //! Baseward as its users meet it: a real API server, an AWS emulator, the real program, and what each of them says.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    reason = "a test may fail by a panic"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail by a panic")]
 
 mod accepted;
 mod admission;
@@ -136,9 +131,10 @@ async fn wait_for_reason(scenario: &Scenario<'_>, condition: &str, status: &str,
     let object = scenario
         .wait_for(BASELINE, "edge", &what, |object| {
             let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
-            conditions.into_iter().flatten().any(|found| {
-                found["type"] == condition && found["status"] == status && found["reason"] == reason
-            })
+            conditions
+                .into_iter()
+                .flatten()
+                .any(|found| found["type"] == condition && found["status"] == status && found["reason"] == reason)
         })
         .await?;
     Ok(object.data["status"].clone())

@@ -4,7 +4,10 @@ use anyhow::Result;
 use tests::Scenario;
 use tests::emulator::{Fault, FaultKind, Seeded, Settings};
 
-use super::{ACCOUNT, WEB_ONLY, baseline, flows_were_safe, given, scenario, wait_for_count, wait_for_ingress, wait_for_reason, writes};
+use super::{
+    ACCOUNT, WEB_ONLY, baseline, flows_were_safe, given, scenario, wait_for_count, wait_for_ingress, wait_for_reason,
+    writes,
+};
 
 const BAD: &[(&str, &[&str])] = &[("bastion", &["tcp 22 0.0.0.0/0"])];
 

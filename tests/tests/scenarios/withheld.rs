@@ -71,7 +71,10 @@ async fn a_foreign_change_between_read_and_write_is_planned_anew() -> Result<()>
         .revoke(Direction::Ingress, "tcp 22 0.0.0.0/0".parse()?)
         .authorize(Direction::Ingress, "tcp 22-23 0.0.0.0/0".parse()?)
         .authorize(Direction::Ingress, "tcp 22 198.51.100.0/24".parse()?);
-    scenario.aws.set_faults(&[Fault::from(FaultKind::ForeignWrite { change: hand }).on("DescribeSecurityGroupRules")]).await?;
+    scenario
+        .aws
+        .set_faults(&[Fault::from(FaultKind::ForeignWrite { change: hand }).on("DescribeSecurityGroupRules")])
+        .await?;
     scenario.apply(ACCOUNT).await?;
     scenario.apply(&baseline("Enforce", WEB_ONLY)).await?;
     wait_for_ingress(&scenario, &seeded, "bastion", &["tcp 22 198.51.100.0/24"]).await?;
@@ -139,7 +142,10 @@ async fn baselines_that_contradict_each_other_name_each_other() -> Result<()> {
     let grant = "maxMode: Enforce, mayAddRules: {cidrs: [0.0.0.0/0], ports: [tcp/0-65535]}";
     scenario.apply(&ACCOUNT.replace("maxMode: Enforce", grant)).await?;
     scenario.apply(&baseline("Enforce", "internet: {allowPorts: [tcp/443]}")).await?;
-    let other = baseline("Enforce", "required: {ingress: [{traffic: tcp/8443, peer: 0.0.0.0/0}]}\noverrides: [{control: sg-world-ingress-only-allowed-ports, mode: \"Off\"}]");
+    let other = baseline(
+        "Enforce",
+        "required: {ingress: [{traffic: tcp/8443, peer: 0.0.0.0/0}]}\noverrides: [{control: sg-world-ingress-only-allowed-ports, mode: \"Off\"}]",
+    );
     scenario.apply(&other.replace("name: edge", "name: other")).await?;
     scenario
         .wait_for(BASELINE, "other", "the contradiction is counted", |object| {
