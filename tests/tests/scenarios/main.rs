@@ -1,6 +1,12 @@
 //! Baseward as its users meet it: a real API server, an AWS emulator, the real program, and what each of them says.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail by a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail by a panic"
+)]
 
 mod accepted;
 mod admission;
