@@ -95,7 +95,7 @@ impl Program {
         command
             .args(["--lease-seconds", LEASE_SECONDS, "--write-seconds", WRITE_SECONDS, "--read-seconds", "5"])
             .args(flags);
-        command.env("BASEWARD_LOG", "warn,controller=debug,aws=debug");
+        command.env("BASEWARD_LOG", "warn,controller=debug");
         let log = world.control_plane.folder().join(format!("baseward-{number}.log"));
         let server = spawn_blocking(move || Server::start("baseward", &command, &log)).await??;
         let mut controller = Controller { server };

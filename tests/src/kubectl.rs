@@ -105,6 +105,14 @@ impl Kubectl {
         Ok(Output { stdout, stderr })
     }
 
+    /// kubectl that nobody waits for: its outcome is of no concern.
+    pub(crate) fn detach(&self, arguments: &[&str]) {
+        let mut command = self.command();
+        command.args(arguments).kill_on_drop(false);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        drop(command.spawn());
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command

@@ -164,6 +164,13 @@ impl<'w> Scenario<'w> {
     }
 }
 
+impl Drop for Scenario<'_> {
+    /// The controller that other scenarios share has no more work with this one.
+    fn drop(&mut self) {
+        self.kubectl.detach(&["delete", "securitygroupbaselines", "--all", "--wait=false", "--ignore-not-found"]);
+    }
+}
+
 fn has_condition(object: &DynamicObject, condition: &str, status: &str) -> bool {
     let conditions = object.data.pointer("/status/conditions");
     let conditions = conditions.and_then(Value::as_array).into_iter().flatten();
