@@ -118,7 +118,7 @@ async fn a_foreign_write_comes_between_and_is_nobodys_fault_but_its_own() -> Res
 
 #[tokio::test]
 async fn everything_that_can_be_seeded_is_there() -> Result<()> {
-    let aws = World::shared().await?.scenario("said").await?.aws;
+    let aws = World::shared().await?.scenario("said").await?.aws.clone();
     let seed = Seed::in_region(REGION)
         .with("vpcs", json!([{"key": "v", "cidr": "10.1.0.0/16"}]))
         .with("prefixLists", json!([{"key": "corp", "name": "corp", "entries": [{"cidr": "192.0.2.0/24"}]}]))
@@ -142,7 +142,7 @@ async fn everything_that_can_be_seeded_is_there() -> Result<()> {
 
 #[tokio::test]
 async fn settings_and_fleets_are_taken() -> Result<()> {
-    let aws = World::shared().await?.scenario("fleet").await?.aws;
+    let aws = World::shared().await?.scenario("fleet").await?.aws.clone();
     let settings = Settings {
         external_id: Some("secret".to_owned()),
         denied_roles: vec!["writer".to_owned()],
@@ -166,7 +166,7 @@ async fn settings_and_fleets_are_taken() -> Result<()> {
 
 #[tokio::test]
 async fn every_kind_of_fault_is_one_that_the_emulator_knows() -> Result<()> {
-    let aws = World::shared().await?.scenario("kinds").await?.aws;
+    let aws = World::shared().await?.scenario("kinds").await?.aws.clone();
     let change = ForeignChange::of_group("sg-1");
     let (code, message) = ("InvalidGroup.NotFound".to_owned(), "gone".to_owned());
     let kinds = [
