@@ -52,13 +52,17 @@ impl Program {
 
     /// A command of `baseward` that talks to this world.
     pub fn command<S: AsRef<OsStr>>(&self, world: &World, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = self.rig_in(world, OWN_ACCOUNT);
+        command.arg("baseward").args(arguments).env("KUBECONFIG", world.control_plane.kubeconfig());
+        command
+    }
+
+    /// The rig itself as a child whose AWS is this world's, with the rights of an account's root.
+    pub(crate) fn rig_in(&self, world: &World, account: &str) -> Command {
         let mut command = Command::new(&self.rig);
         command
-            .arg("baseward")
-            .args(arguments)
-            .env("KUBECONFIG", world.control_plane.kubeconfig())
             .env("AWS_ENDPOINT_URL", world.emulator.url())
-            .env("AWS_ACCESS_KEY_ID", OWN_ACCOUNT)
+            .env("AWS_ACCESS_KEY_ID", account)
             .env("AWS_SECRET_ACCESS_KEY", "any")
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("AWS_CONFIG_FILE", "/dev/null")

@@ -15,6 +15,7 @@ pub mod flows;
 pub mod generate;
 pub mod kubectl;
 pub mod process;
+pub mod scale;
 pub mod scenario;
 pub mod wait;
 pub mod world;

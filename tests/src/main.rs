@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, Subcommand};
-use tests::{Program, World, demo, generate};
+use clap::{Args, Parser, Subcommand};
+use tests::{Program, World, demo, generate, scale};
 
 #[derive(Parser)]
 #[command(about, version)]
@@ -27,17 +27,34 @@ enum Command {
     Demo,
     /// Write every generated file.
     Generate,
+    /// Measure what sweeps of thousands of groups cost, and fail if a target is missed.
+    Scale(Scale),
+    /// Measure the engine alone: the part of `scale` that needs a process of its own.
+    #[command(name = scale::cpu::SUBCOMMAND, hide = true)]
+    ScaleCpu,
     /// Start a control plane and an AWS emulator, and keep them until Ctrl-C.
     Up,
 }
 
+#[derive(Args)]
+struct Scale {
+    /// How many security groups.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..))]
+    groups: u32,
+    /// How many of them are open to the world.
+    #[arg(long, default_value_t = 200)]
+    bad: u32,
+}
+
 fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let result = match Arguments::parse_from(without_separator(std::env::args_os())).command {
         Command::Baseward { arguments } => {
             return controller::main(std::iter::once("baseward".into()).chain(arguments));
         }
         Command::Demo => wait_for(play()),
         Command::Generate => generate::write(),
+        Command::Scale(Scale { groups, bad }) => wait_for(measure(scale::Options { groups, bad })),
+        Command::ScaleCpu => wait_for(scale::cpu::print()),
         Command::Up => wait_for(up()),
     };
     match result {
@@ -49,12 +66,23 @@ fn main() -> ExitCode {
     }
 }
 
+/// `cargo scale -- --groups N` reaches this program as `scale -- --groups N`, because the alias has a separator already.
+fn without_separator(arguments: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    const AFTER_THE_SUBCOMMAND: usize = 2;
+    let keep = |(position, argument): &(usize, OsString)| *position != AFTER_THE_SUBCOMMAND || argument != "--";
+    arguments.enumerate().filter(keep).map(|(_, argument)| argument)
+}
+
 fn wait_for(work: impl Future<Output = Result<()>>) -> Result<()> {
     tokio::runtime::Runtime::new()?.block_on(work)
 }
 
 async fn play() -> Result<()> {
     demo::play(Program::at(&std::env::current_exe()?)).await
+}
+
+async fn measure(options: scale::Options) -> Result<()> {
+    scale::run(Program::at(&std::env::current_exe()?), options).await
 }
 
 async fn up() -> Result<()> {
@@ -75,4 +103,26 @@ async fn up() -> Result<()> {
     );
     writeln!(std::io::stdout(), "{guide}").context("cannot write to stdout")?;
     tokio::signal::ctrl_c().await.context("cannot wait for Ctrl-C")
+}
+
+#[cfg(test)]
+mod spelling {
+    use super::*;
+
+    fn scale(arguments: &[&str]) -> Result<(u32, u32)> {
+        let arguments = ["rig", "scale"].iter().chain(arguments).map(OsString::from);
+        match Arguments::try_parse_from(without_separator(arguments))?.command {
+            Command::Scale(Scale { groups, bad }) => Ok((groups, bad)),
+            _ => anyhow::bail!("another command"),
+        }
+    }
+
+    #[test]
+    fn flags_may_follow_a_separator_of_cargo() -> Result<()> {
+        assert_eq!(scale(&["--", "--groups", "300"])?, (300, 200));
+        assert_eq!(scale(&["--groups", "300", "--bad", "9"])?, (300, 9));
+        assert_eq!(scale(&["--"])?, (10_000, 200));
+        assert!(scale(&["--", "--", "--groups", "300"]).is_err());
+        Ok(())
+    }
 }

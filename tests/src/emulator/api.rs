@@ -145,10 +145,24 @@ impl EmulatorApi {
         AccountApi { api: self.clone(), account: id.to_owned() }
     }
 
+    /// The calls of all accounts after a `seq`. A role is assumed in the name of the account that asks for it.
+    pub async fn calls(&self, after: u64) -> Result<Vec<Call>> {
+        self.ledger(&[("after", after.to_string().as_str())]).await
+    }
+
     /// Succeeds while the emulator serves.
     pub async fn health(&self) -> Result<()> {
         let _: Value = self.send(Method::GET, "health", &[], None).await?;
         Ok(())
+    }
+
+    async fn ledger(&self, query: &[(&str, &str)]) -> Result<Vec<Call>> {
+        #[derive(Deserialize)]
+        struct Answer {
+            calls: Vec<Call>,
+        }
+        let answer: Answer = self.send(Method::GET, "ledger", query, None).await?;
+        Ok(answer.calls)
     }
 
     async fn send<T: DeserializeOwned>(
@@ -223,14 +237,9 @@ impl AccountApi {
 
     /// The calls after a `seq` whose operation matches a glob such as `Describe*`.
     pub async fn calls(&self, after: u64, operation: &str) -> Result<Vec<Call>> {
-        #[derive(Deserialize)]
-        struct Answer {
-            calls: Vec<Call>,
-        }
         let after = after.to_string();
         let query = [("account", self.account.as_str()), ("after", after.as_str()), ("operation", operation)];
-        let answer: Answer = self.api.send(Method::GET, "ledger", &query, None).await?;
-        Ok(answer.calls)
+        self.api.ledger(&query).await
     }
 
     /// Forgets the calls so far.

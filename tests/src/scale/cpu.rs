@@ -1,0 +1,164 @@
+//! The engine alone: CPU time of evaluating and planning, on facts that were read as the controller reads them.
+//!
+//! It runs in a process of its own, since the credentials of an AWS client come from the environment.
+
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use aws::{Connector, ConnectorOptions, Target};
+use crds::{AWSAccount, SecurityGroupBaseline};
+use engine::controls::security_group::Internet;
+use engine::desired::Desired;
+use engine::evaluate::{Keep, evaluate};
+use engine::facts::{Inventory, Location};
+use engine::plan::{Applied, Plan, plan};
+use engine::rails;
+use engine::report::{NAMED, report};
+use engine::tenancy::Account;
+use jiff::Timestamp;
+use tokio::task::spawn_blocking;
+
+use super::fleet::{ACCOUNT, ACCOUNT_OBJECT, ALL_CONTROLS, REGION, parsed};
+use super::{Seconds, usage};
+use crate::baseward::Program;
+use crate::world::World;
+
+/// The subcommand of the rig that runs [`print`].
+pub const SUBCOMMAND: &str = "scale-cpu";
+
+/// Baselines that look at the same groups.
+const OVERLAPPING: u16 = 100;
+/// Each step is repeated, and the median counts.
+const RUNS: usize = 5;
+
+/// Runs the child and reads what it prints.
+pub(super) async fn measure(program: &Program, world: &World) -> Result<Seconds> {
+    let mut command = program.rig_in(world, ACCOUNT);
+    command.arg(SUBCOMMAND).stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = spawn_blocking(move || command.output()).await?.context("cannot start the rig again")?;
+    ensure!(output.status.success(), "the engine could not be measured");
+    serde_json::from_slice(&output.stdout).context("the child did not print its figures")
+}
+
+/// Reads the account that the environment leads to and prints the CPU time of each step as JSON.
+///
+/// # Errors
+/// The account cannot be read whole, or holds nothing to plan.
+pub async fn print() -> Result<()> {
+    let connector = Connector::new(ConnectorOptions::default()).await;
+    let target = Target {
+        account_id: ACCOUNT.to_owned(),
+        read_role: None,
+        write_role: None,
+        external_id: String::new(),
+        rate_share: 100,
+    };
+    let before = usage::own_cpu();
+    let inventory = aws::observe(&connector.connect(&target, REGION), None, Timestamp::now).await;
+    let mut seconds = Seconds::from([("observe".to_owned(), usage::own_cpu() - before)]);
+    ensure!(inventory.security_groups.facts().is_ok(), "the groups cannot be read");
+    ensure!(inventory.network_interfaces.facts().is_ok(), "the interfaces cannot be read");
+    seconds.extend(judged(&inventory)?);
+    println!("{}", serde_json::to_string(&seconds)?);
+    Ok(())
+}
+
+fn judged(inventory: &Inventory) -> Result<Seconds> {
+    let account = parsed::<AWSAccount>(ACCOUNT_OBJECT)?.compile();
+    let all_controls: SecurityGroupBaseline = parsed(ALL_CONTROLS)?;
+    let one = [desired(&all_controls, &account, &inventory.location)?];
+    let hundred: Vec<SecurityGroupBaseline> = (0..OVERLAPPING).map(|number| variant(&all_controls, number)).collect();
+    let hundred: Vec<Desired> =
+        hundred.iter().map(|object| desired(object, &account, &inventory.location)).collect::<Result<_>>()?;
+    let (one, hundred) = (Steps::median(&one, inventory, &account), Steps::median(&hundred, inventory, &account));
+    ensure!(one.edits > 0, "nothing was planned");
+    let step = |name: &str, seconds: f64| (name.to_owned(), seconds);
+    Ok(Seconds::from([
+        step("evaluate", one.evaluate),
+        step("plan", one.plan),
+        step("evaluate_and_plan", one.evaluate + one.plan),
+        step("rails_and_report", one.rest),
+        step("evaluate_100_baselines", hundred.evaluate),
+        step("plan_100_baselines", hundred.plan),
+        step("evaluate_and_plan_100_baselines", hundred.evaluate + hundred.plan),
+        step("rails_and_report_100_baselines", hundred.rest),
+    ]))
+}
+
+/// One of the baselines that look at the same groups: another object that allows one more port to the internet.
+fn variant(object: &SecurityGroupBaseline, number: u16) -> SecurityGroupBaseline {
+    let mut variant = object.clone();
+    variant.metadata.name = Some(format!("scale-{number}"));
+    variant.metadata.uid = Some(format!("scale-{number}"));
+    let internet: &mut Internet = variant.spec.parameters.internet.get_or_insert_default();
+    internet.allow_ports.get_or_insert_default().push(format!("tcp/{}", 10_000 + number));
+    variant
+}
+
+fn desired(object: &SecurityGroupBaseline, account: &Account, location: &Location) -> Result<Desired> {
+    let accepted = object.compile(&Default::default()).accept(std::slice::from_ref(account));
+    let accepted = accepted.map_err(|refusal| anyhow!("{refusal}"))?;
+    accepted.in_cell(location).context("the baseline does not apply to the account")
+}
+
+/// CPU time of one line of data from the facts to the report.
+struct Steps {
+    evaluate: f64,
+    plan: f64,
+    /// The rails, and the report on what they let through.
+    rest: f64,
+    edits: usize,
+}
+
+impl Steps {
+    fn median(desired: &[Desired], inventory: &Inventory, account: &Account) -> Self {
+        let runs: Vec<Self> = (0..RUNS).map(|_| Self::run(desired, inventory, account)).collect();
+        let of = |step: fn(&Self) -> f64| median(runs.iter().map(step).collect());
+        Self {
+            evaluate: of(|run| run.evaluate),
+            plan: of(|run| run.plan),
+            rest: of(|run| run.rest),
+            edits: runs.first().map_or(0, |run| run.edits),
+        }
+    }
+
+    fn run(desired: &[Desired], inventory: &Inventory, account: &Account) -> Self {
+        let now = Timestamp::now();
+        let (evaluation, evaluate) = usage::thread_cpu(|| evaluate(desired, inventory, now, Keep::Worst(NAMED)));
+        let (proposed, plan) = usage::thread_cpu(|| plan(desired, inventory, &evaluation));
+        let edits = proposed.stage.edits.len();
+        let (_, rest) = usage::thread_cpu(|| {
+            let permitted = rails::apply(proposed, desired, inventory, account, true);
+            let applied: Plan<Applied> = permitted.applied(Vec::new());
+            report(&evaluation, &applied, now)
+        });
+        Self { evaluate, plan, rest, edits }
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_baselines_are_accepted_and_differ() -> Result<()> {
+        let account = parsed::<AWSAccount>(ACCOUNT_OBJECT)?.compile();
+        let location = Location { account: ACCOUNT.to_owned(), region: REGION.to_owned() };
+        let object = parsed(ALL_CONTROLS)?;
+        let one = desired(&variant(&object, 0), &account, &location)?;
+        let other = desired(&variant(&object, OVERLAPPING - 1), &account, &location)?;
+        assert_ne!(one.parameters, other.parameters);
+        Ok(())
+    }
+
+    #[test]
+    fn the_median_is_the_one_in_the_middle() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(Vec::new()), 0.0);
+    }
+}
