@@ -30,19 +30,33 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// When the status of each baseline was last written, by uid.
 #[derive(Debug, Default)]
-pub struct Writes(Mutex<HashMap<String, Instant>>);
+pub struct Writes(Mutex<HashMap<String, Write>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Write {
+    at: Instant,
+    /// Whether the status said what is, and not only that it is being looked at.
+    answered: bool,
+}
 
 impl Writes {
-    /// How long the next write of a status has to wait.
-    fn wait(&self, uid: &str) -> Option<Duration> {
+    /// How long the next write of a status has to wait at `now`. The first answer after a promise of one waits for nothing:
+    /// somebody is waiting for it.
+    fn wait(&self, uid: &str, answers: bool, now: Instant) -> Option<Duration> {
         let writes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = writes.get(uid)?.checked_add(STATUS_EVERY)?;
-        Some(due.saturating_duration_since(Instant::now())).filter(|wait| !wait.is_zero())
+        let last = writes.get(uid).filter(|last| last.answered || !answers)?;
+        let due = last.at.checked_add(STATUS_EVERY)?;
+        Some(due.saturating_duration_since(now)).filter(|wait| !wait.is_zero())
     }
 
-    fn written(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), Instant::now());
+    fn written(&self, uid: &str, answered: bool, at: Instant) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), Write { at, answered });
     }
+}
+
+/// Whether a status says what is: all cells were looked at, or could not be.
+fn answers(status: &BaselineStatus) -> bool {
+    conditions::find(&status.conditions, OBSERVED).is_some_and(|observed| observed.status != "Unknown")
 }
 
 /// Generation and annotations of each baseline as they were last seen, by namespace and name.
@@ -113,11 +127,12 @@ async fn report(baseline: &SecurityGroupBaseline, context: &Context) -> Result<A
     if !changed && let Some(left) = heartbeat.and_then(|age| HEARTBEAT.checked_sub(age)) {
         return Ok(Action::requeue(left));
     }
-    if let Some(wait) = context.status_writes.wait(&uid) {
+    let answered = answers(&status);
+    if let Some(wait) = context.status_writes.wait(&uid, answered, Instant::now()) {
         return Ok(Action::requeue(wait));
     }
     write(baseline, &status, context).await?;
-    context.status_writes.written(&uid);
+    context.status_writes.written(&uid, answered, Instant::now());
     announce(baseline, previous, &status, context).await;
     Ok(Action::requeue(HEARTBEAT))
 }
@@ -217,4 +232,23 @@ pub fn on_error(
 
 fn key(object: &DeserializeGuard<SecurityGroupBaseline>) -> String {
     format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_answer_waits_for_nothing_and_what_follows_for_its_turn() {
+        let (writes, start) = (Writes::default(), Instant::now());
+        let soon = start + Duration::from_secs(1);
+        assert_eq!(writes.wait("uid", false, start), None);
+        writes.written("uid", false, start);
+        assert_eq!(writes.wait("uid", false, soon), Some(STATUS_EVERY - Duration::from_secs(1)));
+        assert_eq!(writes.wait("uid", true, soon), None);
+        writes.written("uid", true, soon);
+        assert_eq!(writes.wait("uid", true, soon), Some(STATUS_EVERY));
+        assert_eq!(writes.wait("uid", false, soon), Some(STATUS_EVERY));
+        assert_eq!(writes.wait("uid", true, soon + STATUS_EVERY), None);
+    }
 }
