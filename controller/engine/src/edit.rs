@@ -199,57 +199,48 @@ pub enum Withheld {
     JournalUnavailable,
 }
 
-impl Withheld {
-    /// Every reason, as it stands in status.
-    pub const REASONS: &[&str] = &[
-        "Audit",
-        "NotNamed",
-        "AccountGrant",
-        "ReadOnlyAccount",
-        "WritesStopped",
-        "IncompleteKnowledge",
-        "ManagedByService",
-        "InfrastructureAsCode",
-        "OwnedByOtherAccount",
-        "Conflicting",
-        "NoExactForm",
-        "ReportOnly",
-        "InUse",
-        "RuleQuota",
-        "SweepLimit",
-        "ForeignChange",
-        "BaselineChanged",
-        "NotLeader",
-        "JournalUnavailable",
-    ];
+/// A reason is the name of its variant. The match is exhaustive, so that a variant that is not in the list does not compile.
+macro_rules! reasons {
+    ($($variant:ident),+ $(,)?) => {
+        impl Withheld {
+            /// Every reason, as it stands in status.
+            pub const REASONS: &[&str] = &[$(stringify!($variant)),+];
 
-    /// The reason as it stands in status, events and plans.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Audit => "Audit",
-            Self::NotNamed => "NotNamed",
-            Self::AccountGrant => "AccountGrant",
-            Self::ReadOnlyAccount => "ReadOnlyAccount",
-            Self::WritesStopped => "WritesStopped",
-            Self::IncompleteKnowledge => "IncompleteKnowledge",
-            Self::ManagedByService(_) => "ManagedByService",
-            Self::InfrastructureAsCode(_) => "InfrastructureAsCode",
-            Self::OwnedByOtherAccount(_) => "OwnedByOtherAccount",
-            Self::Conflicting(_) => "Conflicting",
-            Self::NoExactForm => "NoExactForm",
-            Self::ReportOnly => "ReportOnly",
-            Self::InUse => "InUse",
-            Self::RequiredFirst => "RequiredFirst",
-            Self::NothingToWrite => "NothingToWrite",
-            Self::RuleQuota => "RuleQuota",
-            Self::SweepLimit => "SweepLimit",
-            Self::ForeignChange => "ForeignChange",
-            Self::BaselineChanged => "BaselineChanged",
-            Self::NotLeader => "NotLeader",
-            Self::JournalUnavailable => "JournalUnavailable",
+            /// The reason as it stands in status, events and plans.
+            pub fn reason(&self) -> &'static str {
+                match self {
+                    $(Self::$variant { .. } => stringify!($variant)),+
+                }
+            }
         }
-    }
+    };
+}
 
+reasons!(
+    Audit,
+    NotNamed,
+    AccountGrant,
+    ReadOnlyAccount,
+    WritesStopped,
+    IncompleteKnowledge,
+    ManagedByService,
+    InfrastructureAsCode,
+    OwnedByOtherAccount,
+    Conflicting,
+    NoExactForm,
+    ReportOnly,
+    InUse,
+    RequiredFirst,
+    NothingToWrite,
+    RuleQuota,
+    SweepLimit,
+    ForeignChange,
+    BaselineChanged,
+    NotLeader,
+    JournalUnavailable,
+);
+
+impl Withheld {
     /// What holds the edit back and how to let it go, in one sentence.
     pub fn explain(&self) -> String {
         match self {

@@ -31,17 +31,6 @@ impl SecurityGroup {
     }
 }
 
-/// One network interface as `DescribeNetworkInterfaces` shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetworkInterface {
-    /// `eni-…`.
-    pub id: String,
-    /// Ids of the security groups on the interface.
-    pub groups: Vec<String>,
-    /// Whether the interface belongs to a load balancer of any type.
-    pub load_balancer: bool,
-}
-
 /// How many interfaces carry a security group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceUse {

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-pub use ec2::{InterfaceUse, LiveGroup, LiveRule, NetworkInterface, PrefixList, PrefixListEntries, SecurityGroup};
+pub use ec2::{InterfaceUse, LiveGroup, LiveRule, PrefixList, PrefixListEntries, SecurityGroup};
 pub use grant::{Direction, Grant, GrantError, Peer, Rule};
 
 /// Tags of an AWS resource, ordered by key.
