@@ -107,11 +107,11 @@ fn counts(standing: &Standing<'_>, kept: BaselineStatus) -> BaselineStatus {
     }
 }
 
-/// The annotation value that every cell has looked since, if they agree.
+/// The annotation value that every cell has looked since, if they agree, as far as a status may hold it.
 fn handled(judged: &Judged, reported: &[Reported]) -> Option<String> {
     let asked = judged.reconcile_at.as_ref()?;
     let all = !reported.is_empty() && reported.iter().all(|reported| reported.reconcile_at.as_ref() == Some(asked));
-    all.then(|| asked.clone())
+    all.then(|| conditions::sentence(asked))
 }
 
 type Said = (Update<'static>, String);

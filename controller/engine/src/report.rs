@@ -13,7 +13,7 @@ use crate::plan::{Applied, Outcome, Plan, ResourceOutcome, WithheldEdit};
 /// The most findings, and the most cells, that a summary names; the rest is counted.
 pub const NAMED: usize = 50;
 
-/// No text in a summary is longer than this many bytes.
+/// No text in a summary takes more than this many bytes in the JSON of the Kubernetes API.
 pub const TEXT: usize = 256;
 
 /// What one baseline sees and did in one cell.
@@ -180,20 +180,29 @@ fn shortened(finding: &Finding) -> Finding {
     Finding { verdict, ..finding.clone() }
 }
 
-/// A text of at most [`TEXT`] bytes without control characters, cut between characters.
+/// A text of at most [`TEXT`] bytes as JSON, without control characters, cut between characters.
 pub fn cut(text: &str) -> String {
     const ELLIPSIS: char = '…';
     let clean: String = text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect();
-    if clean.len() <= TEXT {
+    if clean.chars().map(json_bytes).sum::<usize>() <= TEXT {
         return clean;
     }
-    let mut end = TEXT - ELLIPSIS.len_utf8();
-    while !clean.is_char_boundary(end) {
-        end -= 1;
+    let room = TEXT - json_bytes(ELLIPSIS);
+    let fits = |used: &mut usize, character: char| {
+        *used += json_bytes(character);
+        (*used <= room).then_some(character)
+    };
+    clean.chars().scan(0, fits).chain([ELLIPSIS]).collect()
+}
+
+/// What a character takes in JSON as the API server stores it: it escapes what HTML gives a meaning to, and the line
+/// separators of Unicode.
+fn json_bytes(character: char) -> usize {
+    match character {
+        '"' | '\\' => 2,
+        '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => 6,
+        other => other.len_utf8(),
     }
-    let mut short = clean.get(..end).unwrap_or_default().to_owned();
-    short.push(ELLIPSIS);
-    short
 }
 
 /// What one baseline sees over all its cells.
@@ -279,5 +288,22 @@ fn add_controls(summary: &mut Summary, counts: &[ControlCount]) {
 fn add(sums: &mut BTreeMap<&'static str, u64>, counts: &BTreeMap<&'static str, u64>) {
     for (reason, count) in counts {
         *sums.entry(reason).or_default() += count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_cut_by_what_they_take_as_json() {
+        for (character, bytes) in [('x', 1), ('"', 2), ('\\', 2), ('ü', 2), ('&', 6), ('😀', 4), ('\n', 1)] {
+            let fits = character.to_string().repeat(TEXT / bytes);
+            assert_eq!(cut(&fits), fits.replace('\n', " "));
+            let short = cut(&format!("{fits}{character}"));
+            assert!(short.ends_with('…'), "{short}");
+            assert_eq!(short.chars().count(), (TEXT - '…'.len_utf8()) / bytes + 1, "{short}");
+            assert_eq!(cut(&short), short);
+        }
     }
 }

@@ -2,78 +2,127 @@
 
 use std::collections::BTreeMap;
 
-use engine::edit::Impact;
+use engine::controls::security_group::{Control, controls};
+use engine::edit::{Impact, Withheld};
 use engine::evaluate::{ControlCount, Finding};
 use engine::facts::{Location, ReadFailure};
 use engine::finding::{Severity, Verdict};
-use engine::report::{CellSummary, NamedFinding, Summary};
+use engine::plan::Failure;
+use engine::report::{self, CellSummary, NAMED, NamedFinding, Summary, TEXT};
 use engine::spec::Mode;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::Value;
 
 use crate::conditions::{self, State, Update};
 use crate::{BaselineStatus, NamedVerdict};
+
+/// The most bytes of a status.
+const BUDGET: usize = 64 * 1024;
 
 fn location() -> Location {
     Location { account: "111122223333".to_owned(), region: "ap-southeast-1".to_owned() }
 }
 
 fn named(verdict: Verdict) -> NamedFinding {
+    let controls = controls().map(|control| control.about.id);
     let finding = Finding {
         resource: "sg-0123456789abcdef0".to_owned(),
-        control: "sg-world-ingress-only-allowed-ports",
+        control: longest(controls),
         severity: Severity::Critical,
         verdict,
-        impact: Impact::Interfaces { interfaces: 1000, load_balancers: 100 },
+        impact: Impact::Interfaces { interfaces: u32::MAX, load_balancers: u32::MAX },
     };
-    NamedFinding { location: location(), finding, held: Some("InfrastructureAsCode") }
+    NamedFinding { location: location(), finding, held: Some(longest(Withheld::REASONS.iter().copied())) }
 }
 
-fn largest() -> Summary {
-    let verdicts = engine::evaluate::Verdicts { pass: 9_999_999, fail: 9_999_999, not_applicable: 9, unknown: 9 };
-    let reasons = ["InfrastructureAsCode", "IncompleteKnowledge", "OwnedByOtherAccount", "ManagedByService"];
-    Summary {
-        resources: 9_999_999,
-        failing_resources: 9_999_999,
+fn longest(texts: impl Iterator<Item = &'static str>) -> &'static str {
+    texts.max_by_key(|text| text.len()).unwrap()
+}
+
+/// A summary that has the most of everything, its texts made of one character.
+fn largest(character: char) -> Summary {
+    const MOST: u64 = u64::MAX;
+    let text = character.to_string().repeat(TEXT + 1);
+    let location = Location { region: "r".repeat(32), ..location() };
+    let verdicts = engine::evaluate::Verdicts { pass: MOST, fail: MOST, not_applicable: MOST, unknown: MOST };
+    let count = |control: &Control| ControlCount {
+        control: control.about.id,
+        severity: Severity::Critical,
+        mode: Mode::Enforce,
         verdicts,
-        violations: Severity::WORST_FIRST.map(|severity| (severity, 9_999_999)).into(),
-        controls: engine::controls::security_group::controls()
-            .map(|control| ControlCount {
-                control: control.about.id,
-                severity: Severity::Critical,
-                mode: Mode::Enforce,
-                verdicts,
-            })
-            .collect(),
-        worst: vec![named(Verdict::fail("x".repeat(300), "y".repeat(300))); 50],
-        withheld: reasons.map(|reason| (reason, 9_999_999)).into(),
-        failures: reasons.map(|reason| (reason, 9_999_999)).into(),
-        cells: vec![
-            CellSummary {
-                location: location(),
-                swept_at: Timestamp::UNIX_EPOCH,
-                failure: Some(ReadFailure::EndpointUnavailable),
-                partial: Vec::new(),
-            };
-            50
-        ],
-        cells_total: 4000,
+    };
+    let cell = CellSummary {
+        location: location.clone(),
+        swept_at: now(),
+        failure: Some(ReadFailure::EndpointUnavailable),
+        partial: Vec::new(),
+    };
+    let finding = NamedFinding { location, ..named(Verdict::fail(report::cut(&text), report::cut(&text))) };
+    Summary {
+        resources: MOST,
+        failing_resources: MOST,
+        verdicts,
+        violations: Severity::WORST_FIRST.map(|severity| (severity, MOST)).into(),
+        controls: controls().map(count).collect(),
+        worst: vec![finding; NAMED],
+        withheld: Withheld::REASONS.iter().map(|reason| (*reason, MOST)).collect(),
+        failures: FAILURES.map(|failure| (failure.reason(), MOST)).into(),
+        cells: vec![cell; NAMED],
+        cells_total: usize::MAX,
     }
+}
+
+const FAILURES: [Failure; 7] = [
+    Failure::WriteDenied,
+    Failure::RuleQuota,
+    Failure::Throttled,
+    Failure::NotFound,
+    Failure::OutcomeUnknown,
+    Failure::NotVerified,
+    Failure::Refused,
+];
+
+fn now() -> Timestamp {
+    "2026-11-21T10:00:00Z".parse().unwrap()
+}
+
+fn largest_status(character: char) -> BaselineStatus {
+    use conditions::{ACCEPTED, COMPLIANT, OBSERVED, READY, RECONCILING, STALLED};
+    let text = character.to_string().repeat(TEXT + 1);
+    let mut status = BaselineStatus {
+        observed_generation: Some(i64::MAX),
+        accounts_left_out: Some(i64::MAX),
+        heartbeat: Some(Time(now())),
+        last_handled_reconcile_at: Some(conditions::sentence(&text)),
+        ..BaselineStatus::from(&largest(character))
+    };
+    for kind in [ACCEPTED, OBSERVED, COMPLIANT, RECONCILING, STALLED, READY] {
+        let reason = engine::desired::Reason::RequiredRuleBeyondGrant.as_str();
+        let update = Update { kind, state: State::Unknown, reason, message: &text };
+        conditions::set(&mut status.conditions, &update, Some(i64::MAX), now());
+    }
+    status
+}
+
+/// The bytes of a status as the API server stores it: Go escapes more than Rust does.
+fn stored_bytes(status: &Value) -> usize {
+    let escaped = |character: char| if "<>&\u{2028}\u{2029}".contains(character) { 6 } else { character.len_utf8() };
+    status.to_string().chars().map(escaped).sum()
 }
 
 #[test]
 fn the_largest_status_is_within_its_budget_and_its_schema() {
-    let mut status = BaselineStatus::from(&largest());
-    for kind in [conditions::ACCEPTED, conditions::OBSERVED, conditions::COMPLIANT, conditions::READY] {
-        let update = Update { kind, state: State::False, reason: "Violations", message: &"z".repeat(300) };
-        conditions::set(&mut status.conditions, &update, Some(1), Timestamp::UNIX_EPOCH);
+    for character in ['x', '"', '\\', '\n', '\u{7}', 'ü', '…', '😀', '&', '<', '\u{2028}'] {
+        let status = largest_status(character);
+        assert_eq!((status.worst.len(), status.cells.len(), status.conditions.len()), (50, 50, 6));
+        assert!(status.worst.iter().all(|finding| finding.actual.ends_with('…')));
+        let json = serde_json::to_value(&status).unwrap();
+        let size = stored_bytes(&json);
+        assert!(size <= BUDGET, "{character:?}: {size} bytes");
+        assert_eq!(crate::admission::problems_of_status("SecurityGroupBaseline", json.clone()), Vec::<String>::new());
+        assert!(serde_json::from_value::<BaselineStatus>(json).unwrap() == status);
     }
-    assert_eq!(status.violations_total, Some(4 * 9_999_999));
-    assert_eq!(status.worst[0].actual.len(), 256);
-    let json = serde_json::to_value(&status).unwrap();
-    let size = json.to_string().len();
-    assert!(size < 64 * 1024, "{size}");
-    assert_eq!(crate::admission::problems_of_status("SecurityGroupBaseline", json.clone()), Vec::<String>::new());
-    assert_eq!(serde_json::from_value::<BaselineStatus>(json).unwrap(), status);
 }
 
 #[test]
