@@ -56,8 +56,7 @@ pub struct AWSAccountSpec {
     /// The regions that baselines may look at, such as eu-west-1. Nothing is called in any other.
     #[schemars(
         length(min = 1, max = 40),
-        inner(length(max = 32), regex(pattern = "^[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}$")),
-        extend("x-kubernetes-list-type" = "set")
+        inner(length(max = 32), regex(pattern = "^[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}$"))
     )]
     pub regions: Vec<String>,
     /// ARN of the role that is assumed to read. Its trust policy is shown in the status. Left out: the controller's
@@ -96,7 +95,13 @@ pub struct AWSAccountSpec {
     /// Which namespaces may use the account, and how far. The first entry that names or selects a namespace counts.
     /// Empty or left out: nobody.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100))]
+    #[schemars(
+        length(max = 100),
+        extend("x-kubernetes-validations" = [{
+            "rule": "self.all(g, !has(g.name) || self.exists_one(other, has(other.name) && other.name == g.name))",
+            "message": "namespaces names a namespace once: a second entry would never count"
+        }])
+    )]
     pub namespaces: Vec<NamespaceGrant>,
 }
 
@@ -150,7 +155,7 @@ pub struct AWSAccountStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4096))]
     pub trust_policy: Option<String>,
-    /// Each region of the spec.
+    /// How each region of the spec is doing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 40),
@@ -175,7 +180,7 @@ pub struct RegionStatus {
     pub name: String,
     /// Whether the identity that reads here is proven to be of this account.
     pub identity: Identity,
-    /// Why it is not, in one word.
+    /// Why the identity is not proven, in one word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub reason: Option<String>,

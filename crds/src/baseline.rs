@@ -23,14 +23,11 @@ pub struct Common {
     pub accounts: Accounts,
     /// Which regions, such as eu-west-1. Left out: all regions of the accounts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 40),
-        inner(length(max = 32), regex(pattern = "^[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}$")),
-        extend("x-kubernetes-list-type" = "set")
-    )]
+    #[schemars(length(max = 40), inner(length(max = 32), regex(pattern = "^[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}$")))]
     pub regions: Vec<String>,
-    /// Which resources: all: true, or any of tags, names, arns and vpcIds. What the account does not grant this
-    /// namespace is neither judged nor shown.
+    /// Which resources: all: true, or those that match each written one of tags, names, arns and vpcIds; in a list one entry
+    /// has to match. In a glob, * stands for any text, ? for one character, [ab] for a or b, and {web,api} for either word.
+    /// What the account does not grant this namespace is neither judged nor shown.
     pub select: Select,
     /// How far to go. Audit: look and report, nothing is ever written. Enforce: put right what the spec writes;
     /// a field that is left out is reported only.
@@ -52,7 +49,8 @@ pub struct Common {
         ])
     )]
     pub interval: String,
-    /// Whether the baseline is to have no effect for now. Its status stays as it was.
+    /// Whether the baseline is to have no effect for now: nothing is read and nothing is written. The counts in its status
+    /// stay as they were.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspend: bool,
     /// Another mode or severity for single controls. Naming a control here also lets Enforce act on a field that is
@@ -140,11 +138,11 @@ pub struct BaselineStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub worst: Vec<WorstFinding>,
-    /// Edits that are held back, by reason.
+    /// Repairs that are held back, by reason: NotNamed, RuleQuota, InfrastructureAsCode and so on.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "integer", "format": "int64", "minimum": 0}))]
     pub withheld: BTreeMap<String, i64>,
-    /// Edits that were tried in the last sweep and failed, by reason.
+    /// Repairs that were tried in the last sweep and failed, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "integer", "format": "int64", "minimum": 0}))]
     pub failures: BTreeMap<String, i64>,
@@ -156,14 +154,14 @@ pub struct BaselineStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub cells_total: Option<i64>,
-    /// Accounts that match by label and grant this namespace nothing.
+    /// Accounts that match accounts.matchLabels and grant this namespace nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub accounts_left_out: Option<i64>,
     /// When the controller last confirmed this status. Older than 15 minutes: the controller is not running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat: Option<Time>,
-    /// The value of the annotation baseward.dev/reconcile-at that was last acted on.
+    /// The value of the annotation baseward.dev/reconcile-at that was last acted on, cut to 256 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub last_handled_reconcile_at: Option<String>,
@@ -236,15 +234,15 @@ pub struct ControlStatus {
     /// Id of the control.
     #[schemars(length(max = 63))]
     pub id: String,
-    /// How bad a violation is.
+    /// How bad a violation is in this baseline.
     pub severity: Severity,
-    /// How far the control goes.
+    /// How far the control goes in this baseline.
     pub mode: Mode,
     /// Resources that fail it.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub fail: i64,
-    /// Resources of which too little is known.
+    /// Resources of which too little is known to say.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub unknown: i64,
@@ -270,7 +268,7 @@ pub struct WorstFinding {
     pub severity: Severity,
     /// Fail, or Unknown where a fact is missing.
     pub verdict: NamedVerdict,
-    /// What hangs on the resource.
+    /// What uses the resource, such as 2 interfaces; Unknown where that could not be read.
     #[schemars(length(max = 256))]
     pub impact: String,
     /// What the control demands.
@@ -310,7 +308,7 @@ pub struct CellStatus {
     pub last_sweep: Option<Time>,
     /// Whether everything that the controls need could be read.
     pub complete: bool,
-    /// Why not, in one word.
+    /// Why not everything could be read, in one word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub reason: Option<String>,

@@ -84,11 +84,11 @@ pub struct EditRecord {
     #[schemars(length(min = 1, max = 512))]
     pub resource: String,
     /// Ids of the controls that demand the edit.
-    #[schemars(length(min = 1, max = 32), inner(length(max = 63)))]
+    #[schemars(length(min = 1, max = 32), inner(length(max = 63)), extend("x-kubernetes-list-type" = "atomic"))]
     pub controls: Vec<String>,
     /// The baselines that demand the edit, as NAMESPACE/NAME.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100), inner(length(max = 317)))]
+    #[schemars(length(max = 100), inner(length(max = 317)), extend("x-kubernetes-list-type" = "atomic"))]
     pub baselines: Vec<String>,
     /// What is done, such as NarrowGrant.
     #[schemars(length(min = 1, max = 63))]
@@ -96,7 +96,7 @@ pub struct EditRecord {
     /// What it can break: ConfigOnly, AddsAccess or ConnectivityRisk.
     #[schemars(length(min = 1, max = 63))]
     pub risk: String,
-    /// What hangs on the resource.
+    /// What uses the resource, such as 2 interfaces; Unknown where that could not be read.
     #[schemars(length(max = 256))]
     pub impact: String,
     /// What was there.
@@ -106,7 +106,7 @@ pub struct EditRecord {
     #[schemars(length(max = 64))]
     pub after: Vec<Record>,
     /// The AWS operations that make the edit, in their order. Edits of one resource share calls where they can.
-    #[schemars(length(max = 8), inner(length(max = 64)))]
+    #[schemars(length(max = 8), inner(length(max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
     pub calls: Vec<String>,
 }
 
@@ -187,13 +187,13 @@ pub struct EditOutcome {
     pub resource: String,
     /// Verified, Withheld or Failed.
     pub outcome: Outcome,
-    /// Why it was not made, in one word.
+    /// Why the edits were not made, in one word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub reason: Option<String>,
     /// AWS's ids of the requests that were made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(max = 64)))]
+    #[schemars(length(max = 16), inner(length(max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
     pub request_ids: Vec<String>,
     /// When the outcome was known.
     pub finished_at: Time,

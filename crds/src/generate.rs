@@ -45,6 +45,7 @@ fn definition<K: CustomResourceExt + JsonSchema>() -> CustomResourceDefinition {
         .with_transform(KeepDescription)
         .with_transform(StructuralSchemaRewriter)
         .with_transform(OptionalEnum)
+        .with_transform(Sets)
         .with_transform(Tidy)
         .into_generator()
         .into_root_schema_for::<K>();
@@ -77,6 +78,22 @@ impl Transform for KeepDescription {
         }
     }
 }
+
+/// A list of texts is a set unless it says otherwise: no text that a person writes means more when it stands twice.
+#[derive(Clone, Debug)]
+struct Sets;
+
+impl Transform for Sets {
+    fn transform(&mut self, schema: &mut Schema) {
+        transform_subschemas(self, schema);
+        let entry = schema.get("items").and_then(|entries| entries.get("type"));
+        if entry.and_then(Value::as_str) == Some("string") && schema.get(LIST_TYPE).is_none() {
+            schema.insert(LIST_TYPE.to_owned(), "set".into());
+        }
+    }
+}
+
+const LIST_TYPE: &str = "x-kubernetes-list-type";
 
 /// Descriptions flow, as `kubectl explain` breaks lines itself. Nothing may be null: the API server then takes an explicit
 /// null for a field that is left out, which is what it means.

@@ -2,10 +2,11 @@
 
 #![expect(clippy::duplicated_attributes, reason = "every printer column has a type")]
 
-use engine::controls::security_group::SecurityGroupParameters;
+use engine::controls::security_group::{SecurityGroupParameters, controls};
 use kube::CustomResource;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::baseline::{BaselineStatus, Common};
 
@@ -36,6 +37,7 @@ use crate::baseline::{BaselineStatus, Common};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = name_controls)]
 pub struct SecurityGroupBaselineSpec {
     /// The fields that every baseline has.
     #[serde(flatten)]
@@ -43,4 +45,13 @@ pub struct SecurityGroupBaselineSpec {
     /// What good looks like.
     #[serde(flatten)]
     pub parameters: SecurityGroupParameters,
+}
+
+/// The controls that an override of this kind can name.
+fn name_controls(schema: &mut Schema) {
+    let control = schema.pointer_mut("/properties/overrides/items/properties/control").and_then(Value::as_object_mut);
+    if let Some(control) = control {
+        let ids = controls().map(|control| control.about.id.into()).collect();
+        control.insert("enum".to_owned(), Value::Array(ids));
+    }
 }

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::finding::Severity;
+use crate::schema;
 
 /// How far a baseline goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -44,13 +45,14 @@ pub enum OverrideMode {
     "message": "an override sets mode, severity or both"
 }]))]
 pub struct Override {
-    /// Id of the control, as `baseward controls` lists it.
+    /// Id of the control, such as sg-rule-described. The command baseward controls says what each of them demands.
     #[schemars(length(min = 3, max = 63), regex(pattern = "^[a-z0-9-]+$"))]
     pub control: String,
-    /// How far this control goes: Audit, Enforce or Off.
+    /// How far this control goes, whatever the mode of the baseline: Audit (report), Enforce (put right as well) or Off
+    /// (do not judge at all; in quotes, as YAML reads Off as false).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<OverrideMode>,
-    /// How bad a failure of this control is.
+    /// How bad a violation of this control is, instead of what the control says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity: Option<Severity>,
 }
@@ -63,15 +65,15 @@ pub struct Match {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 20, "additionalProperties" = {"type": "string", "maxLength": 256}))]
     pub tags: BTreeMap<String, String>,
-    /// Globs on the name of the resource.
+    /// Globs on the name of the resource, such as web-*.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 255)))]
     pub names: Vec<String>,
-    /// Globs on the ARN of the resource.
+    /// Globs on the ARN of the resource, such as *:security-group/sg-0f12*.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 512)))]
     pub arns: Vec<String>,
-    /// Globs on the id of the VPC that the resource is in.
+    /// Globs on the id of the VPC that the resource is in, such as vpc-0a1b2c3d.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 64)))]
     pub vpc_ids: Vec<String>,
@@ -85,26 +87,27 @@ pub struct Match {
     "message": "select takes either all: true or at least one of tags, names, arns, vpcIds"
 }]))]
 pub struct Select {
-    /// Every resource of the account and region.
+    /// true: every resource of the account and region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub all: Option<bool>,
     /// Tags that the resource must all have; values are globs such as edge*.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 20, "additionalProperties" = {"type": "string", "maxLength": 256}))]
     pub tags: BTreeMap<String, String>,
-    /// Globs on the name of the resource.
+    /// Globs on the name of the resource, such as web-*.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 255)))]
     pub names: Vec<String>,
-    /// Globs on the ARN of the resource.
+    /// Globs on the ARN of the resource, such as *:security-group/sg-0f12*.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 512)))]
     pub arns: Vec<String>,
-    /// Globs on the id of the VPC that the resource is in.
+    /// Globs on the id of the VPC that the resource is in, such as vpc-0a1b2c3d. Where one matches, the default group of
+    /// the VPC is in scope as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 64)))]
     pub vpc_ids: Vec<String>,
-    /// Resources that are left out although they match.
+    /// Resources that are left out although they are selected: those that match each of the fields that are written here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclude: Option<Match>,
 }
@@ -132,7 +135,7 @@ pub struct Accounts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InfrastructureAsCode {
-    /// Audit (default): they are reported and never written, the template has to be mended. Enforce: they are written like others.
+    /// Audit: they are reported and never written, as the template has to be mended. Enforce: they are written like others.
     #[serde(default)]
     pub mode: Mode,
     /// Tags, beside CloudFormation's own, that mark a resource as owned by infrastructure as code; values are globs.
@@ -150,16 +153,16 @@ pub struct InfrastructureAsCode {
     "message": "a grant names one namespace (name) or selects namespaces by label (selector)"
 }]))]
 pub struct NamespaceGrant {
-    /// Name of the namespace.
+    /// Name of the namespace. Either name or selector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub name: Option<String>,
-    /// Labels of namespaces.
+    /// Namespaces by their labels. Either name or selector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<NamespaceSelector>,
     /// The furthest that baselines and overrides of the namespace may go: Audit or Enforce.
     pub max_mode: Mode,
-    /// Only these resources exist for the namespace. Left out: all.
+    /// Only these resources exist for the namespace; written as the select of a baseline. Left out: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub select: Option<Select>,
     /// Rules that baselines of the namespace may require to be added. Left out: none.
@@ -167,11 +170,11 @@ pub struct NamespaceGrant {
     pub may_add_rules: Option<MayAddRules>,
 }
 
-/// Labels of namespaces.
+/// Namespaces by their labels.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NamespaceSelector {
-    /// Labels that must all match.
+    /// Labels that a namespace must all have.
     #[schemars(extend("minProperties" = 1, "maxProperties" = 20, "additionalProperties" = {"type": "string", "maxLength": 63}))]
     pub match_labels: BTreeMap<String, String>,
 }
@@ -183,20 +186,14 @@ pub struct NamespaceSelector {
     {
         "rule": "self.cidrs.all(c, isCIDR(c))",
         "message": "mayAddRules.cidrs holds valid CIDRs, for example 10.0.0.0/8"
-    },
-    {
-        "rule": "self.ports.all(p, p.matches('^(tcp|udp)/[0-9]{1,5}(-[0-9]{1,5})?$') && p.split('/')[1].split('-').all(n, int(n) <= 65535))",
-        "message": "mayAddRules.ports look like tcp/443 or udp/6000-6010, from 0 to 65535"
     }
 ]))]
 pub struct MayAddRules {
-    /// A required rule names a network inside one of these.
+    /// Networks such as 10.0.0.0/8. The other end of a required rule is a network inside one of them; prefix lists and
+    /// security groups are never added.
     #[schemars(length(min = 1, max = 50), inner(length(max = 43)))]
     pub cidrs: Vec<String>,
-    /// A required rule stays inside one of these.
-    #[schemars(
-        length(min = 1, max = 50),
-        inner(length(max = 15), regex(pattern = r"^(tcp|udp)/[0-9]{1,5}(-[0-9]{1,5})?$"))
-    )]
+    /// Ports such as tcp/443 or udp/6000-6010. The ports of a required rule are inside one entry.
+    #[schemars(length(min = 1, max = 50), transform = schema::ports)]
     pub ports: Vec<String>,
 }

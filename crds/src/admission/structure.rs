@@ -283,6 +283,7 @@ fn check_text(schema: &Value, text: &str, path: &str, found: &mut Found) {
     if !values.is_empty() && !values.contains(&text) {
         let values: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
         found.explained(path, schema, format!("Unsupported value: {text:?}: supported values: {}", values.join(", ")));
+        found.blocks_rules = true;
     }
     if schema.get("format").and_then(Value::as_str) == Some("date-time") && text.parse::<jiff::Timestamp>().is_err() {
         found.problem(path, format!("Invalid value: {text:?}: {path} in body must be of type date-time: {text:?}"));

@@ -78,12 +78,52 @@ fn one_thing_wrong_is_one_problem() {
 fn all_that_is_wrong_is_said_at_once() {
     let mut document = example("security-group-baseline-minimal.yaml");
     document["spec"]["mode"] = json!("Propose");
-    document["spec"]["interval"] = json!("1s");
+    document["spec"]["regions"] = json!(["nowhere"]);
     document["spec"]["remediation"] = json!({});
     document["metadata"]["name"] = json!("Not A Name");
     let refused = admit(&document).unwrap_err();
     let paths: Vec<&str> = refused.problems.iter().map(|problem| problem.path.as_str()).collect();
-    assert_eq!(paths, ["", "metadata.name", "spec.mode", "spec.interval"]);
+    assert_eq!(paths, ["", "metadata.name", "spec.mode", "spec.regions[0]"]);
+}
+
+#[test]
+fn rules_wait_until_the_values_are_of_the_right_kind() {
+    let mut document = example("security-group-baseline-minimal.yaml");
+    document["spec"]["interval"] = json!("1s");
+    assert!(admit(&document).unwrap_err().to_string().contains("at least 10s"));
+    document["spec"]["mode"] = json!("Propose");
+    assert!(!admit(&document).unwrap_err().to_string().contains("at least 10s"));
+}
+
+/// Writes the first entry of every list once more, and says where.
+fn repeat_entries(value: &mut Value, path: &str, into: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            fields.iter_mut().for_each(|(name, value)| repeat_entries(value, &format!("{path}.{name}"), into));
+        }
+        Value::Array(items) => {
+            let entries = items.iter_mut().enumerate();
+            entries.for_each(|(index, item)| repeat_entries(item, &format!("{path}[{index}]"), into));
+            into.push(format!("{path}[{}]: Duplicate value", items.len()));
+            items.push(items[0].clone());
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn nothing_that_a_person_writes_stands_twice_in_a_list() {
+    for name in ["account-full.yaml", "security-group-baseline-full.yaml"] {
+        let (mut document, mut repeated) = (example(name), Vec::new());
+        repeat_entries(&mut document["spec"], "spec", &mut repeated);
+        assert!(repeated.len() >= 10, "{repeated:?}");
+        let said = admit(&document).unwrap_err().to_string();
+        for problem in repeated {
+            // The order of the grants counts: a rule refuses a name that stands twice.
+            let problem = problem.replace("spec.namespaces[2]: Duplicate value", "spec.namespaces: namespaces names");
+            assert!(said.contains(&problem), "{name}: {problem} is not in:\n{said}");
+        }
+    }
 }
 
 #[test]
@@ -199,6 +239,21 @@ fn an_object_is_compiled_whole() {
     assert_eq!(object.spec.common.interval().as_secs(), 5400);
     assert!(account("account-full.yaml").compile().writes_stopped);
     assert!(!account("account-minimal.yaml").compile().writable);
+}
+
+#[test]
+fn the_outermost_values_are_admitted() {
+    let mut document = example("security-group-baseline-minimal.yaml");
+    document["spec"]["internet"] = json!({
+        "allowPorts": ["tcp/443-443", "udp/5987-65535"],
+        "icmp": {"allowedV4": ["255/255", "0"]},
+        "replaceWith": ["fc00::/7", "8.0.0.0/8", "2600::/16"],
+    });
+    let ports = ["all", "tcp", "tcp/0", "udp/65535", "icmp/255/255", "icmpv6/0", "255", "0"];
+    document["spec"]["sources"] = json!({"cidrs": ["10.0.0.0/8"], "ports": ports});
+    if let Err(refused) = admit(&document) {
+        panic!("{refused}");
+    }
 }
 
 #[test]

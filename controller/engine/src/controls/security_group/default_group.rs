@@ -14,10 +14,11 @@ use crate::finding::{Severity, Verdict};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DefaultGroup {
-    /// Whether it must have no rules at all, in or out. Rules go only once no interface carries the group. Recommended: true.
+    /// Whether the default group must have no rules at all, in or out. Enforce removes them only once no network interface
+    /// carries the group. Recommended: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub close: Option<bool>,
-    /// Whether no interface may carry it. Reported only. Recommended: true.
+    /// Whether a network interface that carries the default group is a violation. Reported only. Recommended: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forbid_use: Option<bool>,
 }

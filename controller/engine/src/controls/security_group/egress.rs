@@ -18,8 +18,11 @@ use crate::traffic::TrafficSet;
 #[serde(rename_all = "camelCase")]
 pub struct Egress {
     /// Traffic that may go out, for example {traffic: tcp/443, peer: 0.0.0.0/0}. A rule that lets out more keeps
-    /// this part and loses the rest.
-    #[schemars(length(min = 1, max = 50))]
+    /// this part and loses the rest. An entry is no rule: what no rule lets out stays closed (see required.egress).
+    #[schemars(
+        length(min = 1, max = 50),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["traffic", "peer"])
+    )]
     pub allow: Vec<RuleDeclaration>,
 }
 

@@ -135,7 +135,8 @@ impl Remedy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecurityGroupParameters {
-    /// What the internet may reach. The world is judged by coverage: two /1 halves are the world.
+    /// What the internet may reach. Rules are judged by the addresses that they cover: 0.0.0.0/1 and 128.0.0.0/1 together are
+    /// the world as much as 0.0.0.0/0 is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub internet: Option<Internet>,
     /// The only sources from which traffic may come in. Off while left out.

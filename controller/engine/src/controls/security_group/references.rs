@@ -15,12 +15,13 @@ use crate::finding::{Severity, Verdict};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct References {
-    /// Accounts whose groups rules may refer to, beside the one that owns the group. Recommended: none.
+    /// Ids of the accounts whose security groups rules may refer to, in quotes. The account that owns the group is always
+    /// trusted. Recommended: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), inner(length(max = 12), regex(pattern = "^[0-9]{12}$")))]
     pub trusted_accounts: Option<Vec<String>>,
-    /// Whether customer prefix lists that ingress rules use may hold the world. Reported only: one list
-    /// feeds many groups. Lists of AWS are trusted. Recommended: false.
+    /// Whether ingress rules may use prefix lists that hold so much of the internet that they are the world. Reported only:
+    /// one list feeds many groups. Lists that AWS keeps are trusted. Recommended: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prefix_lists_may_be_world: Option<bool>,
 }

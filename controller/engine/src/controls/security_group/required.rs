@@ -8,19 +8,26 @@ use super::{Compiled as Parameters, Control, GroupView, Remedy};
 use crate::controls::{About, InvalidParameter, SECURITY_GROUPS, Setting};
 use crate::facts::{Direction, Grant, Peer, Rule, SecurityGroup};
 use crate::finding::{Severity, Verdict};
+use crate::schema;
 use crate::traffic::Traffic;
 
 /// Rules that every selected group must have. The default group of a VPC is left out: it is to be empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Required {
-    /// Traffic that must be let in.
+    /// Rules that must let traffic in. A wider rule that is there does as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 50))]
+    #[schemars(
+        length(max = 50),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["traffic", "peer"])
+    )]
     pub ingress: Vec<RuleDeclaration>,
-    /// Traffic that must be let out.
+    /// Rules that must let traffic out. A wider rule that is there does as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 50))]
+    #[schemars(
+        length(max = 50),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["traffic", "peer"])
+    )]
     pub egress: Vec<RuleDeclaration>,
 }
 
@@ -31,29 +38,19 @@ pub struct Required {
     {
         "rule": "isCIDR(self.peer) || self.peer.matches('^pl-[0-9a-f]+$') || self.peer.matches('^([0-9]{12}/)?sg-[0-9a-f]+$')",
         "message": "peer is a CIDR such as 10.0.0.0/8, a prefix list pl-…, or a security group sg-… (of another account: 111122223333/sg-…)"
-    },
-    {
-        "rule": "!self.traffic.matches('^(tcp|udp)/[0-9]{1,5}(-[0-9]{1,5})?$') || self.traffic.split('/')[1].split('-').all(n, int(n) <= 65535)",
-        "message": "ports are numbers from 0 to 65535"
-    },
-    {
-        "rule": "!self.traffic.matches('^(tcp|udp)/[0-9]{1,5}-[0-9]{1,5}$') || int(self.traffic.split('/')[1].split('-')[0]) <= int(self.traffic.split('-')[1])",
-        "message": "a port range starts with its smaller port"
     }
 ]))]
 pub struct RuleDeclaration {
     /// Protocol and ports: tcp/443, udp/6000-6010, tcp, icmp, icmp/3/4, a protocol number such as 50, or all.
-    #[schemars(
-        length(max = 20),
-        regex(pattern = r"^(all|(tcp|udp)(/[0-9]{1,5}(-[0-9]{1,5})?)?|(icmp|icmpv6)(/[0-9]{1,3}){0,2}|[0-9]{1,3})$")
-    )]
+    #[schemars(transform = schema::traffic)]
     pub traffic: String,
-    /// The other end: a CIDR, a prefix list (pl-…) or a security group (sg-…, of another account 111122223333/sg-…).
+    /// Where the traffic comes from or goes to: a CIDR such as 10.0.0.0/8, a prefix list (pl-…) or a security group (sg-…; of
+    /// another account: 111122223333/sg-…).
     #[schemars(length(max = 43))]
     pub peer: String,
-    /// Description that the rule gets when Baseward adds it.
+    /// Description that the rule gets if Baseward adds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 255), regex(pattern = r"^[a-zA-Z0-9. _:/()#,@\[\]+=&;{}!$*-]*$"))]
+    #[schemars(length(min = 1, max = 255), regex(pattern = r"^[a-zA-Z0-9. _:/()#,@\[\]+=&;{}!$*-]*$"))]
     pub description: Option<String>,
 }
 

@@ -11,6 +11,7 @@ use crate::controls::{About, InvalidParameter, PREFIX_LISTS, SECURITY_GROUPS, Se
 use crate::exposure::Audience;
 use crate::facts::{Direction, Peer, Rule};
 use crate::finding::{Severity, Verdict};
+use crate::schema;
 use crate::traffic::{Traffic, TrafficSet};
 
 /// The only sources from which traffic may come in. The group itself is always allowed.
@@ -27,21 +28,22 @@ use crate::traffic::{Traffic, TrafficSet};
     }
 ]))]
 pub struct Sources {
-    /// Networks that may send.
+    /// Networks that may send, such as 10.0.0.0/8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), inner(length(max = 43)))]
     pub cidrs: Option<Vec<String>>,
-    /// Prefix lists that rules may name as their source. A list whose entries all lie inside cidrs is allowed as well.
+    /// Prefix lists (pl-…) that rules may name as their source. A list whose entries all lie inside cidrs is allowed as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 50), inner(length(max = 30), regex(pattern = "^pl-[0-9a-f]+$")))]
     pub prefix_lists: Option<Vec<String>>,
-    /// Security groups that rules may name as their source.
+    /// Security groups (sg-…) that rules may name as their source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), inner(length(max = 30), regex(pattern = "^sg-[0-9a-f]+$")))]
     pub security_groups: Option<Vec<String>>,
-    /// Traffic that is judged, such as tcp/22, tcp/8000-9000, udp or icmp; left out: all of it.
+    /// Traffic that is judged, such as tcp/22, tcp/8000-9000, udp or icmp: what else a rule lets in is not looked at. Left
+    /// out: all of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 50), inner(length(max = 20)))]
+    #[schemars(length(min = 1, max = 50), transform = schema::traffic)]
     pub ports: Option<Vec<String>>,
 }
 

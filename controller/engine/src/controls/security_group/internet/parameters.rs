@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::{AddressSet, PublicSize};
 use crate::controls::{InvalidParameter, Setting};
 use crate::facts::Peer;
+use crate::schema;
 use crate::traffic::{Traffic, TrafficSet};
 
 /// What the internet may reach.
@@ -18,16 +19,12 @@ use crate::traffic::{Traffic, TrafficSet};
         "message": "onOverlap: Replace needs replaceWith, the networks that stand in for the internet"
     },
     {
-        "rule": "!has(self.replaceWith) || self.replaceWith.all(c, isCIDR(c) && cidr(c).prefixLength() > 0)",
-        "message": "replaceWith holds valid CIDRs other than /0, for example 203.0.113.0/24"
+        "rule": "!has(self.replaceWith) || self.replaceWith.all(c, isCIDR(c))",
+        "message": "replaceWith holds valid CIDRs, for example 203.0.113.0/24"
     },
     {
-        "rule": "!has(self.allowPorts) || self.allowPorts.all(p, p.matches('^(tcp|udp)/[0-9]{1,5}(-[0-9]{1,5})?$') && p.split('/')[1].split('-').all(n, int(n) <= 65535))",
-        "message": "ports look like tcp/443 or udp/6000-6010, from 0 to 65535"
-    },
-    {
-        "rule": "!has(self.allowPorts) || self.allowPorts.all(p, !p.matches('^(tcp|udp)/[0-9]{1,5}-[0-9]{1,5}$') || int(p.split('/')[1].split('-')[0]) <= int(p.split('-')[1]))",
-        "message": "a port range starts with its smaller port"
+        "rule": "!has(self.replaceWith) || self.replaceWith.all(c, !isCIDR(c) || (cidr(c).ip().family() == 4 ? cidr(c).prefixLength() >= 8 : cidr(c).prefixLength() >= 16 || (cidr(c).prefixLength() > 3 && !cidr('2000::/3').containsCIDR(c))))",
+        "message": "a network of replaceWith is no wider than an IPv4 /8 or a public IPv6 /16: wider ones are the internet"
     },
     {
         "rule": "!has(self.allowPorts) || self.allowPorts.all(p, !p.matches('^(tcp|udp)/[0-9]{1,5}(-[0-9]{1,5})?$') || ![22, 23, 3389, 5985, 5986].exists(a, int(p.split('/')[1].split('-')[0]) <= a && a <= int(p.split('/')[1].split('-')[p.split('/')[1].split('-').size() - 1])))",
@@ -38,13 +35,15 @@ pub struct Internet {
     /// Ports that may be open to the whole internet, such as tcp/443 or udp/6000-6010. A rule that opens more
     /// to the world keeps these and loses the rest. Remote-admin ports are refused here. Recommended: tcp/80 and tcp/443.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 50), inner(length(max = 15), regex(pattern = r"^(tcp|udp)/[0-9]{1,5}(-[0-9]{1,5})?$")))]
+    #[schemars(length(max = 50), transform = schema::ports)]
     pub allow_ports: Option<Vec<String>>,
     /// Whether rules that open every port or protocol to the world are forbidden. Recommended: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deny_all_traffic: Option<bool>,
-    /// Groups of ports that must not be open to the world; each is a control with a severity of its own.
-    /// A preset that a written list leaves out is off. Recommended: all four.
+    /// Groups of ports that must not be open to the world; each is a control with a severity of its own. Admin: SSH, Telnet,
+    /// RDP, WinRM. FileSharing: SMB, FTP, NFS. Database: databases and caches. HighRisk: other ports that are commonly
+    /// attacked, such as mail, development servers, container and cluster APIs. A preset that a written list leaves out is
+    /// off. Recommended: all four.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4))]
     pub deny_presets: Option<Vec<Preset>>,
@@ -57,7 +56,7 @@ pub struct Internet {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 20), inner(length(max = 43)))]
     pub replace_with: Option<Vec<String>>,
-    /// How wide a single public source may be. Reported only: which narrower range is meant is not known.
+    /// How wide a single range of public addresses may be. Reported only: which narrower range is meant is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub broad_cidr: Option<BroadCidr>,
     /// Which ICMP messages the internet may send. Off while left out.
@@ -90,15 +89,15 @@ pub enum OnOverlap {
     Report,
 }
 
-/// The widest prefix that a single public source may have.
+/// How wide a single range of public addresses may be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct BroadCidr {
-    /// Shortest IPv4 prefix length. Recommended: 16.
+    /// Prefix length of the widest IPv4 range that passes: with 16, a /16 passes and a /15 fails. Recommended: 16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 32))]
     pub max_width_v4: Option<i32>,
-    /// Shortest IPv6 prefix length. Recommended: 32.
+    /// Prefix length of the widest IPv6 range that passes: with 32, a /32 passes and a /31 fails. Recommended: 32.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 128))]
     pub max_width_v6: Option<i32>,
@@ -108,16 +107,17 @@ pub struct BroadCidr {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Icmp {
-    /// Whether ICMP is judged. Recommended: true once icmp is written.
+    /// Whether ICMP is judged. Left out: it is, as icmp is written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enabled: Option<bool>,
     /// Allowed ICMP types for IPv4, with or without a code, such as 11 or 3/4. Recommended: 3/4 and 11 (path MTU, time exceeded).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 50), inner(length(max = 7), regex(pattern = r"^[0-9]{1,3}(/[0-9]{1,3})?$")))]
+    #[schemars(length(max = 50), transform = schema::icmp)]
     pub allowed_v4: Option<Vec<String>>,
-    /// Allowed ICMP types for IPv6. Recommended: 1, 2, 3, 4 and 128.
+    /// Allowed ICMP types for IPv6, with or without a code. Recommended: 1, 2, 3, 4 (errors that IPv6 needs) and 128 (echo
+    /// request).
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 50), inner(length(max = 7), regex(pattern = r"^[0-9]{1,3}(/[0-9]{1,3})?$")))]
+    #[schemars(length(max = 50), transform = schema::icmp)]
     pub allowed_v6: Option<Vec<String>>,
 }
 
