@@ -16,6 +16,9 @@ use crate::world::World;
 /// The account that the controller's own identity belongs to. No scenario has it.
 pub const OWN_ACCOUNT: &str = "999999999999";
 
+/// The region that the controller runs in. No scenario has anything there.
+pub const OWN_REGION: &str = "us-east-1";
+
 /// Short enough that a test need not wait, long enough for a busy machine.
 const LEASE_SECONDS: &str = "8";
 const WRITE_SECONDS: &str = "3";
@@ -24,6 +27,7 @@ const WRITE_SECONDS: &str = "3";
 #[derive(Debug, Clone)]
 pub struct Program {
     rig: PathBuf,
+    name: Option<&'static str>,
 }
 
 /// A finished run of the command line.
@@ -47,13 +51,20 @@ impl Program {
     /// By way of this binary: `env!("CARGO_BIN_EXE_rig")` in a test, the program itself in the rig.
     #[must_use]
     pub fn at(rig: &Path) -> Self {
-        Self { rig: rig.to_owned() }
+        Self { rig: rig.to_owned(), name: None }
+    }
+
+    /// The same program, but what it sends to AWS says that it comes from this one: see [`crate::emulator::Call::user_agent`].
+    #[must_use]
+    pub fn named(self, name: &'static str) -> Self {
+        Self { name: Some(name), ..self }
     }
 
     /// A command of `baseward` that talks to this world.
     pub fn command<S: AsRef<OsStr>>(&self, world: &World, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = self.rig_in(world, OWN_ACCOUNT);
         command.arg("baseward").args(arguments).env("KUBECONFIG", world.control_plane.kubeconfig());
+        command.env("AWS_REGION", OWN_REGION).envs(self.name.map(|name| ("AWS_EXECUTION_ENV", name)));
         command
     }
 

@@ -72,6 +72,11 @@ impl Emulator {
         self.server.lock().await.freeze(frozen)
     }
 
+    /// Kills the emulator: connections are refused, and its state is lost.
+    pub async fn kill(&self) {
+        self.server.lock().await.kill();
+    }
+
     /// Kills the emulator and starts it on the same port, with no state at all.
     pub async fn restart(&self) -> Result<()> {
         let mut server = self.server.lock().await;

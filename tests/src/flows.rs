@@ -187,6 +187,30 @@ pub fn assert_never_lost(calls: &[Call], must_keep: &FlowSet) -> Result<()> {
     each_write(calls, "cut", |before, after| Ok(lost(before, after)?.intersection(must_keep)))
 }
 
+/// Fails if any write cut a flow of a rule whose peer is somebody in particular, and says which write and which flows.
+///
+/// Writes that a fault made in somebody else's name do not count.
+pub fn assert_named_peers_kept(calls: &[Call]) -> Result<()> {
+    each_write(calls, "cut", |before, after| {
+        Ok(lost(before, after)?.intersection(&FlowSet::of(&of_named_peers(before))?))
+    })
+}
+
+/// The rules that do not speak of the internet at large.
+fn of_named_peers(rules: &GroupRules) -> GroupRules {
+    let named = |rules: &[Rule]| rules.iter().filter(|rule| names_its_peer(rule)).cloned().collect();
+    GroupRules { ingress: named(&rules.ingress), egress: named(&rules.egress) }
+}
+
+/// The private networks are the largest that an owner names; half of the internet is nobody in particular.
+fn names_its_peer(rule: &Rule) -> bool {
+    match rule.peer_kind {
+        PeerKind::CidrV4 => rule.peer.parse().is_ok_and(|net: Ipv4Net| net.prefix_len() >= 8),
+        PeerKind::CidrV6 => rule.peer.parse().is_ok_and(|net: Ipv6Net| net.prefix_len() >= 7),
+        PeerKind::PrefixList | PeerKind::Group => true,
+    }
+}
+
 fn each_write(calls: &[Call], verb: &str, wrong: impl Fn(&GroupRules, &GroupRules) -> Result<FlowSet>) -> Result<()> {
     let none = GroupRules::default();
     let mut complaints = String::new();

@@ -13,6 +13,7 @@ pub mod demo;
 pub mod emulator;
 pub mod flows;
 pub mod generate;
+mod judge;
 pub mod kubectl;
 pub mod process;
 pub mod scale;

@@ -1,5 +1,6 @@
 //! The corner of a world that belongs to one test.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -13,6 +14,8 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::emulator::AccountApi;
+use crate::flows::FlowSet;
+use crate::judge::Terms;
 use crate::kubectl::{Kubectl, Output};
 use crate::world::World;
 
@@ -23,6 +26,9 @@ const GROUP: &str = "baseward.dev";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A namespace and an AWS account of one test's own, and who acts in them.
+///
+/// When it is dropped, every write that the program made in the account is judged: a test whose writes opened
+/// a flow, or cut a legitimate one, fails by a panic, whatever else it asserts.
 pub struct Scenario<'w> {
     /// What is around it.
     pub world: &'w World,
@@ -38,6 +44,7 @@ pub struct Scenario<'w> {
     pub aws: AccountApi,
     /// How long the waits last.
     pub patience: Duration,
+    terms: Terms,
 }
 
 impl<'w> Scenario<'w> {
@@ -61,6 +68,7 @@ impl<'w> Scenario<'w> {
             account,
             client,
             patience: PATIENCE,
+            terms: Terms::default(),
         })
     }
 
@@ -68,7 +76,27 @@ impl<'w> Scenario<'w> {
     ///
     /// If the API server refuses, the error holds its message.
     pub async fn apply(&self, yaml: &str) -> Result<Output> {
-        self.kubectl.apply(&self.fill_in(yaml)).await
+        let yaml = self.fill_in(yaml);
+        let output = self.kubectl.apply(&yaml).await?;
+        self.terms.learn(&yaml)?;
+        Ok(output)
+    }
+
+    /// Flows, as in [`FlowSet::parse`], that a write may open, since a baseline requires them.
+    pub fn may_open<'a>(&self, flows: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        self.terms.may_open(&FlowSet::parse(flows)?);
+        Ok(())
+    }
+
+    /// Flows that no write may cut, beside those that a rule with a peer of its own or an allowed port lets through.
+    pub fn must_keep<'a>(&self, flows: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        self.terms.must_keep(&FlowSet::parse(flows)?);
+        Ok(())
+    }
+
+    /// Judges the writes so far: for a test in which AWS forgets them before its end.
+    pub async fn judge(&self) -> Result<()> {
+        self.terms.judge(&self.aws).await
     }
 
     /// `kubectl delete` of the same objects, without waiting for finalizers.
@@ -165,9 +193,16 @@ impl<'w> Scenario<'w> {
 }
 
 impl Drop for Scenario<'_> {
-    /// The controller that other scenarios share has no more work with this one.
     fn drop(&mut self) {
+        let judged = self.terms.judge_at_the_end(self.world.emulator.api().account(&self.account));
+        // The controller that other scenarios share has no more work with this one.
         self.kubectl.detach(&["delete", "securitygroupbaselines", "--all", "--wait=false", "--ignore-not-found"]);
+        let complaint = judged.err().map(|error| format!("in {}: {error:#}", self.namespace)).unwrap_or_default();
+        if thread::panicking() {
+            eprintln!("{complaint}");
+        } else {
+            assert!(complaint.is_empty(), "{complaint}");
+        }
     }
 }
 

@@ -32,7 +32,8 @@ def identify(request: HttpRequest, sessions: Sessions) -> tuple[Call, AwsError |
         account="",
         principal="",
         access_key=access_key,
-        user_agent=request.headers.get("user-agent", ""),
+        # SDKs say more about themselves in a header of their own.
+        user_agent=request.headers.get("x-amz-user-agent") or request.headers.get("user-agent", ""),
         protocol=PROTOCOLS.get(service, "query" if operation else "json"),
         form=form,
     )

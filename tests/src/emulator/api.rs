@@ -289,6 +289,12 @@ impl Call {
         self.effect && !self.groups.is_empty() && self.principal.as_deref() != Some("foreign")
     }
 
+    /// Whether somebody made the call who has assumed a role: the program under test does, a hand and a fault do not.
+    #[must_use]
+    pub fn is_by_a_role(&self) -> bool {
+        self.principal.as_deref().is_some_and(|principal| principal.contains(":role/"))
+    }
+
     /// The operation, or nothing for a request that was not understood.
     #[must_use]
     pub fn operation(&self) -> &str {

@@ -1,6 +1,8 @@
 //! The rig itself: what the other tests take for granted.
 
 mod aws;
+mod emulator;
+mod judge;
 mod kubernetes;
 
 use std::io::{BufRead as _, BufReader};

@@ -1,0 +1,98 @@
+//! The judgement at the end of every scenario.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use anyhow::{Context as _, Result};
+use aws_credential_types::Credentials;
+use aws_sdk_ec2::types::{IpPermission, IpRange};
+use tests::emulator::{GroupSeed, Seed};
+use tests::{Scenario, World, aws_client};
+
+const REGION: &str = "eu-central-1";
+
+const BASELINE: &str = "
+apiVersion: baseward.dev/v1alpha1
+kind: SecurityGroupBaseline
+metadata: {name: edge, namespace: $NAMESPACE}
+spec: {accounts: {names: [nobody]}, select: {all: true}, internet: {allowPorts: [tcp/443]}}
+";
+
+/// A scenario in which something with a role adds and removes one rule of a group with these rules.
+async fn after(added: Option<(i32, &str)>, removed: Option<(i32, &str)>) -> Result<Scenario<'static>> {
+    let scenario = World::shared().await?.scenario("judged").await?;
+    let rules = ["tcp 22 0.0.0.0/0", "tcp 22 203.0.113.0/24", "tcp 443 0.0.0.0/0", "tcp 80 0.0.0.0/1"];
+    let seeded = scenario.aws.seed(&Seed::in_region(REGION).group(GroupSeed::named("web").ingress(rules)?)).await?;
+    let url = scenario.world.emulator.url();
+    let role = format!("arn:aws:iam::{}:role/writer", scenario.account);
+    let sts = aws_client::sts(&url, "999999999999", REGION);
+    let assumed = sts.assume_role().role_arn(role).role_session_name("judge").send().await?;
+    let keys = assumed.credentials.context("no credentials")?;
+    let keys = Credentials::new(keys.access_key_id, keys.secret_access_key, Some(keys.session_token), None, "assumed");
+    let ec2 = aws_client::ec2_as(&url, keys, REGION);
+    let id = seeded.group("web")?;
+    if let Some(rule) = added {
+        ec2.authorize_security_group_ingress().group_id(id).ip_permissions(permission(rule)).send().await?;
+    }
+    if let Some(rule) = removed {
+        ec2.revoke_security_group_ingress().group_id(id).ip_permissions(permission(rule)).send().await?;
+    }
+    Ok(scenario)
+}
+
+fn permission((port, cidr): (i32, &str)) -> IpPermission {
+    let permission = IpPermission::builder().ip_protocol("tcp").from_port(port).to_port(port);
+    permission.ip_ranges(IpRange::builder().cidr_ip(cidr).build()).build()
+}
+
+/// What a test would fail with at the end of the scenario.
+fn verdict(scenario: Scenario<'_>) -> Option<String> {
+    let panic = catch_unwind(AssertUnwindSafe(|| drop(scenario))).err()?;
+    Some(panic.downcast_ref::<String>().cloned().unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_hole_that_is_closed_is_no_harm() -> Result<()> {
+    for hole in [(22, "0.0.0.0/0"), (80, "0.0.0.0/1")] {
+        assert_eq!(verdict(after(None, Some(hole)).await?), None);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_flow_that_is_opened_fails_the_test_unless_it_may_be() -> Result<()> {
+    let opened = Some((8443, "10.0.0.0/8"));
+    let complaint = verdict(after(opened, None).await?).context("nobody complains")?;
+    assert!(complaint.contains("opened in sg-") && complaint.contains("ingress tcp 8443 10.0.0.0/8"), "{complaint}");
+    let scenario = after(opened, None).await?;
+    scenario.may_open(["ingress tcp 8443 10.0.0.0/8"])?;
+    scenario.judge().await?;
+    assert_eq!(verdict(scenario), None);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_legitimate_flow_that_is_cut_fails_the_test() -> Result<()> {
+    let complaint = verdict(after(None, Some((443, "0.0.0.0/0"))).await?);
+    assert_eq!(complaint, None, "no baseline says that the internet may use the port");
+    let scenario = after(None, Some((443, "0.0.0.0/0"))).await?;
+    scenario.apply(BASELINE).await?;
+    let complaint = verdict(scenario).context("nobody complains of an allowed port")?;
+    assert!(complaint.contains("cut in sg-") && complaint.contains("ingress tcp 443 0.0.0.0/0"), "{complaint}");
+    let scenario = after(None, Some((80, "0.0.0.0/1"))).await?;
+    scenario.must_keep(["ingress tcp 80 10.0.0.0/8"])?;
+    let error = scenario.judge().await.unwrap_err().to_string();
+    assert!(error.contains("ingress tcp 80 10.0.0.0/8"), "{error}");
+    assert!(verdict(scenario).is_some());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rule_with_a_peer_of_its_own_is_legitimate_by_itself() -> Result<()> {
+    let scenario = after(None, Some((22, "203.0.113.0/24"))).await?;
+    assert_eq!(verdict(scenario), None, "the wide rule still lets it through");
+    let both = after(Some((8443, "203.0.113.0/24")), Some((8443, "203.0.113.0/24"))).await?;
+    both.may_open(["ingress tcp 8443 203.0.113.0/24"])?;
+    let complaint = verdict(both).context("nobody complains")?;
+    assert!(complaint.contains("ingress tcp 8443 203.0.113.0/24"), "{complaint}");
+    Ok(())
+}
