@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{ACCOUNT, BASELINE, WEB_ONLY, baseline, given, scenario, writes};
+use super::{ACCOUNT, BASELINE, WEB_ONLY, baseline, given, scenario, wait_for_sweeps, writes};
 
 #[tokio::test]
 async fn a_baseline_answers_whether_we_are_safe_and_says_why_not() -> Result<()> {
@@ -57,14 +57,7 @@ async fn at_rest_nothing_is_written_anywhere() -> Result<()> {
     scenario.wait_for_condition(BASELINE, "edge", "Reconciling", "False").await?;
     let version = |object: kube::core::DynamicObject| object.metadata.resource_version;
     let before = version(scenario.object(BASELINE, "edge").await?);
-    scenario.aws.clear_ledger().await?;
-    // Two more sweeps go by.
-    tests::wait_until("two more sweeps", scenario.patience, async || {
-        let sweeps = scenario.aws.calls(0, "DescribeNetworkInterfaces").await?.len();
-        anyhow::ensure!(sweeps >= 2, "{sweeps}");
-        Ok(())
-    })
-    .await?;
+    wait_for_sweeps(&scenario, 1).await?;
     assert!(writes(&scenario).await?.is_empty());
     assert_eq!(version(scenario.object(BASELINE, "edge").await?), before);
     Ok(())

@@ -1,4 +1,6 @@
 //! Baseward as its users meet it: a real API server, an AWS emulator, the real program, and what each of them says.
+//!
+//! No test here asserts that its writes were harmless: each [`Scenario`] is judged when it ends.
 
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +17,7 @@ mod cli;
 mod enforce;
 mod outages;
 mod reads;
+mod withdrawn;
 mod withheld;
 
 use std::path::Path;
@@ -23,7 +26,7 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 use tests::baseward::{Controller, Program};
 use tests::emulator::{Call, GroupRules, GroupSeed, Rule, Seed, Seeded};
-use tests::flows::{FlowSet, assert_never_lost, assert_never_opened};
+use tests::flows::FlowSet;
 use tests::{Scenario, World, wait_until};
 use tokio::sync::OnceCell;
 
@@ -99,20 +102,6 @@ async fn writes(scenario: &Scenario<'_>) -> Result<Vec<Call>> {
     Ok(calls.into_iter().filter(mutating).collect())
 }
 
-/// After every write of the scenario: nothing was opened beyond `may_open`, and nothing of `must_keep` was lost.
-async fn flows_were_safe(scenario: &Scenario<'_>, may_open: &[&str], must_keep: &[&str]) -> Result<()> {
-    let calls = scenario.aws.ledger().await?;
-    assert_never_opened(&calls, &FlowSet::parse(may_open.iter().copied())?)?;
-    assert_never_lost(&calls, &FlowSet::parse(must_keep.iter().copied())?)
-}
-
-/// After every write to one group, these flows were still let through.
-async fn group_kept(scenario: &Scenario<'_>, seeded: &Seeded, name: &str, must_keep: &[&str]) -> Result<()> {
-    let (mut calls, id) = (scenario.aws.ledger().await?, seeded.group(name)?);
-    calls.iter_mut().for_each(|call| call.groups.retain(|group| group.group_id == id));
-    assert_never_lost(&calls, &FlowSet::parse(must_keep.iter().copied())?)
-}
-
 /// The rules of a group of the seed as they are now.
 async fn rules(scenario: &Scenario<'_>, seeded: &Seeded, name: &str) -> Result<GroupRules> {
     Ok(scenario.aws.group(REGION, seeded.group(name)?).await?.rules)
@@ -154,4 +143,15 @@ async fn wait_for_count(scenario: &Scenario<'_>, field: &str, reason: &str) -> R
         })
         .await?;
     Ok(object.data["status"].clone())
+}
+
+/// Waits until so many sweeps that begin from now on have ended, since another one has begun.
+async fn wait_for_sweeps(scenario: &Scenario<'_>, count: usize) -> Result<()> {
+    let now = scenario.aws.ledger().await?.last().map_or(0, |call| call.seq);
+    wait_until(&format!("{count} more sweeps"), scenario.patience, async || {
+        let sweeps = scenario.aws.calls(now, "DescribeNetworkInterfaces").await?.len();
+        ensure!(sweeps > count, "{sweeps} have begun");
+        Ok(())
+    })
+    .await
 }
