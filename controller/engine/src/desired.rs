@@ -2,6 +2,7 @@
 //! entry for each control that is on.
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use jiff::Timestamp;
 
@@ -217,11 +218,21 @@ const DEFAULT_CODE_TAGS: [(&str, &str); 2] = [
     ("managed-by", "*{[Tt]erraform,[Oo]pen[Tt]ofu,[Pp]ulumi,[Cc]loud[Ff]ormation}*"),
 ];
 
+/// The recommended globs, compiled once: most baselines use them.
+static RECOMMENDED_CODE: LazyLock<Result<Vec<TagGlob>, InvalidParameter>> = LazyLock::new(|| {
+    let tags = DEFAULT_CODE_TAGS.map(|(key, glob)| (key.to_owned(), glob.to_owned()));
+    tag_globs(CODE_TAGS, &tags.into())
+});
+
+const CODE_TAGS: &str = "infrastructureAsCode.tags";
+
 impl CodeOwnership {
     fn new(code: &InfrastructureAsCode) -> Result<Self, InvalidParameter> {
-        let recommended = || DEFAULT_CODE_TAGS.map(|(key, glob)| (key.to_owned(), glob.to_owned())).into();
-        let tags = code.tags.clone().unwrap_or_else(recommended);
-        Ok(Self { mode: code.mode, tags: tag_globs("infrastructureAsCode.tags", &tags)? })
+        let tags = match &code.tags {
+            Some(tags) => tag_globs(CODE_TAGS, tags),
+            None => RECOMMENDED_CODE.clone(),
+        };
+        Ok(Self { mode: code.mode, tags: tags? })
     }
 
     /// Why the baseline may not have a resource written, if infrastructure as code owns it.

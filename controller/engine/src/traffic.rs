@@ -385,17 +385,17 @@ fn icmp_rules(points: &Ranges<u16>) -> Vec<IcmpMessage> {
 
 impl From<Traffic> for TrafficSet {
     fn from(traffic: Traffic) -> Self {
-        Self::build(|space| match space.points(traffic) {
-            Some(points) if space == Space::Other => Ranges::from(points).intersection(&space.universe()),
-            Some(points) => Ranges::from(points),
-            None => Ranges::default(),
-        })
+        std::iter::once(traffic).collect()
     }
 }
 
 impl FromIterator<Traffic> for TrafficSet {
     fn from_iter<I: IntoIterator<Item = Traffic>>(traffic: I) -> Self {
-        traffic.into_iter().fold(Self::empty(), |set, traffic| set.union(&Self::from(traffic)))
+        let traffic: Vec<Traffic> = traffic.into_iter().collect();
+        Self::build(|space| {
+            let points: Ranges<u16> = traffic.iter().filter_map(|traffic| space.points(*traffic)).collect();
+            if space == Space::Other { points.intersection(&space.universe()) } else { points }
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! `spec.hygiene`: names, descriptions, tags and size.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
 use schemars::JsonSchema;
@@ -182,6 +183,15 @@ struct GroupText {
     forbidden: Patterns,
 }
 
+/// The recommended patterns, compiled once: most baselines use them.
+static RECOMMENDED: LazyLock<Result<GroupText, InvalidParameter>> = LazyLock::new(|| {
+    Ok(GroupText {
+        name: Pattern::new("hygiene.namePattern", NAME_PATTERN)?,
+        min_description: size(None, MIN_DESCRIPTION_LENGTH),
+        forbidden: Patterns::new("hygiene.forbiddenDescriptions", &FORBIDDEN_DESCRIPTIONS.map(str::to_owned))?,
+    })
+});
+
 /// What descriptions of rules are to be like.
 #[derive(Clone, Debug, PartialEq)]
 struct RuleText {
@@ -209,12 +219,14 @@ impl Compiled {
         } = hygiene.cloned().unwrap_or_default();
         let rules = rule_descriptions.unwrap_or_default();
         let max = max_rules.unwrap_or_default();
-        let forbidden = forbidden_descriptions.unwrap_or_else(|| FORBIDDEN_DESCRIPTIONS.map(str::to_owned).to_vec());
-        let group_text = GroupText {
-            name: Pattern::new("hygiene.namePattern", name_pattern.as_deref().unwrap_or(NAME_PATTERN))?,
-            min_description: size(min_description_length, MIN_DESCRIPTION_LENGTH),
-            forbidden: Patterns::new("hygiene.forbiddenDescriptions", &forbidden)?,
-        };
+        let mut group_text = RECOMMENDED.clone()?;
+        group_text.min_description = size(min_description_length, MIN_DESCRIPTION_LENGTH);
+        if let Some(pattern) = name_pattern {
+            group_text.name = Pattern::new("hygiene.namePattern", &pattern)?;
+        }
+        if let Some(patterns) = forbidden_descriptions {
+            group_text.forbidden = Patterns::new("hygiene.forbiddenDescriptions", &patterns)?;
+        }
         Ok(Self {
             group_text,
             rule_text: RuleText { min_length: size(rules.min_length, MIN_RULE_DESCRIPTION), stamp: rules.stamp_text },
