@@ -48,7 +48,7 @@ pub async fn sweep(
     let applied = match context.objects.account(location) {
         Some(account) => {
             let leading = context.authority(location).lease_left.is_some();
-            let permitted = rails::apply(proposed, &desired, &inventory, &account, leading);
+            let permitted = rails::apply(proposed, &inventory, &account, leading);
             let journal = Journal::new(context.client.clone());
             let authority = || context.authority(location);
             let metrics = &context.metrics;

@@ -27,13 +27,7 @@ pub const EDITS_PER_RESOURCE: usize = 50;
 pub const FRESHNESS: SignedDuration = SignedDuration::from_secs(10);
 
 /// Holds back every edit that may not be made now, and orders the rest by resource, worst first.
-pub fn apply(
-    plan: Plan<Proposed>,
-    _: &[Desired],
-    inventory: &Inventory,
-    account: &Account,
-    leading: bool,
-) -> Plan<Permitted> {
+pub fn apply(plan: Plan<Proposed>, inventory: &Inventory, account: &Account, leading: bool) -> Plan<Permitted> {
     let Plan { location, stage } = plan;
     let mut permitted = Permitted::default();
     let Ok(groups) = inventory.security_groups.facts() else {

@@ -140,7 +140,7 @@ async fn cell(
     let inventory = aws::observe(&connection, None, Timestamp::now).await;
     let evaluation = evaluate(&desired, &inventory, Timestamp::now(), Keep::All);
     let proposed = propose(&desired, &inventory, &evaluation);
-    let permitted = rails::apply(proposed, &desired, &inventory, account, true).stage;
+    let permitted = rails::apply(proposed, &inventory, account, true).stage;
     let groups = inventory.security_groups.facts().map(Vec::as_slice).unwrap_or_default();
     let names = groups.iter().map(|group| (group.id.clone(), group.name.clone())).collect();
     Ok(CellPlan { location: location.clone(), evaluation, permitted, names })

@@ -8,7 +8,8 @@ use super::settle::{Settlement, remains};
 use crate::controls::security_group::GroupView;
 use crate::desired::Scope;
 use crate::edit::Withheld;
-use crate::facts::{Grant, Rule};
+use crate::exposure::{Audience, PrefixLists};
+use crate::facts::{Grant, Peer, Rule};
 use crate::questions::Question;
 use crate::traffic::TrafficSet;
 
@@ -22,14 +23,28 @@ pub(super) struct Conflict {
 
 impl Conflict {
     /// Whether a change takes something of the required grant away from the group.
-    fn is_touched(&self, before: &Grant, after: &[&Grant]) -> bool {
-        let Some(peer) = before.peer.intersection(&self.required.peer) else {
-            return false;
-        };
+    fn is_touched(&self, before: &Grant, after: &[&Grant], lists: PrefixLists<'_>) -> bool {
         let shared = TrafficSet::from(before.traffic).intersection(&self.required.traffic.into());
-        let still = |grant: &&&Grant| grant.direction == before.direction && grant.peer.contains(&peer);
-        let kept: TrafficSet = after.iter().filter(still).map(|grant| grant.traffic).collect();
-        before.direction == self.required.direction && !shared.is_subset(&kept)
+        if before.direction != self.required.direction || shared.is_empty() {
+            return false;
+        }
+        let required = members(&self.required.peer, lists);
+        let meet = |one: &Peer| required.iter().filter_map(|other| one.intersection(other)).collect::<Vec<_>>();
+        let mut met = members(&before.peer, lists).into_iter().flat_map(|peer| meet(&peer));
+        met.any(|peer| {
+            let holds = |grant: &&&Grant| members(&grant.peer, lists).iter().any(|other| other.contains(&peer));
+            let same = after.iter().filter(|grant| grant.direction == before.direction);
+            let kept: TrafficSet = same.filter(holds).map(|grant| grant.traffic).collect();
+            !shared.is_subset(&kept)
+        })
+    }
+}
+
+/// The networks behind a list, if they are known; any other peer is its own only member.
+fn members(peer: &Peer, lists: PrefixLists<'_>) -> Vec<Peer> {
+    match Audience::of(peer, lists) {
+        Audience::Networks(nets) => nets.iter().copied().map(Peer::network).collect(),
+        Audience::Network(_) | Audience::Trusted | Audience::Unknown => vec![peer.clone()],
     }
 }
 
@@ -82,8 +97,8 @@ impl<'d> Outlook<'d> {
     }
 
     /// Why a change is not made: somebody requires what it takes away.
-    pub(super) fn forbids(&self, before: &Grant, after: &[&Grant]) -> Option<Withheld> {
-        let touched = self.conflicts.iter().filter(|conflict| conflict.is_touched(before, after));
+    pub(super) fn forbids(&self, before: &Grant, after: &[&Grant], lists: PrefixLists<'_>) -> Option<Withheld> {
+        let touched = self.conflicts.iter().filter(|conflict| conflict.is_touched(before, after, lists));
         let mut requirers: Vec<String> = touched.flat_map(|conflict| conflict.requirers.clone()).collect();
         requirers.sort();
         requirers.dedup();

@@ -7,7 +7,7 @@ use crate::traffic::TrafficSet;
 
 /// More rules than this in the place of one are no exact form: "everything but one port" would be
 /// hundreds of protocol numbers.
-const MOST_GRANTS: usize = 60;
+pub(super) const MOST_GRANTS: usize = 60;
 
 /// What remains of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::demands::{Asker, Demands, Keep};
-use super::narrow::{Remains, narrow};
+use super::narrow::{MOST_GRANTS, Remains, narrow};
 use crate::controls::security_group::Bound;
 use crate::exposure::opens_every_port;
 use crate::facts::{Grant, Rule};
@@ -59,18 +59,18 @@ impl<'d> Settlement<'d> {
         for keep in &mut keeps {
             keep.within.extend(kept.iter().cloned());
         }
-        let mut met: Vec<&Keep<'d>> = keeps.iter().collect();
-        let mut remains = remains(rule, &met);
-        if remains == Remains::NoExactForm {
-            let unmet;
-            (met, unmet, remains) = as_many_as_possible(rule, met);
-            let askers = unmet.into_iter().flat_map(|keep| keep.askers.iter().cloned());
-            self.inexact.insert(index, askers.collect());
-        }
+        let keeps: Vec<&Keep<'d>> = keeps.iter().collect();
+        let (met, unmet, remains) = match remains(rule, &keeps) {
+            Remains::NoExactForm => as_many_as_possible(rule, keeps),
+            exact => (keeps, Vec::new(), exact),
+        };
+        let askers = |keeps: Vec<&Keep<'d>>| keeps.into_iter().flat_map(|keep| keep.askers.iter().cloned()).collect();
         if let Remains::Grants(remains) = remains {
-            let askers = met.into_iter().flat_map(|keep| keep.askers.iter().cloned());
-            let change = Change { after: remains.clone(), remains, askers: askers.collect() };
+            let change = Change { after: remains.clone(), remains, askers: askers(met) };
             self.changes.insert(index, change);
+        }
+        if !unmet.is_empty() {
+            self.inexact.insert(index, askers(unmet));
         }
     }
 
@@ -135,6 +135,8 @@ pub(super) fn remains(rule: &Grant, keeps: &[&Keep<'_>]) -> Remains {
 
 /// Meets the worst demands first and leaves out each that has no exact form beside those before it, so that no demand
 /// keeps a worse one from being met. Those that only forbid to stay as wide come last: the others narrow for them.
+///
+/// A demand that is left out is met where it has an exact form after all: on some of the grants that remain.
 fn as_many_as_possible<'k, 'd>(
     rule: &Grant,
     mut keeps: Vec<&'k Keep<'d>>,
@@ -153,5 +155,26 @@ fn as_many_as_possible<'k, 'd>(
             exact => left = exact,
         }
     }
+    if let Remains::Grants(grants) = &mut left {
+        for keep in &unmet {
+            if let Some(narrower) = met_in_part(grants, keep) {
+                *grants = narrower;
+                met.push(keep);
+            }
+        }
+        unmet.retain(|keep| grants.iter().any(|grant| remains(grant, &[keep]) != Remains::Unchanged));
+    }
     (met, unmet, left)
+}
+
+/// Some grants once a demand is met on those of them on which it has an exact form; `None` if that changes nothing.
+fn met_in_part(grants: &[Grant], keep: &Keep<'_>) -> Option<Vec<Grant>> {
+    let part = |grant: &Grant| match remains(grant, &[keep]) {
+        Remains::Grants(part) => part,
+        Remains::Unchanged | Remains::NoExactForm => vec![grant.clone()],
+    };
+    let mut parts: Vec<Grant> = grants.iter().flat_map(part).collect();
+    parts.sort();
+    parts.dedup();
+    (parts != grants && parts.len() <= MOST_GRANTS).then_some(parts)
 }

@@ -224,7 +224,7 @@ fn narrow(
             within.extend(replace_with.iter().cloned().map(Bound::all_with));
         }
         let remedy = Remedy::keep(*index, within);
-        let overlaps = !lost.covers(rule.grant.traffic);
+        let overlaps = keep(&lost, &rule.grant).meets(rule.grant.traffic);
         Some(if *on_overlap == OnOverlap::Report && overlaps { remedy.held_by(Withheld::ReportOnly) } else { remedy })
     };
     view.offenders().iter().filter_map(demand).collect()
@@ -243,6 +243,9 @@ fn check_all_traffic(_: &Parameters, view: &GroupView<'_>) -> Verdict {
 }
 
 fn close_all_traffic(_: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
+    if view.exposure.all_traffic != Knowledge::Yes {
+        return Vec::new();
+    }
     let demand = |(rule, _)| Remedy::Keep {
         rule,
         within: vec![Bound::anybody(TrafficSet::universe())],

@@ -1,0 +1,47 @@
+//! Properties that hold for every account and every set of baselines, on generated ones. Each is one of the invariants
+//! that the design promises: nothing opens, nothing required goes away, nothing unknown is acted on.
+//!
+//! 10,000 cases each; `PROPTEST_CASES` sets another number.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail by a panic"
+)]
+
+mod bounded;
+mod convergence;
+mod determinism;
+mod dice;
+mod ec2;
+mod generators;
+mod knowledge;
+mod metamorphic;
+mod oracle;
+mod policy;
+mod safety;
+mod world;
+
+use proptest::prelude::*;
+
+use crate::dice::Dice;
+use crate::world::World;
+
+/// How many cases are tried, unless the environment says otherwise.
+fn config() -> ProptestConfig {
+    let default = ProptestConfig::default();
+    let asked = default.cases != 256;
+    ProptestConfig { cases: if asked { default.cases } else { 10_000 }, failure_persistence: None, ..default }
+}
+
+/// An account with groups, prefix lists, interfaces and baselines.
+fn worlds() -> impl Strategy<Value = World> {
+    prop::collection::vec(any::<u16>(), 0..600).prop_map(|numbers| generators::world(&mut Dice::new(&numbers)))
+}
+
+/// A world, and choices beside it for what a property varies.
+fn worlds_and_choices() -> impl Strategy<Value = (World, Vec<u16>)> {
+    (worlds(), prop::collection::vec(any::<u16>(), 0..40))
+}
