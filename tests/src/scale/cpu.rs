@@ -128,7 +128,7 @@ impl Steps {
         let (proposed, plan) = usage::thread_cpu(|| plan(desired, inventory, &evaluation));
         let edits = proposed.stage.edits.len();
         let (_, rest) = usage::thread_cpu(|| {
-            let permitted = rails::apply(proposed, desired, inventory, account, true);
+            let permitted = rails::apply(proposed, inventory, account, true);
             let applied: Plan<Applied> = permitted.applied(Vec::new());
             report(&evaluation, &applied, now)
         });
