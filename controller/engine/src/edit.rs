@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::facts::{Rule, Tags};
+use crate::facts::{Peer, Rule, Tags};
 use crate::finding::Severity;
 
 /// What an edit does, in one word.
@@ -108,6 +108,22 @@ impl Change {
                 [only] if only.grant == before.grant => Operation::DescribeGrant,
                 _ => Operation::NarrowGrant,
             },
+        }
+    }
+}
+
+impl Change {
+    /// What a rule becomes in place, by `ModifySecurityGroupRules`.
+    ///
+    /// A rule for a security group keeps its traffic there: the request names the group by its id alone, which does not
+    /// say in whose account it is (EC2 API reference, `SecurityGroupRuleRequest`).
+    pub fn in_place(&self) -> Option<&Rule> {
+        match self {
+            Self::Rule { before: Some(before), after } => match after.as_slice() {
+                [only] if only.grant == before.grant || !matches!(before.grant.peer, Peer::Group { .. }) => Some(only),
+                _ => None,
+            },
+            Self::Rule { before: None, .. } | Self::Tags { .. } => None,
         }
     }
 }

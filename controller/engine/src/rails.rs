@@ -148,9 +148,8 @@ fn has_room(group: &SecurityGroup, planned: &[Edit], edit: &Edit, lists: PrefixL
 /// The rules that an edit adds beside those that are there. A rule that is rewritten in place adds none.
 fn added(edit: &Edit) -> impl Iterator<Item = &Rule> {
     let rules: &[Rule] = match &edit.change {
-        Change::Rule { before: Some(_), after } if after.len() == 1 => &[],
-        Change::Rule { after, .. } => after,
-        Change::Tags { .. } => &[],
+        Change::Rule { after, .. } if edit.change.in_place().is_none() => after,
+        Change::Rule { .. } | Change::Tags { .. } => &[],
     };
     rules.iter()
 }

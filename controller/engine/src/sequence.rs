@@ -51,10 +51,10 @@ pub fn sequence(edits: &[Edit], live: &LiveGroup) -> Result<Vec<Step>, Withheld>
             }
             Change::Rule { before: Some(before), after } => {
                 let found = live_rule(live, before)?;
-                match after.as_slice() {
-                    [only] => modifies.push((found.id.clone(), only.clone())),
-                    many => {
-                        for rule in many {
+                match edit.change.in_place() {
+                    Some(only) => modifies.push((found.id.clone(), only.clone())),
+                    None => {
+                        for rule in after {
                             adds.entry((rule.grant.direction, copied(&found.tags))).or_default().push(rule.clone());
                         }
                         revokes.entry(before.grant.direction).or_default().push(found.id.clone());
@@ -176,6 +176,21 @@ mod tests {
         let steps = sequence(&[edit(&wide, std::slice::from_ref(&narrow))], &live(&[wide])).unwrap();
         let [modify] = steps.as_slice() else { panic!("{steps:?}") };
         assert_eq!(modify.call, Call::Modify { rules: vec![("sgr-0".to_owned(), narrow)] });
+    }
+
+    #[test]
+    fn a_rule_for_a_group_is_narrowed_by_another_and_described_in_place() {
+        let wide = rule("tcp/0-65535", "444455556666/sg-1");
+        let narrow = rule("tcp/443", "444455556666/sg-1");
+        let calls = |after: Rule| {
+            let steps = sequence(&[edit(&wide, &[after])], &live(std::slice::from_ref(&wide))).unwrap();
+            steps.iter().map(|step| step.call.operation()).collect::<Vec<_>>()
+        };
+        assert_eq!(calls(narrow), ["AuthorizeSecurityGroupIngress", "RevokeSecurityGroupIngress"]);
+        assert_eq!(
+            calls(Rule { description: Some("better".to_owned()), ..wide.clone() }),
+            ["ModifySecurityGroupRules"]
+        );
     }
 
     #[test]

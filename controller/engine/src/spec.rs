@@ -184,7 +184,7 @@ pub struct NamespaceSelector {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {
-        "rule": "self.cidrs.all(c, isCIDR(c))",
+        "rule": "self.cidrs.all(c, isCIDR(c) && c.matches('/(0|[1-9][0-9]*)$'))",
         "message": "mayAddRules.cidrs holds valid CIDRs, for example 10.0.0.0/8"
     }
 ]))]

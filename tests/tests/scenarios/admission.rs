@@ -1,10 +1,11 @@
 //! Every example goes through the real API server and through offline admission: both say the same.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use crds::admission;
-use tests::{Kubectl, World, generate};
+use tests::{Kubectl, World, generate, wait_until};
 
 fn examples(folder: &str) -> Result<Vec<PathBuf>> {
     let folder = generate::root().join("crds").join(folder);
@@ -35,8 +36,10 @@ fn offline(text: &str) -> Result<(), String> {
 
 /// kubectl in the namespace of the examples.
 async fn kubectl() -> Result<Kubectl> {
+    const NAMESPACE: &str = "apiVersion: v1\nkind: Namespace\nmetadata: {name: security}";
     let kubectl = World::shared().await?.control_plane.kubectl();
-    kubectl.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: security}").await?;
+    // Tests side by side may all be the first: on the server, to create and to apply is one step.
+    kubectl.run_with_input(["apply", "--server-side", "-f", "-"], NAMESPACE).await?;
     Ok(kubectl.in_namespace("security"))
 }
 
@@ -73,11 +76,16 @@ fn path(file: &Path) -> &str {
 
 #[tokio::test]
 async fn explain_is_good_documentation() -> Result<()> {
-    let text = kubectl().await?.explain("sgb.spec.internet").await?;
-    for field in ["allowPorts", "denyPresets", "onOverlap", "Recommended"] {
-        assert!(text.contains(field), "{text}");
-    }
-    Ok(())
+    let kubectl = kubectl().await?;
+    // The API server publishes the schema of a new kind a little after it serves it.
+    wait_until("the fields are explained", Duration::from_secs(30), async || {
+        let text = kubectl.explain("sgb.spec.internet").await?;
+        for field in ["allowPorts", "denyPresets", "onOverlap", "Recommended"] {
+            ensure!(text.contains(field), "{text}");
+        }
+        Ok(())
+    })
+    .await
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub struct Hygiene {
     /// Regular expression (without look-around) that the name of a group matches. Reported only: names cannot
     /// be changed. Recommended: ^.{3,}$
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(min = 1, max = 256))]
     pub name_pattern: Option<String>,
     /// Fewest characters in the description of a group. Reported only: descriptions cannot be changed. Recommended: 10.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -29,7 +29,7 @@ pub struct Hygiene {
     /// Regular expressions that the description of a group must not match. Recommended: launch-wizard, default VPC
     /// security group, Managed by Terraform.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 20), inner(length(max = 256)))]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 256)))]
     pub forbidden_descriptions: Option<Vec<String>>,
     /// Whether groups made by the console's launch wizard may be in use. Reported only. Recommended: false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,11 +49,15 @@ pub struct Hygiene {
 /// Descriptions of rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "!has(self.stampText) || self.stampText.size() >= (has(self.minLength) ? self.minLength : 5)",
+    "message": "stampText is at least minLength characters long: 5, unless minLength says otherwise"
+}]))]
 pub struct RuleDescriptions {
     /// Whether every rule must be described. Recommended: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required: Option<bool>,
-    /// Fewest characters of a description. Recommended: 5.
+    /// Fewest characters that describe a rule. Recommended: 5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 255))]
     pub min_length: Option<i32>,
@@ -76,7 +80,7 @@ pub struct RequiredTag {
     pub key: String,
     /// Regular expression (without look-around) that the value matches. Left out: any value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(min = 1, max = 256))]
     pub pattern: Option<String>,
     /// The value that Enforce sets where the key is missing. Left out: report only. A value that is there is never overwritten.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -36,7 +36,7 @@ pub struct Required {
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {
-        "rule": "isCIDR(self.peer) || self.peer.matches('^pl-[0-9a-f]+$') || self.peer.matches('^([0-9]{12}/)?sg-[0-9a-f]+$')",
+        "rule": "(isCIDR(self.peer) && self.peer.matches('/(0|[1-9][0-9]*)$')) || self.peer.matches('^pl-[0-9a-f]+$') || self.peer.matches('^([0-9]{12}/)?sg-[0-9a-f]+$')",
         "message": "peer is a CIDR such as 10.0.0.0/8, a prefix list pl-…, or a security group sg-… (of another account: 111122223333/sg-…)"
     }
 ]))]

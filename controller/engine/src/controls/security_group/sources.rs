@@ -19,7 +19,7 @@ use crate::traffic::{Traffic, TrafficSet};
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     {
-        "rule": "!has(self.cidrs) || self.cidrs.all(c, isCIDR(c))",
+        "rule": "!has(self.cidrs) || self.cidrs.all(c, isCIDR(c) && c.matches('/(0|[1-9][0-9]*)$'))",
         "message": "sources.cidrs holds valid CIDRs, for example 10.0.0.0/8"
     },
     {

@@ -19,7 +19,7 @@ use crate::traffic::{Traffic, TrafficSet};
         "message": "onOverlap: Replace needs replaceWith, the networks that stand in for the internet"
     },
     {
-        "rule": "!has(self.replaceWith) || self.replaceWith.all(c, isCIDR(c))",
+        "rule": "!has(self.replaceWith) || self.replaceWith.all(c, isCIDR(c) && c.matches('/(0|[1-9][0-9]*)$'))",
         "message": "replaceWith holds valid CIDRs, for example 203.0.113.0/24"
     },
     {
