@@ -9,7 +9,7 @@ use engine::controls::security_group::controls;
 use serde::Serialize;
 
 use super::rest::{Counts, count, is_write};
-use crate::emulator::{BadGroup, Call, PeerKind, Rule};
+use crate::emulator::{BadGroup, Call, Rule};
 
 /// So many of the worst groups must be closed before all others.
 const WORST: usize = 50;
@@ -38,8 +38,9 @@ pub(super) struct Closed {
     pub(super) seconds_to_close_all: f64,
 }
 
-/// How bad a group is, judged by nothing but its seed: whether it is critical, and ports times addresses.
-type Badness = (bool, f64);
+/// How bad a group is, judged by nothing but its seed: whether it is critical, and how many ports it opens to the world.
+/// The whole of IPv4 and the whole of IPv6 weigh the same.
+type Badness = (bool, i64);
 
 impl Closed {
     /// Judges the calls that followed on `Enforce`, which was asked for at `began`, in seconds since 1970.
@@ -95,8 +96,8 @@ fn worst_first(order: &[Badness], worst: usize) -> bool {
 
 fn badness(group: &BadGroup) -> Badness {
     let unwanted = group.rules.iter().filter(|rule| is_unwanted(rule));
-    let badness = unwanted.map(|rule| (is_critical(rule), exposed_ports(rule) * addresses(rule)));
-    badness.fold((false, 0.0), |worst, rule| if rule > worst { rule } else { worst })
+    let badness = unwanted.map(|rule| (is_critical(rule), exposed_ports(rule)));
+    badness.max().unwrap_or_default()
 }
 
 /// Whether nothing that the bad rules open may stay.
@@ -107,7 +108,7 @@ fn keeps_nothing(group: &BadGroup) -> bool {
 
 /// Whether a rule opens to the world what may not be open.
 pub(super) fn is_unwanted(rule: &Rule) -> bool {
-    matches!(rule.peer.as_str(), "0.0.0.0/0" | "::/0") && exposed_ports(rule) > 0.0
+    matches!(rule.peer.as_str(), "0.0.0.0/0" | "::/0") && exposed_ports(rule) > 0
 }
 
 fn is_critical(rule: &Rule) -> bool {
@@ -125,18 +126,11 @@ fn ports(rule: &Rule) -> (i64, i64) {
     (port(rule.from_port, 0), port(rule.to_port, 65_535))
 }
 
-fn exposed_ports(rule: &Rule) -> f64 {
+fn exposed_ports(rule: &Rule) -> i64 {
     let (from, to) = ports(rule);
     let protocols = if rule.protocol == "-1" { 256 } else { 1 };
     let allowed = ALLOWED_PORTS.iter().filter(|port| opens(rule, **port)).count() as i64;
-    ((to - from + 1) * protocols - allowed) as f64
-}
-
-fn addresses(rule: &Rule) -> f64 {
-    match rule.peer_kind {
-        PeerKind::CidrV6 => 2f64.powi(128),
-        _ => 2f64.powi(32),
-    }
+    (to - from + 1) * protocols - allowed
 }
 
 /// Whether the status says that nothing is open to the world that may not be.

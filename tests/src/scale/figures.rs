@@ -111,7 +111,7 @@ impl Figures {
         let mut rows = vec![
             row("groups, rules, interfaces, bad", self.size()),
             row("calls of the cold sweep", listed(&self.calls_cold)),
-            row("pages read by nobody in particular", seconds(self.emulator_seconds)),
+            row("the emulator alone, for these pages", seconds(self.emulator_seconds)),
             row("peak of resident memory", format!("{:.1} MiB", self.rss_peak_mib)),
             row("write calls", listed(&closed.write_calls)),
             row("the 50 worst closed after", seconds(closed.seconds_to_close_worst)),
