@@ -22,8 +22,8 @@ pub(super) struct Conflict {
 }
 
 impl Conflict {
-    /// Whether a change takes something of the required grant away from the group.
-    fn is_touched(&self, before: &Grant, after: &[&Grant], lists: PrefixLists<'_>) -> bool {
+    /// Whether a rule loses something of the required grant, also if another rule lets it through as well.
+    fn is_touched(&self, before: &Grant, after: &[Grant], lists: PrefixLists<'_>) -> bool {
         let shared = TrafficSet::from(before.traffic).intersection(&self.required.traffic.into());
         if before.direction != self.required.direction || shared.is_empty() {
             return false;
@@ -32,7 +32,7 @@ impl Conflict {
         let meet = |one: &Peer| required.iter().filter_map(|other| one.intersection(other)).collect::<Vec<_>>();
         let mut met = members(&before.peer, lists).into_iter().flat_map(|peer| meet(&peer));
         met.any(|peer| {
-            let holds = |grant: &&&Grant| members(&grant.peer, lists).iter().any(|other| other.contains(&peer));
+            let holds = |grant: &&Grant| members(&grant.peer, lists).iter().any(|other| other.contains(&peer));
             let same = after.iter().filter(|grant| grant.direction == before.direction);
             let kept: TrafficSet = same.filter(holds).map(|grant| grant.traffic).collect();
             !shared.is_subset(&kept)
@@ -97,7 +97,7 @@ impl<'d> Outlook<'d> {
     }
 
     /// Why a change is not made: somebody requires what it takes away.
-    pub(super) fn forbids(&self, before: &Grant, after: &[&Grant], lists: PrefixLists<'_>) -> Option<Withheld> {
+    pub(super) fn forbids(&self, before: &Grant, after: &[Grant], lists: PrefixLists<'_>) -> Option<Withheld> {
         let touched = self.conflicts.iter().filter(|conflict| conflict.is_touched(before, after, lists));
         let mut requirers: Vec<String> = touched.flat_map(|conflict| conflict.requirers.clone()).collect();
         requirers.sort();

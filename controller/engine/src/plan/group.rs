@@ -84,7 +84,7 @@ impl<'p, 'd> Planner<'p, 'd> {
     fn fates<'s>(&'s self, standing: &[&Grant]) -> BTreeMap<usize, Fate<'s, 'd>> {
         let fate = |(index, change): (&usize, &'s Narrowed<'d>)| {
             let rule = self.rules().get(*index)?;
-            let hold = self.outlook.forbids(&rule.grant, standing, self.view.lists);
+            let hold = self.outlook.forbids(&rule.grant, &change.remains, self.view.lists);
             let hold = hold.or_else(|| self.awaits(&rule.grant, standing));
             Some((*index, Fate { rule, change, hold }))
         };

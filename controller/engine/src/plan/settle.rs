@@ -59,7 +59,8 @@ impl<'d> Settlement<'d> {
         for keep in &mut keeps {
             keep.within.extend(kept.iter().cloned());
         }
-        let keeps: Vec<&Keep<'d>> = keeps.iter().collect();
+        let mut keeps: Vec<&Keep<'d>> = keeps.iter().collect();
+        keeps.sort_by_cached_key(rank);
         let (met, unmet, remains) = match remains(rule, &keeps) {
             Remains::NoExactForm => as_many_as_possible(rule, keeps),
             exact => (keeps, Vec::new(), exact),
@@ -133,20 +134,22 @@ pub(super) fn remains(rule: &Grant, keeps: &[&Keep<'_>]) -> Remains {
     }
 }
 
-/// Meets the worst demands first and leaves out each that has no exact form beside those before it, so that no demand
-/// keeps a worse one from being met. Those that only forbid to stay as wide come last: the others narrow for them.
+/// The worst demands first; those that only forbid to stay as wide come last: the others narrow for them. The same
+/// whatever the order of baselines, which would otherwise show in how the remains are cut into rules.
+fn rank(keep: &&Keep<'_>) -> impl Ord + use<> {
+    let severity = keep.askers.iter().map(|asker| asker.severity).max();
+    let asker = keep.askers.iter().map(|asker| (asker.control, asker.baseline)).min();
+    (keep.must_narrow, Reverse(severity), asker.map(|(control, baseline)| (control, baseline.clone())))
+}
+
+/// Meets demands in their order and leaves out each that has no exact form beside those before it, so that no demand
+/// keeps a worse one from being met.
 ///
 /// A demand that is left out is met where it has an exact form after all: on some of the grants that remain.
 fn as_many_as_possible<'k, 'd>(
     rule: &Grant,
-    mut keeps: Vec<&'k Keep<'d>>,
+    keeps: Vec<&'k Keep<'d>>,
 ) -> (Vec<&'k Keep<'d>>, Vec<&'k Keep<'d>>, Remains) {
-    let rank = |keep: &&Keep<'_>| {
-        let severity = keep.askers.iter().map(|asker| asker.severity).max();
-        let asker = keep.askers.iter().map(|asker| (asker.control, asker.baseline)).min();
-        (keep.must_narrow, Reverse(severity), asker.map(|(control, baseline)| (control, baseline.clone())))
-    };
-    keeps.sort_by_cached_key(rank);
     let (mut met, mut unmet, mut left) = (Vec::new(), Vec::new(), Remains::Unchanged);
     for keep in keeps {
         met.push(keep);

@@ -7,7 +7,7 @@ use engine::report::{CellReport, report};
 use proptest::prelude::*;
 
 use crate::dice::Dice;
-use crate::world::{NOW, World};
+use crate::world::{NOW, World, brief};
 use crate::{config, worlds_and_choices};
 
 /// Everything that comes of a world.
@@ -37,6 +37,7 @@ proptest! {
         }
         let (edits, permitted, reports) = outcome(&world, &world.desired());
         let (other_edits, other_permitted, other_reports) = outcome(&shuffled, &shuffled.desired());
+        prop_assert_eq!(brief(&permitted), brief(&other_permitted));
         prop_assert_eq!(edits, other_edits);
         prop_assert_eq!(permitted.resources, other_permitted.resources);
         prop_assert_eq!(permitted.withheld, other_permitted.withheld);

@@ -33,7 +33,12 @@ use crate::world::World;
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     let asked = default.cases != 256;
-    ProptestConfig { cases: if asked { default.cases } else { 10_000 }, failure_persistence: None, ..default }
+    ProptestConfig {
+        cases: if asked { default.cases } else { 10_000 },
+        failure_persistence: None,
+        max_global_rejects: u32::MAX,
+        ..default
+    }
 }
 
 /// An account with groups, prefix lists, interfaces and baselines.
