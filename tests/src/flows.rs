@@ -4,6 +4,7 @@
 //! A flow is a direction, a protocol, a port (an ICMP type and code in its place) and a peer address; prefix lists and
 //! groups are opaque peers, which equal themselves alone.
 
+mod named;
 mod region;
 
 use std::collections::BTreeMap;
@@ -15,7 +16,8 @@ use anyhow::{Context as _, Result, bail};
 use ipnet::{Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
 use range_set_blaze::RangeSetBlaze;
 
-use crate::emulator::{Call, Direction, GroupRules, PeerKind, Rule};
+use crate::emulator::{Call, Direction, GroupChange, GroupRules, PeerKind, Rule};
+use named::NamedFlows;
 use region::Region;
 
 /// A set of allowed flows.
@@ -177,51 +179,53 @@ pub fn lost(before: &GroupRules, after: &GroupRules) -> Result<FlowSet> {
 ///
 /// Writes that a fault made in somebody else's name do not count.
 pub fn assert_never_opened(calls: &[Call], allowed_to_add: &FlowSet) -> Result<()> {
-    each_write(calls, "opened", |before, after| Ok(opened(before, after)?.difference(allowed_to_add)))
+    assert_none("opened", written(calls), |_, change| {
+        Ok(opened(&change.rules_before(), &change.rules_after())?.difference(allowed_to_add))
+    })
 }
 
 /// Fails if any write cut a flow that is in `must_keep`, and says which write and which flows.
 ///
 /// Writes that a fault made in somebody else's name do not count.
 pub fn assert_never_lost(calls: &[Call], must_keep: &FlowSet) -> Result<()> {
-    each_write(calls, "cut", |before, after| Ok(lost(before, after)?.intersection(must_keep)))
-}
-
-/// Fails if any write cut a flow of a rule whose peer is somebody in particular, and says which write and which flows.
-///
-/// Writes that a fault made in somebody else's name do not count.
-pub fn assert_named_peers_kept(calls: &[Call]) -> Result<()> {
-    each_write(calls, "cut", |before, after| {
-        Ok(lost(before, after)?.intersection(&FlowSet::of(&of_named_peers(before))?))
+    assert_none("cut", written(calls), |_, change| {
+        Ok(lost(&change.rules_before(), &change.rules_after())?.intersection(must_keep))
     })
 }
 
-/// The rules that do not speak of the internet at large.
-fn of_named_peers(rules: &GroupRules) -> GroupRules {
-    let named = |rules: &[Rule]| rules.iter().filter(|rule| names_its_peer(rule)).cloned().collect();
-    GroupRules { ingress: named(&rules.ingress), egress: named(&rules.egress) }
+/// Fails if any write by a role cut a flow of a rule whose peer is somebody in particular, and that is not in
+/// `may_cut`; says which write and which flows.
+///
+/// Such a rule counts from when it was first seen, also once a write by a role has removed it. `calls` are those of
+/// everybody: what others name counts as well, and what they take away no more.
+pub fn assert_named_peers_kept(calls: &[Call], may_cut: &FlowSet) -> Result<()> {
+    let mut named = NamedFlows::default();
+    assert_none("cut", calls.iter().filter(|call| call.effect), |call, change| {
+        if call.is_by_a_role() {
+            return Ok(named.cut_by(change)?.difference(may_cut));
+        }
+        named.learn(change)?;
+        Ok(FlowSet::default())
+    })
 }
 
-/// The private networks are the largest that an owner names; half of the internet is nobody in particular.
-fn names_its_peer(rule: &Rule) -> bool {
-    match rule.peer_kind {
-        PeerKind::CidrV4 => rule.peer.parse().is_ok_and(|net: Ipv4Net| net.prefix_len() >= 8),
-        PeerKind::CidrV6 => rule.peer.parse().is_ok_and(|net: Ipv6Net| net.prefix_len() >= 7),
-        PeerKind::PrefixList | PeerKind::Group => true,
-    }
+fn written(calls: &[Call]) -> impl Iterator<Item = &Call> {
+    calls.iter().filter(|call| call.wrote_groups())
 }
 
-fn each_write(calls: &[Call], verb: &str, wrong: impl Fn(&GroupRules, &GroupRules) -> Result<FlowSet>) -> Result<()> {
-    let none = GroupRules::default();
+/// Fails if there is anything wrong with any change of a group, and says what.
+fn assert_none<'c>(
+    verb: &str,
+    calls: impl Iterator<Item = &'c Call>,
+    mut wrong: impl FnMut(&Call, &GroupChange) -> Result<FlowSet>,
+) -> Result<()> {
     let mut complaints = String::new();
-    for call in calls.iter().filter(|call| call.wrote_groups()) {
-        for group in &call.groups {
-            let before = group.before.as_ref().unwrap_or(&none);
-            let after = group.after.as_ref().unwrap_or(&none);
-            let flows = wrong(before, after)?;
+    for call in calls {
+        for change in &call.groups {
+            let flows = wrong(call, change)?;
             if !flows.is_empty() {
                 let (seq, operation) = (call.seq, call.operation());
-                complaints.push_str(&format!("\ncall {seq}, {operation}, {verb} in {}:\n{flows}", group.group_id));
+                complaints.push_str(&format!("\ncall {seq}, {operation}, {verb} in {}:\n{flows}", change.group_id));
             }
         }
     }

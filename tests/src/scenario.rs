@@ -94,6 +94,12 @@ impl<'w> Scenario<'w> {
         Ok(())
     }
 
+    /// Flows that writes may cut although a rule with a peer of its own lets them through, since a baseline forbids them.
+    pub fn may_cut<'a>(&self, flows: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        self.terms.may_cut(&FlowSet::parse(flows)?);
+        Ok(())
+    }
+
     /// Judges the writes so far: for a test in which AWS forgets them before its end.
     pub async fn judge(&self) -> Result<()> {
         self.terms.judge(&self.aws).await

@@ -282,6 +282,20 @@ impl AccountApi {
     }
 }
 
+impl GroupChange {
+    /// The rules before the call; a group that was not there has none.
+    #[must_use]
+    pub fn rules_before(&self) -> GroupRules {
+        self.before.clone().unwrap_or_default()
+    }
+
+    /// The rules after the call; a group that is gone has none.
+    #[must_use]
+    pub fn rules_after(&self) -> GroupRules {
+        self.after.clone().unwrap_or_default()
+    }
+}
+
 impl Call {
     /// Whether the call changed a security group, and was not made by a fault in another's name.
     #[must_use]

@@ -17,29 +17,61 @@ metadata: {name: edge, namespace: $NAMESPACE}
 spec: {accounts: {names: [nobody]}, select: {all: true}, internet: {allowPorts: [tcp/443]}}
 ";
 
-/// A scenario in which something with a role adds and removes one rule of a group with these rules.
-async fn after(added: Option<(i32, &str)>, removed: Option<(i32, &str)>) -> Result<Scenario<'static>> {
+/// One rule of a group that is added or removed, by the program under test unless it says otherwise.
+#[derive(Clone, Copy)]
+struct Write {
+    adds: bool,
+    by_hand: bool,
+    port: i32,
+    cidr: &'static str,
+}
+
+fn adds(port: i32, cidr: &'static str) -> Write {
+    Write { adds: true, by_hand: false, port, cidr }
+}
+
+fn removes(port: i32, cidr: &'static str) -> Write {
+    Write { adds: false, ..adds(port, cidr) }
+}
+
+impl Write {
+    fn by_hand(self) -> Self {
+        Self { by_hand: true, ..self }
+    }
+}
+
+/// A scenario in which a group with these rules was written to.
+async fn after(writes: &[Write]) -> Result<Scenario<'static>> {
     let scenario = World::shared().await?.scenario("judged").await?;
     let rules = ["tcp 22 0.0.0.0/0", "tcp 22 203.0.113.0/24", "tcp 443 0.0.0.0/0", "tcp 80 0.0.0.0/1"];
     let seeded = scenario.aws.seed(&Seed::in_region(REGION).group(GroupSeed::named("web").ingress(rules)?)).await?;
+    let id = seeded.group("web")?;
+    let program = with_a_role(&scenario).await?;
+    let hand = aws_client::ec2(&scenario.world.emulator.url(), &scenario.account, REGION);
+    for write in writes {
+        let ec2 = if write.by_hand { &hand } else { &program };
+        let permission = permission(*write);
+        if write.adds {
+            ec2.authorize_security_group_ingress().group_id(id).ip_permissions(permission).send().await?;
+        } else {
+            ec2.revoke_security_group_ingress().group_id(id).ip_permissions(permission).send().await?;
+        }
+    }
+    Ok(scenario)
+}
+
+/// EC2 as the program under test uses it.
+async fn with_a_role(scenario: &Scenario<'_>) -> Result<aws_sdk_ec2::Client> {
     let url = scenario.world.emulator.url();
     let role = format!("arn:aws:iam::{}:role/writer", scenario.account);
     let sts = aws_client::sts(&url, "999999999999", REGION);
     let assumed = sts.assume_role().role_arn(role).role_session_name("judge").send().await?;
     let keys = assumed.credentials.context("no credentials")?;
     let keys = Credentials::new(keys.access_key_id, keys.secret_access_key, Some(keys.session_token), None, "assumed");
-    let ec2 = aws_client::ec2_as(&url, keys, REGION);
-    let id = seeded.group("web")?;
-    if let Some(rule) = added {
-        ec2.authorize_security_group_ingress().group_id(id).ip_permissions(permission(rule)).send().await?;
-    }
-    if let Some(rule) = removed {
-        ec2.revoke_security_group_ingress().group_id(id).ip_permissions(permission(rule)).send().await?;
-    }
-    Ok(scenario)
+    Ok(aws_client::ec2_as(&url, keys, REGION))
 }
 
-fn permission((port, cidr): (i32, &str)) -> IpPermission {
+fn permission(Write { port, cidr, .. }: Write) -> IpPermission {
     let permission = IpPermission::builder().ip_protocol("tcp").from_port(port).to_port(port);
     permission.ip_ranges(IpRange::builder().cidr_ip(cidr).build()).build()
 }
@@ -52,18 +84,18 @@ fn verdict(scenario: Scenario<'_>) -> Option<String> {
 
 #[tokio::test]
 async fn a_hole_that_is_closed_is_no_harm() -> Result<()> {
-    for hole in [(22, "0.0.0.0/0"), (80, "0.0.0.0/1")] {
-        assert_eq!(verdict(after(None, Some(hole)).await?), None);
+    for hole in [removes(22, "0.0.0.0/0"), removes(80, "0.0.0.0/1")] {
+        assert_eq!(verdict(after(&[hole]).await?), None);
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn a_flow_that_is_opened_fails_the_test_unless_it_may_be() -> Result<()> {
-    let opened = Some((8443, "10.0.0.0/8"));
-    let complaint = verdict(after(opened, None).await?).context("nobody complains")?;
+    let opened = [adds(8443, "10.0.0.0/8")];
+    let complaint = verdict(after(&opened).await?).context("nobody complains")?;
     assert!(complaint.contains("opened in sg-") && complaint.contains("ingress tcp 8443 10.0.0.0/8"), "{complaint}");
-    let scenario = after(opened, None).await?;
+    let scenario = after(&opened).await?;
     scenario.may_open(["ingress tcp 8443 10.0.0.0/8"])?;
     scenario.judge().await?;
     assert_eq!(verdict(scenario), None);
@@ -72,13 +104,13 @@ async fn a_flow_that_is_opened_fails_the_test_unless_it_may_be() -> Result<()> {
 
 #[tokio::test]
 async fn a_legitimate_flow_that_is_cut_fails_the_test() -> Result<()> {
-    let complaint = verdict(after(None, Some((443, "0.0.0.0/0"))).await?);
+    let complaint = verdict(after(&[removes(443, "0.0.0.0/0")]).await?);
     assert_eq!(complaint, None, "no baseline says that the internet may use the port");
-    let scenario = after(None, Some((443, "0.0.0.0/0"))).await?;
+    let scenario = after(&[removes(443, "0.0.0.0/0")]).await?;
     scenario.apply(BASELINE).await?;
     let complaint = verdict(scenario).context("nobody complains of an allowed port")?;
     assert!(complaint.contains("cut in sg-") && complaint.contains("ingress tcp 443 0.0.0.0/0"), "{complaint}");
-    let scenario = after(None, Some((80, "0.0.0.0/1"))).await?;
+    let scenario = after(&[removes(80, "0.0.0.0/1")]).await?;
     scenario.must_keep(["ingress tcp 80 10.0.0.0/8"])?;
     let error = scenario.judge().await.unwrap_err().to_string();
     assert!(error.contains("ingress tcp 80 10.0.0.0/8"), "{error}");
@@ -88,11 +120,40 @@ async fn a_legitimate_flow_that_is_cut_fails_the_test() -> Result<()> {
 
 #[tokio::test]
 async fn a_rule_with_a_peer_of_its_own_is_legitimate_by_itself() -> Result<()> {
-    let scenario = after(None, Some((22, "203.0.113.0/24"))).await?;
+    let scenario = after(&[removes(22, "203.0.113.0/24")]).await?;
     assert_eq!(verdict(scenario), None, "the wide rule still lets it through");
-    let both = after(Some((8443, "203.0.113.0/24")), Some((8443, "203.0.113.0/24"))).await?;
+    let both = after(&[adds(8443, "203.0.113.0/24"), removes(8443, "203.0.113.0/24")]).await?;
     both.may_open(["ingress tcp 8443 203.0.113.0/24"])?;
     let complaint = verdict(both).context("nobody complains")?;
     assert!(complaint.contains("ingress tcp 8443 203.0.113.0/24"), "{complaint}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rule_that_went_as_redundant_is_remembered() -> Result<()> {
+    let one_by_one = [removes(22, "203.0.113.0/24"), removes(22, "0.0.0.0/0")];
+    let complaint = verdict(after(&one_by_one).await?).context("nobody complains")?;
+    assert!(complaint.contains("cut in sg-") && complaint.contains("ingress tcp 22 203.0.113.0/24"), "{complaint}");
+    assert!(!complaint.contains("0.0.0.0/0"), "{complaint}");
+    let scenario = after(&one_by_one).await?;
+    scenario.may_cut(["ingress tcp 22 203.0.113.0/24"])?;
+    assert_eq!(verdict(scenario), None, "the test says that a baseline forbids it");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_hand_names_counts_and_what_it_takes_away_does_not() -> Result<()> {
+    let taken = [removes(22, "203.0.113.0/24").by_hand(), removes(22, "0.0.0.0/0")];
+    assert_eq!(verdict(after(&taken).await?), None);
+    let named = [
+        removes(22, "203.0.113.0/24"),
+        adds(22, "198.51.100.0/24").by_hand(),
+        removes(22, "198.51.100.0/24"),
+        removes(22, "0.0.0.0/0"),
+    ];
+    let complaint = verdict(after(&named).await?).context("nobody complains")?;
+    for peer in ["203.0.113.0/24", "198.51.100.0/24"] {
+        assert!(complaint.contains(&format!("ingress tcp 22 {peer}\n")), "{complaint}");
+    }
     Ok(())
 }
