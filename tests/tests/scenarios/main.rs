@@ -17,6 +17,7 @@ mod cli;
 mod enforce;
 mod outages;
 mod reads;
+mod remedies;
 mod withdrawn;
 mod withheld;
 
