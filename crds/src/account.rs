@@ -178,7 +178,7 @@ pub struct RegionStatus {
     /// The region.
     #[schemars(length(max = 32))]
     pub name: String,
-    /// Whether the identity that reads here is proven to be of this account.
+    /// Whether the roles are proven to be of this account here.
     pub identity: Identity,
     /// Why the identity is not proven, in one word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -197,6 +197,6 @@ pub enum Identity {
     Unknown,
     /// GetCallerIdentity names this account.
     Proven,
-    /// The role cannot be assumed, or is of another account.
+    /// A role cannot be assumed, or is of another account. Where it is the writeRole alone, reading goes on.
     Failed,
 }

@@ -146,7 +146,7 @@ pub struct BaselineStatus {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "integer", "format": "int64", "minimum": 0}))]
     pub failures: BTreeMap<String, i64>,
-    /// Accounts and regions, failing and oldest first, at most 50; the rest is counted.
+    /// Accounts and regions by name, at most 50, those that fail among them; the rest is counted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
     pub cells: Vec<CellStatus>,
@@ -282,6 +282,10 @@ pub struct WorstFinding {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub held: Option<String>,
+    /// What that means and how to have it repaired.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub advice: Option<String>,
 }
 
 /// The verdicts that a status names; the others are only counted.
@@ -337,6 +341,8 @@ impl From<&Summary> for BaselineStatus {
             failures,
             cells,
             cells_total,
+            cells_uncounted: _,
+            conflicts: _,
         } = summary;
         let violations = Violations::from(violations);
         Self {
@@ -405,7 +411,8 @@ impl WorstFinding {
             impact: named.finding.impact.to_string(),
             expected,
             actual,
-            held: named.held.map(str::to_owned),
+            held: named.held.as_ref().map(|held| held.reason.to_owned()),
+            advice: named.held.as_ref().map(|held| held.advice.clone()),
         })
     }
 }

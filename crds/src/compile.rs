@@ -76,6 +76,7 @@ impl AWSAccount {
             regions,
             namespaces,
             writable: write_role.is_some(),
+            write_distrust: None,
             writes_stopped: writes == Writes::Stopped,
             rules_per_group: rules_per_security_group.try_into().unwrap_or(DEFAULT_RULES_PER_GROUP),
         }

@@ -11,7 +11,7 @@ use crate::account::AWSAccountStatus;
 use crate::baseline::BaselineStatus;
 
 /// Positive, on baselines. `True` ([`VALID`]): the spec can be used and every account grants what it asks for.
-/// `False`: it has no effect at all; the reason is one of [`engine::desired::Reason`].
+/// `False`: it has no effect at all; the reason is one of [`engine::desired::Reason`], or [`UNDECODABLE`].
 pub const ACCEPTED: &str = "Accepted";
 
 /// Positive, on baselines. `True` ([`ALL_CELLS_READ`]): every account and region was read whole at this generation.
@@ -29,16 +29,18 @@ pub const COMPLIANT: &str = "Compliant";
 pub const RECONCILING: &str = "Reconciling";
 
 /// Abnormal, on baselines. `True`: the whole baseline waits for a person ([`NOT_ACCEPTED`],
-/// [`NO_ACCOUNTS`], [`NO_CELL_READABLE`]). `False` ([`NOT_STALLED`]). One blocked resource stalls no baseline.
+/// [`NO_ACCOUNTS`], [`NO_CELL_READABLE`]). `False` ([`NOT_STALLED`]). One blocked resource stalls no baseline, and neither
+/// does what may pass by itself.
 pub const STALLED: &str = "Stalled";
 
 /// Positive, on baselines and accounts: what `kubectl wait` and `helm --wait` wait for.
 ///
 /// A baseline is ready ([`OBSERVED_AT_GENERATION`]) when it is accepted and observed at this generation, whatever it
-/// saw; else `False` ([`NOT_ACCEPTED`], [`NO_ACCOUNTS`], [`SOME_CELLS_UNREAD`], [`SUSPENDED`]) or `Unknown`
-/// ([`NOT_YET_OBSERVED`]). An account is ready ([`IDENTITY_PROVEN`]) when the roles are proven to be of this account in every region; else
-/// `False` ([`IDENTITY_FAILED`], [`WRONG_ACCOUNT`], or a [`engine::facts::ReadFailure`]) or `Unknown`
-/// ([`IDENTITY_UNKNOWN`]).
+/// saw; else `False` ([`NOT_ACCEPTED`], [`NO_ACCOUNTS`], [`SOME_CELLS_UNREAD`], [`SUSPENDED`], [`UNDECODABLE`]) or
+/// `Unknown` ([`NOT_YET_OBSERVED`]). An account is ready ([`IDENTITY_PROVEN`]) when its roles are proven to be of this
+/// account in every region. It is `False` where a person has to mend something ([`IDENTITY_MISMATCH`],
+/// [`DUPLICATE_ACCOUNT`], [`UNDECODABLE`], or a [`engine::facts::ReadFailure`]), and `Unknown` where AWS could not be
+/// asked, which may pass ([`IDENTITY_UNKNOWN`], or a [`engine::facts::ReadFailure`]).
 pub const READY: &str = "Ready";
 
 /// [`ACCEPTED`] is `True`.
@@ -77,12 +79,14 @@ pub const NOT_STALLED: &str = "NotStalled";
 pub const OBSERVED_AT_GENERATION: &str = "ObservedAtGeneration";
 /// [`READY`] of an account is `True`.
 pub const IDENTITY_PROVEN: &str = "IdentityProven";
-/// [`READY`] of an account is `False`: a role cannot be assumed.
-pub const IDENTITY_FAILED: &str = "IdentityFailed";
-/// [`READY`] of an account is `False`: the identity is of another account than `spec.accountId`.
-pub const WRONG_ACCOUNT: &str = "WrongAccount";
-/// [`READY`] of an account is `Unknown`: not asked yet, or not answered.
+/// [`READY`] of an account is `False`: a role is of another account than `spec.accountId`.
+pub const IDENTITY_MISMATCH: &str = "IdentityMismatch";
+/// [`READY`] of an account is `Unknown`: AWS did not answer in time.
 pub const IDENTITY_UNKNOWN: &str = "IdentityUnknown";
+/// [`READY`] of an account is `False`: an older object is for the same account, and that one counts.
+pub const DUPLICATE_ACCOUNT: &str = "DuplicateAccount";
+/// [`READY`], and [`ACCEPTED`] of a baseline, are `False`: the stored object does not fit the program.
+pub const UNDECODABLE: &str = "Undecodable";
 
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,12 +107,6 @@ impl State {
             Self::False => "False",
             Self::Unknown => "Unknown",
         }
-    }
-}
-
-impl From<bool> for State {
-    fn from(holds: bool) -> Self {
-        if holds { Self::True } else { Self::False }
     }
 }
 
@@ -152,11 +150,6 @@ pub fn find<'c>(conditions: &'c [Condition], kind: &str) -> Option<&'c Condition
     conditions.iter().find(|condition| condition.type_ == kind)
 }
 
-/// Whether the condition of this type is there and `True`.
-pub fn is_true(conditions: &[Condition], kind: &str) -> bool {
-    find(conditions, kind).is_some_and(|condition| condition.status == State::True.as_str())
-}
-
 /// A text as a status may hold it: at most 256 bytes, cut between characters, without control characters.
 pub fn sentence(text: &str) -> String {
     cut(text)
@@ -181,6 +174,13 @@ impl Timed for AWSAccountStatus {
     fn without_times(mut self) -> Self {
         self.regions.iter_mut().for_each(|region| region.last_sweep = None);
         self.conditions.iter_mut().for_each(forget_transition);
+        self
+    }
+}
+
+impl Timed for Vec<Condition> {
+    fn without_times(mut self) -> Self {
+        self.iter_mut().for_each(forget_transition);
         self
     }
 }
@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(conditions[0].observed_generation, Some(2));
         set(&mut conditions, &compliant(State::True, "none"), Some(2), at(30));
         assert_eq!(conditions[0].last_transition_time, Time(at(30)));
-        assert!(is_true(&conditions, COMPLIANT));
+        assert_eq!(find(&conditions, COMPLIANT).map(|found| found.status.as_str()), Some("True"));
     }
 
     #[test]

@@ -48,14 +48,6 @@ impl Call {
             Self::Tag { .. } => "CreateTags",
         }
     }
-
-    /// Whether the call takes access away, so that what replaces it must have been verified before.
-    pub fn removes(&self) -> bool {
-        match self {
-            Self::Modify { .. } | Self::Revoke { .. } => true,
-            Self::Authorize { .. } | Self::Tag { .. } => false,
-        }
-    }
 }
 
 impl fmt::Display for Call {

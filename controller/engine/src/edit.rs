@@ -178,6 +178,8 @@ pub enum Withheld {
     AccountGrant,
     /// The account names no role to write with.
     ReadOnlyAccount,
+    /// The role to write with is not proven to be of the account; this is why.
+    WriteRoleUnproven(String),
     /// The account's kill switch is on.
     WritesStopped,
     /// The facts that the edit rests on are incomplete or too old.
@@ -237,6 +239,7 @@ reasons!(
     NotNamed,
     AccountGrant,
     ReadOnlyAccount,
+    WriteRoleUnproven,
     WritesStopped,
     IncompleteKnowledge,
     ManagedByService,
@@ -264,6 +267,7 @@ impl Withheld {
             Self::NotNamed => "the baseline does not write this field: write it, or name the control in overrides".to_owned(),
             Self::AccountGrant => "the AWSAccount does not grant this namespace that much".to_owned(),
             Self::ReadOnlyAccount => "the AWSAccount has no writeRole".to_owned(),
+            Self::WriteRoleUnproven(why) => format!("writeRole of the AWSAccount cannot be used: {why}"),
             Self::WritesStopped => "spec.writes of the AWSAccount is Stopped".to_owned(),
             Self::IncompleteKnowledge => "a fact that the edit rests on could not be read".to_owned(),
             Self::ManagedByService(by) => format!("managed by a service ({by}): change it there"),

@@ -320,9 +320,9 @@ impl BaselineEvaluation {
     }
 
     /// Why a control that could repair a failure asks for no edit of its own.
-    pub(crate) fn unmade(&self, control: &str) -> Option<&'static str> {
+    pub(crate) fn unmade(&self, control: &str) -> Option<&Withheld> {
         let hold = self.remedies.get(control)?;
-        Some(hold.as_ref().unwrap_or(&Withheld::NothingToWrite).reason())
+        Some(hold.as_ref().unwrap_or(&Withheld::NothingToWrite))
     }
 
     /// Keeps a verdict that says that something is wrong.
@@ -345,22 +345,6 @@ impl BaselineEvaluation {
             self.findings.sort_by(Finding::worst_first);
             self.findings.truncate(most);
         }
-    }
-
-    /// All verdicts together.
-    pub fn verdicts(&self) -> Verdicts {
-        let mut sum = Verdicts::default();
-        self.controls.iter().for_each(|count| sum.add(count.verdicts));
-        sum
-    }
-
-    /// Failures by severity.
-    pub fn violations(&self) -> BTreeMap<Severity, u64> {
-        let mut violations = BTreeMap::new();
-        for count in self.controls.iter().filter(|count| count.verdicts.fail > 0) {
-            *violations.entry(count.severity).or_default() += count.verdicts.fail;
-        }
-        violations
     }
 }
 

@@ -60,7 +60,7 @@ fn account_holds(account: &Account) -> Option<Withheld> {
     } else if account.writes_stopped {
         Some(Withheld::WritesStopped)
     } else {
-        None
+        account.write_distrust.clone().map(Withheld::WriteRoleUnproven)
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Account {
     pub namespaces: Vec<NamespaceGrant>,
     /// Whether there is a role to write with.
     pub writable: bool,
+    /// Why that role is not proven to be of this account, if it is not.
+    pub write_distrust: Option<String>,
     /// Whether the kill switch is on.
     pub writes_stopped: bool,
     /// The account's quota of rules per group, per direction and address family.
@@ -199,6 +201,7 @@ mod tests {
             regions: vec!["eu-west-1".to_owned(), "us-east-1".to_owned()],
             namespaces: serde_json::from_value(namespaces).unwrap(),
             writable: true,
+            write_distrust: None,
             writes_stopped: false,
             rules_per_group: 60,
         }

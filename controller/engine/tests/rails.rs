@@ -55,6 +55,7 @@ impl Case {
                 regions: vec!["eu-west-1".to_owned()],
                 namespaces: vec![serde_json::from_value(grant).unwrap()],
                 writable: true,
+                write_distrust: None,
                 writes_stopped: false,
                 rules_per_group: 60,
             },

@@ -1,6 +1,6 @@
 //! A status at its largest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use engine::controls::security_group::{Control, controls};
 use engine::edit::{Impact, Withheld};
@@ -8,7 +8,7 @@ use engine::evaluate::{ControlCount, Finding};
 use engine::facts::{Location, ReadFailure};
 use engine::finding::{Severity, Verdict};
 use engine::plan::Failure;
-use engine::report::{self, CellSummary, NAMED, NamedFinding, Summary, TEXT};
+use engine::report::{self, CellSummary, Held, NAMED, NamedFinding, Summary, TEXT};
 use engine::spec::Mode;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -33,7 +33,8 @@ fn named(verdict: Verdict) -> NamedFinding {
         verdict,
         impact: Impact::Interfaces { interfaces: u32::MAX, load_balancers: u32::MAX },
     };
-    NamedFinding { location: location(), finding, held: Some(longest(Withheld::REASONS.iter().copied())) }
+    let held = Held { reason: longest(Withheld::REASONS.iter().copied()), advice: String::new() };
+    NamedFinding { location: location(), finding, held: Some(held) }
 }
 
 fn longest(texts: impl Iterator<Item = &'static str>) -> &'static str {
@@ -58,7 +59,9 @@ fn largest(character: char) -> Summary {
         failure: Some(ReadFailure::EndpointUnavailable),
         partial: Vec::new(),
     };
-    let finding = NamedFinding { location, ..named(Verdict::fail(report::cut(&text), report::cut(&text))) };
+    let mut finding = NamedFinding { location, ..named(Verdict::fail(report::cut(&text), report::cut(&text))) };
+    let advice = Held::from(&Withheld::Conflicting(vec![text])).advice;
+    finding.held = finding.held.map(|held| Held { advice, ..held });
     Summary {
         resources: MOST,
         failing_resources: MOST,
@@ -70,6 +73,8 @@ fn largest(character: char) -> Summary {
         failures: FAILURES.map(|failure| (failure.reason(), MOST)).into(),
         cells: vec![cell; NAMED],
         cells_total: usize::MAX,
+        cells_uncounted: 0,
+        conflicts: BTreeSet::new(),
     }
 }
 

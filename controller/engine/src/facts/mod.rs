@@ -56,6 +56,14 @@ impl ReadFailure {
         }
     }
 
+    /// Whether it lasts until a person does something about it; anything else may pass by itself.
+    pub fn needs_a_person(self) -> bool {
+        match self {
+            Self::AccessDenied | Self::CredentialsExpired | Self::RegionUnknown => true,
+            Self::Throttled | Self::EndpointUnavailable | Self::ReplyUnusable => false,
+        }
+    }
+
     /// What went wrong and what to do, in words that do not change from one attempt to the next.
     pub fn advice(self) -> &'static str {
         match self {

@@ -137,6 +137,19 @@ impl Failure {
             Self::Refused => "Refused",
         }
     }
+
+    /// What went wrong and what to do, in one sentence.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::WriteDenied => "AWS denied the write: attach the write policy of Baseward to the writeRole",
+            Self::RuleQuota => "the group is full: remove rules, or raise the quota and spec.rulesPerSecurityGroup",
+            Self::Throttled => "AWS throttled the write: it is tried again; raise rateShare if that lasts",
+            Self::NotFound => "the resource is gone: nothing to do",
+            Self::OutcomeUnknown => "AWS did not say whether it wrote, and it does not show: it is planned anew",
+            Self::NotVerified => "what was read after the write is not what was planned: it is planned anew",
+            Self::Refused => "AWS refused the write: the controller's log tells AWS's words",
+        }
+    }
 }
 
 /// Plans the edits of a cell from what was found wrong.

@@ -189,6 +189,7 @@ fn account(dice: &mut Dice<'_>) -> Account {
         regions: vec!["eu-west-1".to_owned()],
         namespaces: (0..3).map(|number| namespace_grant(dice, number)).collect(),
         writable: !dice.one_in(40),
+        write_distrust: None,
         writes_stopped: dice.one_in(40),
         rules_per_group: *dice.pick(&[60, 60, 60, 10, 4]),
     }
