@@ -3,21 +3,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws::{Identity as Caller, IdentityError, Target};
+use aws::{IdentityError, Role, Target};
 use crds::conditions::{self, State, Update};
 use crds::{AWSAccount, AWSAccountSpec, AWSAccountStatus, Identity, RegionStatus};
-use engine::facts::Location;
+use engine::facts::{Location, ReadFailure};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
 use crate::context::{Context, Distrust, Proof};
 use crate::journal::FIELD_MANAGER;
+use crate::{events, undecodable};
 
 /// A proven identity is proven anew this often.
 const PROVEN_FOR: Duration = Duration::from_secs(600);
@@ -25,6 +26,8 @@ const PROVEN_FOR: Duration = Duration::from_secs(600);
 const HEARTBEAT: Duration = Duration::from_secs(600);
 /// Nothing here may hold up the other accounts for longer.
 const TIMEOUT: Duration = Duration::from_secs(120);
+/// AWS has so long to answer in one region. All regions together stay within [`TIMEOUT`].
+const PROOF_TIMEOUT: Duration = Duration::from_secs(20);
 /// Regions of one account that are asked at once.
 const REGIONS_AT_ONCE: usize = 8;
 
@@ -36,15 +39,20 @@ pub async fn reconcile(
     object: Arc<DeserializeGuard<AWSAccount>>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
-    let Ok(account) = &object.0 else {
-        tracing::warn!(account = object.name_any(), "AWSAccount does not decode and is passed over");
-        return Ok(Action::await_change());
+    let report = async {
+        // An account that is not read yet must not look like one that is not there.
+        context.objects.wait_until_ready().await;
+        context.wake_cells.send_replace(());
+        match &object.0 {
+            Ok(account) => prove_and_report(account, &context).await,
+            Err(_) => {
+                context.wake_baselines.send_replace(());
+                undecodable::report(&object, context.client.clone(), &[conditions::READY]).await?;
+                Ok(Action::await_change())
+            }
+        }
     };
-    context.wake_cells.send_replace(());
-    let Ok(result) = tokio::time::timeout(TIMEOUT, prove_and_report(account, &context)).await else {
-        return Err(ReconcileError::Timeout);
-    };
-    result
+    tokio::time::timeout(TIMEOUT, report).await.unwrap_or(Err(ReconcileError::Timeout))
 }
 
 /// Why a reconcile ends early. It is tried again.
@@ -59,10 +67,10 @@ pub enum ReconcileError {
 }
 
 async fn prove_and_report(account: &AWSAccount, context: &Context) -> Result<Action, ReconcileError> {
-    let target = target(account, &context.installation_id);
+    let target = target(account, &context.objects.installation_id);
     learn_own_principal(account, context).await;
-    let duplicate = !context.objects.accounts().iter().any(|used| used.uid() == account.uid());
-    let regions: Vec<(String, Result<Option<Caller>, Distrust>)> = if duplicate {
+    let duplicate = !context.objects.accounts().uses(account);
+    let regions: Vec<Region> = if duplicate {
         Vec::new()
     } else {
         futures::stream::iter(account.spec.regions.clone())
@@ -76,12 +84,19 @@ async fn prove_and_report(account: &AWSAccount, context: &Context) -> Result<Act
     let now = Timestamp::now();
     let status = status(account, &target, &regions, duplicate, context, now);
     write(account, status, context, now).await?;
-    let failed = regions.iter().any(|(_, proof)| proof.is_err());
-    if failed {
+    if regions.iter().any(|(_, proof)| is_due(proof)) {
         return Ok(Action::requeue(context.backoff.next(&account.name_any())));
     }
     context.backoff.forget(&account.name_any());
     Ok(Action::requeue(PROVEN_FOR))
+}
+
+/// A region by name, and what is known of the roles there.
+type Region = (String, Proof);
+
+/// Whether AWS is to be asked again.
+fn is_due(proof: &Proof) -> bool {
+    proof.distrust().is_some() || proof.proven_at.elapsed() >= PROVEN_FOR
 }
 
 /// Asks AWS once who the controller is, so that the trust policy to paste can name it.
@@ -105,44 +120,62 @@ pub fn target(account: &AWSAccount, installation_id: &str) -> Target {
     }
 }
 
-/// Proves one region, unless it was proven lately for the same roles. `None` if it was.
-async fn prove(target: &Target, region: String, context: &Context) -> (String, Result<Option<Caller>, Distrust>) {
+/// Proves one region, unless it was proven lately for the same roles.
+async fn prove(target: &Target, region: String, context: &Context) -> Region {
     let location = Location { account: target.account_id.clone(), region: region.clone() };
-    let known = context.identities.get(&location).filter(|proof| proof.target == *target);
-    if let Some(Proof { outcome: Ok(_), proven_at, .. }) = &known
-        && proven_at.elapsed() < PROVEN_FOR
-    {
-        return (region, Ok(None));
+    let known = context.identities.get(&location, target);
+    if let Some(known) = known.as_ref().filter(|known| !is_due(known)) {
+        return (region, known.clone());
     }
-    let connection = context.connector.connect(target, &region);
-    let proof = connection.prove_identity().await;
-    let outcome = proof.as_ref().map(|_| connection.clone()).map_err(distrust);
-    context.identities.set(location, Proof { target: target.clone(), outcome, proven_at: Instant::now() });
-    (region, proof.map(Some).map_err(|error| distrust(&error)))
+    let proof = ask(target, &region, context).await.or_before(known);
+    context.identities.set(location, proof.clone());
+    (region, proof)
 }
 
-fn distrust(error: &IdentityError) -> Distrust {
-    let failure = match error {
-        IdentityError::Mismatch { .. } => None,
-        IdentityError::Failed { error, .. } => Some(error.read_failure()),
+/// Asks AWS whose the roles are, each for itself: without the one reading goes on, without the other writing does not.
+async fn ask(target: &Target, region: &str, context: &Context) -> Proof {
+    let connection = context.connector.connect(target, region);
+    let both = async { tokio::join!(connection.prove(Role::Read), connection.prove(Role::Write)) };
+    let (reading, writing) = match tokio::time::timeout(PROOF_TIMEOUT, both).await {
+        Ok((reading, writing)) => {
+            (reading.map_err(|error| distrust(&error)), writing.map_err(|error| distrust(&error)))
+        }
+        Err(_) => (Err(unanswered()), Err(unanswered())),
     };
-    Distrust { reason: error.reason(), message: error.to_string(), failure }
+    Proof { target: target.clone(), reading: reading.map(|()| connection.clone()), writing, proven_at: Instant::now() }
+}
+
+fn unanswered() -> Distrust {
+    Distrust {
+        reason: conditions::IDENTITY_UNKNOWN,
+        message: format!("AWS did not say within {} s whose the roles are", PROOF_TIMEOUT.as_secs()),
+        failure: Some(ReadFailure::EndpointUnavailable),
+    }
+}
+
+/// What an identity that is not proven means for the account.
+pub fn distrust(error: &IdentityError) -> Distrust {
+    let (reason, failure) = match error {
+        IdentityError::Mismatch { .. } => (conditions::IDENTITY_MISMATCH, None),
+        IdentityError::Failed { error, .. } => (error.read_failure().reason(), Some(error.read_failure())),
+    };
+    Distrust { reason, message: error.to_string(), failure }
 }
 
 fn status(
     account: &AWSAccount,
     target: &Target,
-    regions: &[(String, Result<Option<Caller>, Distrust>)],
+    regions: &[Region],
     duplicate: bool,
     context: &Context,
     now: Timestamp,
 ) -> AWSAccountStatus {
-    let region = |(name, proof): &(String, Result<Option<Caller>, Distrust>)| {
+    let region = |(name, proof): &Region| {
         let location = Location { account: target.account_id.clone(), region: name.clone() };
         RegionStatus {
             name: name.clone(),
-            identity: if proof.is_ok() { Identity::Proven } else { Identity::Failed },
-            reason: proof.as_ref().err().map(|distrust| distrust.reason.to_owned()),
+            identity: identity(proof.distrust()),
+            reason: proof.distrust().map(|distrust| distrust.reason.to_owned()),
             last_sweep: context.reports.last_sweep(&location).map(Time),
         }
     };
@@ -157,29 +190,37 @@ fn status(
         regions: regions.iter().map(region).collect(),
         conditions: previous.conditions,
     };
-    let (state, reason, message) = readiness(account, regions, duplicate);
+    let distrusts: Vec<(&str, Option<&Distrust>)> =
+        regions.iter().map(|(name, proof)| (name.as_str(), proof.distrust())).collect();
+    let (state, reason, message) = readiness(&account.spec.account_id, &distrusts, duplicate);
     let update = Update { kind: conditions::READY, state, reason, message: &message };
     conditions::set(&mut status.conditions, &update, account.metadata.generation, now);
     status
 }
 
-fn readiness(
-    account: &AWSAccount,
-    regions: &[(String, Result<Option<Caller>, Distrust>)],
-    duplicate: bool,
-) -> (State, &'static str, String) {
-    let id = &account.spec.account_id;
+fn identity(distrust: Option<&Distrust>) -> Identity {
+    match distrust {
+        None => Identity::Proven,
+        Some(distrust) if distrust.passes() => Identity::Unknown,
+        Some(_) => Identity::Failed,
+    }
+}
+
+/// What `Ready` says: what needs a person comes before what may pass.
+fn readiness(id: &str, regions: &[(&str, Option<&Distrust>)], duplicate: bool) -> (State, &'static str, String) {
     if duplicate {
         let message = format!("an older AWSAccount is for {id} already: this one is not used, delete one of the two");
-        return (State::False, "DuplicateAccount", message);
+        return (State::False, conditions::DUPLICATE_ACCOUNT, message);
     }
-    let failed: Vec<_> = regions.iter().filter_map(|(name, proof)| Some((name, proof.as_ref().err()?))).collect();
-    match failed.first() {
+    let failed: Vec<(&str, &Distrust)> =
+        regions.iter().filter_map(|(name, distrust)| Some((*name, (*distrust)?))).collect();
+    match failed.iter().min_by_key(|(_, distrust)| distrust.passes()) {
         Some((name, distrust)) => {
             let advice = distrust.failure.map(|failure| format!(": {}", failure.advice())).unwrap_or_default();
             let message =
                 format!("{} of {} regions failed; {name}: {}{advice}", failed.len(), regions.len(), distrust.message);
-            (State::False, distrust.reason, message)
+            let state = if distrust.passes() { State::Unknown } else { State::False };
+            (state, distrust.reason, message)
         }
         None => {
             (State::True, conditions::IDENTITY_PROVEN, format!("{0} of {0} regions reachable as {id}", regions.len()))
@@ -204,6 +245,10 @@ async fn write(account: &AWSAccount, status: AWSAccountStatus, context: &Context
     let api: Api<AWSAccount> = Api::all(context.client.clone());
     let body = json!({"apiVersion": "baseward.dev/v1alpha1", "kind": "AWSAccount", "status": status});
     api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(body)).await?;
+    let before = account.status.as_ref().map(|previous| previous.conditions.as_slice()).unwrap_or_default();
+    for condition in events::flipped(before, &status.conditions, &[conditions::READY]) {
+        events::announce(&context.recorder, &account.object_ref(&()), condition).await;
+    }
     Ok(())
 }
 
@@ -212,4 +257,68 @@ pub fn on_error(object: Arc<DeserializeGuard<AWSAccount>>, error: &ReconcileErro
     let name = object.name_any();
     tracing::warn!(account = name, %error, "Account not reconciled: trying again");
     Action::requeue(context.backoff.next(&name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn distrust(failure: Option<ReadFailure>) -> Distrust {
+        let reason = failure.map_or(conditions::IDENTITY_MISMATCH, ReadFailure::reason);
+        Distrust { reason, message: "readRole".to_owned(), failure }
+    }
+
+    fn proof(
+        reading: Option<Distrust>,
+        writing: Option<Distrust>,
+        connection: &aws::Connection,
+        age: Duration,
+    ) -> Proof {
+        Proof {
+            target: target(&AWSAccount::new("one", AWSAccountSpec::default()), "test"),
+            reading: reading.map_or(Ok(connection.clone()), Err),
+            writing: writing.map_or(Ok(()), Err),
+            proven_at: Instant::now().checked_sub(age).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_timeout_is_unknown_and_what_needs_a_person_is_said_first() {
+        let (denied, late) =
+            (distrust(Some(ReadFailure::AccessDenied)), distrust(Some(ReadFailure::EndpointUnavailable)));
+        let foreign = distrust(None);
+        let ready = |regions: &[(&str, Option<&Distrust>)]| {
+            let (state, reason, _) = readiness("111122223333", regions, false);
+            (state, reason)
+        };
+        assert_eq!(ready(&[("a", None), ("b", None)]), (State::True, "IdentityProven"));
+        assert_eq!(ready(&[("a", Some(&late)), ("b", None)]), (State::Unknown, "EndpointUnavailable"));
+        assert_eq!(ready(&[("a", Some(&late)), ("b", Some(&denied))]), (State::False, "AccessDenied"));
+        assert_eq!(ready(&[("a", Some(&late)), ("b", Some(&foreign))]), (State::False, "IdentityMismatch"));
+        assert_eq!(readiness("1", &[], true).1, "DuplicateAccount");
+        assert_eq!(identity(Some(&late)), Identity::Unknown);
+        assert_eq!(identity(Some(&foreign)), Identity::Failed);
+    }
+
+    #[tokio::test]
+    async fn what_aws_said_before_holds_while_it_cannot_be_asked() {
+        let old = PROVEN_FOR + Duration::from_secs(1);
+        let connection = aws::Connector::new(aws::ConnectorOptions::default())
+            .await
+            .connect(&target(&AWSAccount::new("one", AWSAccountSpec::default()), "test"), "eu-west-1");
+        let late = || Some(distrust(Some(ReadFailure::Throttled)));
+        let denied = || Some(distrust(Some(ReadFailure::AccessDenied)));
+        let before = proof(None, None, &connection, old);
+        let now =
+            |reading, writing| proof(reading, writing, &connection, Duration::ZERO).or_before(Some(before.clone()));
+        let blip = now(late(), late());
+        assert!(blip.distrust().is_none() && is_due(&blip), "it holds, and AWS is asked again soon");
+        assert!(!is_due(&now(None, None)));
+        assert_eq!(now(denied(), None).reading.err(), denied());
+        let without_writes = now(None, denied());
+        assert!(without_writes.reading.is_ok() && without_writes.writing.is_err());
+        let elsewhere = Proof { target: Target { rate_share: 7, ..before.target.clone() }, ..before.clone() };
+        assert!(proof(late(), None, &connection, old).or_before(Some(elsewhere)).reading.is_err());
+        assert!(proof(late(), None, &connection, old).or_before(None).reading.is_err());
+    }
 }

@@ -1,6 +1,6 @@
 //! Ever longer pauses for what keeps failing, per object: kube's controller has one pause for all.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +25,11 @@ impl Backoff {
         let pause = self.first.saturating_mul(2u32.saturating_pow(*count)).min(self.last);
         *count = count.saturating_add(1);
         pause
+    }
+
+    /// Forgets every other name.
+    pub fn keep(&self, names: &BTreeSet<String>) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).retain(|name, _| names.contains(name));
     }
 
     /// Forgets the failures of a name.

@@ -1,25 +1,24 @@
 //! The baseline controller: writes the status of baselines from what their cells last reported, and says aloud what has
 //! changed. It never talks to AWS.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crds::conditions::{self, ACCEPTED, COMPLIANT, OBSERVED};
-use crds::{AWSAccount, BaselineStatus, SecurityGroupBaseline, Violations};
+use crds::conditions::{self, ACCEPTED, COMPLIANT, OBSERVED, READY, State};
+use crds::{BaselineStatus, SecurityGroupBaseline, Violations};
 use engine::edit::BaselineRef;
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use kube::runtime::events::{Event, EventType};
 use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
 use crate::context::Context;
 use crate::journal::FIELD_MANAGER;
 use crate::status::status;
+use crate::{events, undecodable};
 
 /// A status is written at most this often.
 const STATUS_EVERY: Duration = Duration::from_secs(5);
@@ -52,6 +51,11 @@ impl Writes {
     fn written(&self, uid: &str, answered: bool, at: Instant) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), Write { at, answered });
     }
+
+    /// Forgets every other object.
+    pub fn keep(&self, uids: &BTreeSet<String>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| uids.contains(uid));
+    }
 }
 
 /// Whether a status says what is: all cells were looked at, or could not be.
@@ -74,6 +78,11 @@ impl Seen {
         let look = (metadata.uid.clone(), metadata.generation, asked);
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         seen.insert(key(object), look.clone()) != Some(look)
+    }
+
+    /// Forgets every other object.
+    pub fn keep(&self, names: &BTreeSet<String>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|name, _| names.contains(name));
     }
 }
 
@@ -100,9 +109,15 @@ pub async fn reconcile(
         context.wake_cells.send_replace(());
     }
     let report = async {
+        // An account that is not read yet must not look like one that is not there.
+        context.objects.wait_until_ready().await;
         match &object.0 {
             Ok(baseline) => report(baseline, &context).await,
-            Err(_) => undecodable(&object, &context).await,
+            Err(_) => {
+                context.metrics.forget_baseline(&object.namespace().unwrap_or_default(), &object.name_any());
+                undecodable::report(&object, context.client.clone(), &[ACCEPTED, READY]).await?;
+                Ok(Action::await_change())
+            }
         }
     };
     let Ok(result) = tokio::time::timeout(TIMEOUT, report).await else {
@@ -116,8 +131,7 @@ pub async fn reconcile(
 
 async fn report(baseline: &SecurityGroupBaseline, context: &Context) -> Result<Action, ReconcileError> {
     let uid = baseline.uid().unwrap_or_default();
-    let accounts: Vec<_> = context.objects.accounts().iter().map(AWSAccount::compile).collect();
-    let judged = context.objects.judge(baseline, &accounts);
+    let judged = context.objects.judge(baseline);
     let (now, previous) = (Timestamp::now(), baseline.status.as_ref());
     let status = status(&judged, &context.reports.of(&uid), previous, now);
     count(&judged.baseline.reference, &status, context);
@@ -137,8 +151,11 @@ async fn report(baseline: &SecurityGroupBaseline, context: &Context) -> Result<A
     Ok(Action::requeue(HEARTBEAT))
 }
 
+/// The gauges show what the status shows; of a baseline that counts nothing there are none.
 fn count(reference: &BaselineRef, status: &BaselineStatus, context: &Context) {
-    let Violations { critical, high, medium, low } = status.violations.unwrap_or_default();
+    let Some(Violations { critical, high, medium, low }) = status.violations else {
+        return context.metrics.forget_baseline(&reference.namespace, &reference.name);
+    };
     let by_severity = [("critical", critical), ("high", high), ("medium", medium), ("low", low)];
     let violations = by_severity.map(|(severity, count)| (severity.to_owned(), count)).into();
     context.metrics.baseline(&reference.namespace, &reference.name, &violations, &status.withheld);
@@ -152,35 +169,6 @@ async fn write(baseline: &SecurityGroupBaseline, status: &BaselineStatus, contex
     Ok(())
 }
 
-/// Says in its own status that an object no longer decodes, so that its author learns of it.
-async fn undecodable(
-    object: &DeserializeGuard<SecurityGroupBaseline>,
-    context: &Context,
-) -> Result<Action, ReconcileError> {
-    let Err(invalid) = &object.0 else { return Ok(Action::await_change()) };
-    let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-    tracing::warn!(
-        baseline = name,
-        namespace,
-        error = invalid.error,
-        "SecurityGroupBaseline does not decode: it has no effect"
-    );
-    let message = conditions::sentence(&format!("the object cannot be read ({}): apply it anew", invalid.error));
-    let mut status = BaselineStatus { observed_generation: invalid.metadata.generation, ..BaselineStatus::default() };
-    for kind in [ACCEPTED, conditions::READY] {
-        let state = conditions::State::False;
-        let update = conditions::Update { kind, state, reason: "Undecodable", message: &message };
-        conditions::set(&mut status.conditions, &update, invalid.metadata.generation, Timestamp::now());
-    }
-    let api: Api<SecurityGroupBaseline> = Api::namespaced(context.client.clone(), &namespace);
-    let body = json!({"apiVersion": "baseward.dev/v1alpha1", "kind": "SecurityGroupBaseline", "status": status});
-    // The reply cannot be decoded either, so a failure to decode it is no failure to write.
-    match api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(body)).await {
-        Ok(_) | Err(kube::Error::SerdeError(_)) => Ok(Action::await_change()),
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// One event for each condition that flipped.
 async fn announce(
     baseline: &SecurityGroupBaseline,
@@ -189,34 +177,10 @@ async fn announce(
     context: &Context,
 ) {
     let before = previous.map(|previous| previous.conditions.as_slice()).unwrap_or_default();
-    for kind in [ACCEPTED, OBSERVED, COMPLIANT] {
-        let Some(condition) = conditions::find(&status.conditions, kind) else { continue };
-        let flipped = conditions::find(before, kind).is_none_or(|old| old.status != condition.status);
-        if flipped && condition.status != "Unknown" {
-            tracing::info!(
-                baseline = baseline.name_any(),
-                namespace = baseline.namespace(),
-                condition = kind,
-                status = condition.status,
-                reason = condition.reason,
-                message = condition.message,
-                "Condition changed"
-            );
-            publish(baseline, kind, condition, context).await;
-        }
-    }
-}
-
-async fn publish(baseline: &SecurityGroupBaseline, kind: &str, condition: &Condition, context: &Context) {
-    let event = Event {
-        type_: if condition.status == "True" { EventType::Normal } else { EventType::Warning },
-        reason: condition.reason.clone(),
-        note: Some(condition.message.clone()),
-        action: kind.to_owned(),
-        secondary: None,
-    };
-    if let Err(error) = context.recorder.publish(&event, &baseline.object_ref(&())).await {
-        tracing::debug!(%error, "Event not published");
+    let flipped = events::flipped(before, &status.conditions, &[ACCEPTED, OBSERVED, COMPLIANT]);
+    // What is looked at just now is known in a moment.
+    for condition in flipped.into_iter().filter(|condition| condition.status != State::Unknown.as_str()) {
+        events::announce(&context.recorder, &baseline.object_ref(&()), condition).await;
     }
 }
 
@@ -230,7 +194,13 @@ pub fn on_error(
     Action::requeue(context.backoff.next(&key(&object)))
 }
 
-fn key(object: &DeserializeGuard<SecurityGroupBaseline>) -> String {
+/// The uid of a baseline, whether it decodes or not.
+pub fn uid(object: &DeserializeGuard<SecurityGroupBaseline>) -> Option<String> {
+    object.meta().uid.clone()
+}
+
+/// Namespace and name of a baseline, as `namespace/name`.
+pub fn key(object: &DeserializeGuard<SecurityGroupBaseline>) -> String {
     format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
 }
 

@@ -14,8 +14,8 @@ use jiff::Timestamp;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use crate::context::{Context, Proof, Reported};
-use crate::store::Judged;
+use crate::context::{Context, Distrust, Proof, Reported};
+use crate::store::{AccountVersion, Judged};
 use crate::sweep::{Trouble, sweep};
 
 /// Cells that no baseline applies to any more are noticed after at most this long.
@@ -68,7 +68,7 @@ async fn bury(context: &Context, workers: &mut BTreeMap<Location, Worker>) {
     for location in dead {
         if let Some(Worker { task, .. }) = workers.remove(&location) {
             ended(&location, task.await);
-            context.reports.forget(&location);
+            context.forget_cell(&location);
         }
     }
 }
@@ -84,7 +84,10 @@ fn ended(location: &Location, result: Result<(), JoinError>) {
 }
 
 /// What a sweep depends on beside AWS: as long as it is the same, only time asks for another sweep.
-type Fingerprint = (Vec<(BaselineRef, Option<String>)>, bool);
+type Fingerprint = (Vec<(BaselineRef, Option<String>)>, Option<AccountVersion>, Proven);
+
+/// What is known of the roles that read and write; `None` before AWS was asked.
+type Proven = Option<[Option<Distrust>; 2]>;
 
 /// The worker of one cell.
 async fn work(context: Arc<Context>, location: Location, stop: CancellationToken) {
@@ -96,15 +99,16 @@ async fn work(context: Arc<Context>, location: Location, stop: CancellationToken
         let in_effect = context.objects.in_cell(&location);
         let seen = fingerprint(&context, &location, &in_effect);
         let mut pause = interval(&in_effect);
-        match context.identities.get(&location) {
-            Some(Proof { outcome: Ok(connection), .. }) => {
+        match context.objects.proof(&location) {
+            Some(Proof { reading: Ok(connection), .. }) => {
                 let swept = sweep(&context, &connection, &in_effect, previous.as_ref()).await;
                 log_news(&location, &mut troubles, swept.troubles);
                 previous = Some(swept.inventory);
                 pause = if swept.again { BREATH } else { pause };
             }
-            Some(Proof { outcome: Err(distrust), .. }) => {
-                report_failure(&context, &location, &in_effect, distrust.failure.unwrap_or(ReadFailure::AccessDenied));
+            Some(Proof { reading: Err(distrust), .. }) => {
+                let failure = distrust.failure.unwrap_or(ReadFailure::AccessDenied);
+                report_failure(&context, &location, &in_effect, failure).await;
             }
             None => {}
         }
@@ -140,8 +144,8 @@ fn log_news(location: &Location, known: &mut Vec<Trouble>, now: Vec<Trouble>) {
 
 fn fingerprint(context: &Context, location: &Location, in_effect: &[(Judged, Desired)]) -> Fingerprint {
     let baselines = in_effect.iter().map(|(judged, desired)| (desired.reference.clone(), judged.reconcile_at.clone()));
-    let proven = context.identities.get(location).is_some_and(|proof| proof.outcome.is_ok());
-    (baselines.collect(), proven)
+    let proven = context.objects.proof(location).map(|proof| [proof.reading.err(), proof.writing.err()]);
+    (baselines.collect(), context.objects.account_version(location), proven)
 }
 
 /// The shortest interval of the baselines in effect.
@@ -155,7 +159,7 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 /// Tells every baseline of the cell that nothing could be looked at.
-fn report_failure(context: &Context, location: &Location, in_effect: &[(Judged, Desired)], failure: ReadFailure) {
+async fn report_failure(context: &Context, location: &Location, in_effect: &[(Judged, Desired)], failure: ReadFailure) {
     let now = Timestamp::now();
     let inventory = Inventory {
         location: location.clone(),
@@ -168,6 +172,5 @@ fn report_failure(context: &Context, location: &Location, in_effect: &[(Judged, 
     let nothing = Plan { location: location.clone(), stage: Applied::default() };
     let reports = report(&evaluation, &nothing, now).into_iter().zip(in_effect);
     let reported = reports.map(|(report, (judged, _))| Reported { report, reconcile_at: judged.reconcile_at.clone() });
-    context.reports.publish(location.clone(), reported.collect());
-    context.wake_baselines.send_replace(());
+    context.publish(location, reported.collect()).await;
 }

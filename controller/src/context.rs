@@ -5,16 +5,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws::{Connection, Connector, Target};
+use crds::SecurityGroupBaseline;
+use engine::edit::BaselineRef;
 use engine::facts::{Location, ReadFailure};
 use engine::report::CellReport;
 use kube::Client;
+use kube::core::DeserializeGuard;
 use kube::runtime::events::Recorder;
-use tokio::sync::{OnceCell, watch};
+use kube::runtime::reflector::ObjectRef;
+use tokio::sync::{OnceCell, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::authority::AuthorityNow;
 use crate::backoff::Backoff;
 use crate::baselines::{Seen, Writes};
+use crate::events;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::store::Objects;
@@ -25,8 +30,6 @@ pub struct Context {
     pub client: Client,
     /// The way to AWS.
     pub connector: Connector,
-    /// What makes external ids of this installation unlike those of others.
-    pub installation_id: String,
     /// What the API server last showed.
     pub objects: Objects,
     /// Proven and failed identities.
@@ -47,8 +50,10 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Bumped whenever anything that cells depend on may have changed.
     pub wake_cells: watch::Sender<()>,
-    /// Bumped whenever a cell has reported, or an account or a namespace has changed.
+    /// Bumped whenever an account or a namespace has changed: every baseline is looked at.
     pub wake_baselines: watch::Sender<()>,
+    /// Baselines that a cell has reported on.
+    pub reported: mpsc::UnboundedSender<WatchedBaseline>,
     /// What was last seen of each baseline.
     pub seen: Seen,
     /// Cancelled when the process is told to stop: writes in flight are finished, no new one starts.
@@ -56,6 +61,9 @@ pub struct Context {
     /// The longest that one AWS write can take.
     pub write_timeout: Duration,
 }
+
+/// Names a baseline for its controller.
+pub type WatchedBaseline = ObjectRef<DeserializeGuard<SecurityGroupBaseline>>;
 
 impl Context {
     /// Who may write what in a cell, right now.
@@ -68,6 +76,42 @@ impl Context {
             write_timeout: self.write_timeout,
         }
     }
+
+    /// Takes the reports of one cell, wakes the baselines that they are about, and says what came of their edits.
+    pub async fn publish(&self, location: &Location, reports: Vec<Reported>) {
+        let published = self.reports.publish(location.clone(), reports);
+        for (_, now) in &published {
+            let BaselineRef { namespace, name, .. } = &now.report.reference;
+            // Nobody listens only when the process stops.
+            let _ = self.reported.send(ObjectRef::new(name).within(namespace));
+        }
+        for (before, now) in published {
+            let before = before.as_ref().map(|before| &before.report);
+            if let Some(event) = events::edits(before, &now.report) {
+                events::publish(&self.recorder, &events::baseline(&now.report.reference), &event).await;
+            }
+        }
+    }
+
+    /// Forgets a cell that no baseline applies to any more.
+    pub fn forget_cell(&self, location: &Location) {
+        self.reports.forget(location);
+        self.metrics.forget_cell(location);
+    }
+
+    /// Forgets everything about objects that are gone, and lets the others notice.
+    pub fn forget_gone(&self) {
+        let baselines = self.objects.baselines.state();
+        let names = || baselines.iter().map(|object| crate::baselines::key(object));
+        let accounts = self.objects.accounts();
+        self.seen.keep(&names().collect());
+        self.status_writes.keep(&baselines.iter().filter_map(|object| crate::baselines::uid(object)).collect());
+        self.backoff.keep(&names().chain(self.objects.account_names()).collect());
+        self.identities.keep(|location| accounts.has(location));
+        self.metrics.keep_baselines(&names().collect());
+        self.wake_cells.send_replace(());
+        self.wake_baselines.send_replace(());
+    }
 }
 
 /// Whether the caller is who the account says, per account and region.
@@ -75,10 +119,40 @@ impl Context {
 pub struct Proof {
     /// How the account was to be reached when this was found out.
     pub target: Target,
-    /// The connection, if the identity is proven.
-    pub outcome: Result<Connection, Distrust>,
+    /// The connection, if the identity that reads is proven.
+    pub reading: Result<Connection, Distrust>,
+    /// Whether the identity that writes is proven, too; so it is where there is none.
+    pub writing: Result<(), Distrust>,
     /// When.
     pub proven_at: Instant,
+}
+
+impl Proof {
+    /// What is wrong, the role that reads first.
+    pub fn distrust(&self) -> Option<&Distrust> {
+        self.reading.as_ref().err().or(self.writing.as_ref().err())
+    }
+
+    /// What holds now that AWS was asked again: where it could not answer, what it said before about the same target.
+    pub fn or_before(self, before: Option<Self>) -> Self {
+        let Some(before) = before.filter(|before| before.target == self.target) else { return self };
+        let unanswered = [self.reading.as_ref().err(), self.writing.as_ref().err()];
+        let answered_at =
+            if unanswered.into_iter().flatten().any(Distrust::passes) { before.proven_at } else { self.proven_at };
+        Self {
+            reading: answered(self.reading, before.reading),
+            writing: answered(self.writing, before.writing),
+            proven_at: answered_at,
+            ..self
+        }
+    }
+}
+
+fn answered<T>(now: Result<T, Distrust>, before: Result<T, Distrust>) -> Result<T, Distrust> {
+    match now {
+        Err(distrust) if distrust.passes() => before.or(Err(distrust)),
+        now => now,
+    }
 }
 
 /// Why an identity is not proven.
@@ -92,19 +166,30 @@ pub struct Distrust {
     pub failure: Option<ReadFailure>,
 }
 
+impl Distrust {
+    /// Whether AWS merely could not be asked.
+    pub fn passes(&self) -> bool {
+        self.failure.is_some_and(|failure| !failure.needs_a_person())
+    }
+}
+
 /// Proven and failed identities.
 #[derive(Debug, Default)]
 pub struct Identities(Mutex<BTreeMap<Location, Proof>>);
 
 impl Identities {
-    /// What is known of one location.
-    pub fn get(&self, location: &Location) -> Option<Proof> {
-        self.lock().get(location).cloned()
+    /// What is known of one location, if it was to be reached like this.
+    pub fn get(&self, location: &Location, target: &Target) -> Option<Proof> {
+        self.lock().get(location).filter(|proof| proof.target == *target).cloned()
     }
 
     /// Notes what was found out.
     pub fn set(&self, location: Location, proof: Proof) {
         self.lock().insert(location, proof);
+    }
+
+    fn keep(&self, is_there: impl Fn(&Location) -> bool) {
+        self.lock().retain(|location, _| is_there(location));
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Location, Proof>> {
@@ -121,24 +206,37 @@ pub struct Reported {
     pub reconcile_at: Option<String>,
 }
 
+type ByUid = BTreeMap<String, Arc<Reported>>;
+
+/// The report before, if there was one, and the new one.
+type Succession = (Option<Arc<Reported>>, Arc<Reported>);
+
 /// The latest report of every cell, by location and uid of the baseline.
 #[derive(Debug, Default)]
-pub struct Reports(Mutex<BTreeMap<Location, BTreeMap<String, Reported>>>);
+pub struct Reports(Mutex<BTreeMap<Location, ByUid>>);
 
 impl Reports {
-    /// Replaces the reports of one cell.
-    pub fn publish(&self, location: Location, reports: Vec<Reported>) {
-        let by_uid = reports.into_iter().map(|reported| (reported.report.reference.uid.clone(), reported)).collect();
-        self.lock().insert(location, by_uid);
+    /// Replaces the reports of one cell. A look that failed keeps what the look before it counted.
+    fn publish(&self, location: Location, reports: Vec<Reported>) -> Vec<Succession> {
+        let mut known = self.lock();
+        let mut before = known.remove(&location).unwrap_or_default();
+        let succeed = |Reported { report, reconcile_at }: Reported| {
+            let before = before.remove(&report.reference.uid);
+            let report = report.after(before.as_ref().map(|before| &before.report));
+            (before, Arc::new(Reported { report, reconcile_at }))
+        };
+        let published: Vec<Succession> = reports.into_iter().map(succeed).collect();
+        let by_uid = published.iter().map(|(_, now)| (now.report.reference.uid.clone(), Arc::clone(now)));
+        known.insert(location, by_uid.collect());
+        published
     }
 
-    /// Forgets a cell that no baseline applies to any more.
-    pub fn forget(&self, location: &Location) {
+    fn forget(&self, location: &Location) {
         self.lock().remove(location);
     }
 
     /// The reports of all cells on one baseline.
-    pub fn of(&self, uid: &str) -> Vec<Reported> {
+    pub fn of(&self, uid: &str) -> Vec<Arc<Reported>> {
         self.lock().values().filter_map(|by_uid| by_uid.get(uid).cloned()).collect()
     }
 
@@ -147,7 +245,7 @@ impl Reports {
         self.lock().get(location)?.values().map(|reported| reported.report.swept_at).max()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Location, BTreeMap<String, Reported>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Location, ByUid>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

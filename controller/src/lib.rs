@@ -13,6 +13,7 @@ mod baselines;
 mod cells;
 mod cli;
 mod context;
+mod events;
 mod http;
 mod journal;
 mod lease;
@@ -22,5 +23,6 @@ mod status;
 mod store;
 mod sweep;
 mod telemetry;
+mod undecodable;
 
 pub use cli::main;

@@ -1,7 +1,8 @@
 //! Prometheus metrics. No label ever holds the id of a resource.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 
 use engine::edit::Withheld;
 use engine::facts::Location;
@@ -22,7 +23,14 @@ pub struct Metrics {
     withheld: Family<WithheldLabels, Gauge>,
     violations: Family<ViolationLabels, Gauge>,
     leader: Gauge,
+    baselines: Mutex<BTreeSet<BaselineName>>,
 }
+
+/// Namespace and name of a baseline.
+type BaselineName = (String, String);
+
+const SEVERITIES: [&str; 4] = ["critical", "high", "medium", "low"];
+const OUTCOMES: [&str; 3] = ["complete", "partial", "failed"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CellLabels {
@@ -57,6 +65,18 @@ struct ViolationLabels {
     severity: String,
 }
 
+impl ViolationLabels {
+    fn of((namespace, baseline): &BaselineName, severity: &str) -> Self {
+        Self { namespace: namespace.clone(), baseline: baseline.clone(), severity: severity.to_owned() }
+    }
+}
+
+impl WithheldLabels {
+    fn of((namespace, baseline): &BaselineName, reason: &str) -> Self {
+        Self { namespace: namespace.clone(), baseline: baseline.clone(), reason: reason.to_owned() }
+    }
+}
+
 /// Counts by some word.
 pub type Counts = BTreeMap<String, i64>;
 
@@ -77,6 +97,7 @@ impl Default for Metrics {
             withheld: Family::default(),
             violations: Family::default(),
             leader: Gauge::default(),
+            baselines: Mutex::default(),
             registry: Registry::default(),
         };
         registry.register("sweeps", "Sweeps by outcome: complete, partial or failed", metrics.sweeps.clone());
@@ -119,18 +140,56 @@ impl Metrics {
 
     /// Notes what a baseline counts. Counts that are gone become zero.
     pub fn baseline(&self, namespace: &str, baseline: &str, violations: &Counts, withheld: &Counts) {
+        let name = (namespace.to_owned(), baseline.to_owned());
         let gauge = |count: &i64| (*count).max(0);
         for (severity, count) in violations {
-            let (namespace, baseline, severity) = (namespace.to_owned(), baseline.to_owned(), severity.clone());
-            self.violations.get_or_create(&ViolationLabels { namespace, baseline, severity }).set(gauge(count));
+            self.violations.get_or_create(&ViolationLabels::of(&name, severity)).set(gauge(count));
         }
         for reason in Withheld::REASONS {
             let count = withheld.get(*reason).unwrap_or(&0);
-            let (namespace, baseline, reason) = (namespace.to_owned(), baseline.to_owned(), (*reason).to_owned());
-            let labels = WithheldLabels { namespace, baseline, reason };
+            let labels = WithheldLabels::of(&name, reason);
             if *count > 0 || self.withheld.get(&labels).is_some() {
                 self.withheld.get_or_create(&labels).set(gauge(count));
             }
+        }
+        self.baselines.lock().unwrap_or_else(PoisonError::into_inner).insert(name);
+    }
+
+    /// Shows nothing of a baseline that counts nothing any more.
+    pub fn forget_baseline(&self, namespace: &str, baseline: &str) {
+        let name = (namespace.to_owned(), baseline.to_owned());
+        self.baselines.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
+        self.remove(&name);
+    }
+
+    /// Shows only these baselines, each as `namespace/name`, from now on.
+    pub fn keep_baselines(&self, names: &BTreeSet<String>) {
+        self.baselines.lock().unwrap_or_else(PoisonError::into_inner).retain(|name| {
+            let stays = names.contains(&format!("{}/{}", name.0, name.1));
+            if !stays {
+                self.remove(name);
+            }
+            stays
+        });
+    }
+
+    fn remove(&self, name: &BaselineName) {
+        for severity in SEVERITIES {
+            self.violations.remove(&ViolationLabels::of(name, severity));
+        }
+        for reason in Withheld::REASONS {
+            self.withheld.remove(&WithheldLabels::of(name, reason));
+        }
+    }
+
+    /// Shows nothing of a cell that is no longer looked at.
+    pub fn forget_cell(&self, location: &Location) {
+        let cell = CellLabels::of(location);
+        self.last_sweep.remove(&cell);
+        self.sweep_seconds.remove(&cell);
+        for outcome in OUTCOMES {
+            let CellLabels { account, region } = cell.clone();
+            self.sweeps.remove(&SweepLabels { account, region, outcome: outcome.to_owned() });
         }
     }
 
@@ -142,5 +201,28 @@ impl Metrics {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_gone_is_no_longer_shown() {
+        let (metrics, one) = (Metrics::default(), Counts::from([("critical".to_owned(), 1)]));
+        let withheld = Counts::from([("Audit".to_owned(), 2)]);
+        for name in ["stays", "goes", "silent"] {
+            metrics.baseline("team", name, &one, &withheld);
+        }
+        let location = Location { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() };
+        metrics.sweep(&location, "complete", 0.1, 1.0);
+        assert!(metrics.render().unwrap().contains("eu-west-1"));
+        metrics.keep_baselines(&BTreeSet::from(["team/stays".to_owned(), "team/silent".to_owned()]));
+        metrics.forget_baseline("team", "silent");
+        metrics.forget_cell(&location);
+        let text = metrics.render().unwrap();
+        assert!(text.contains("stays") && !text.contains("goes") && !text.contains("silent"), "{text}");
+        assert!(!text.contains("eu-west-1"), "{text}");
     }
 }

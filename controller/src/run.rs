@@ -1,5 +1,6 @@
 //! `baseward run`: wiring. Clients, lease, loops, and an orderly end.
 
+use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,9 @@ use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::Config as ControllerConfig;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
-use kube::{Api, Client};
-use tokio::sync::{OnceCell, watch};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::{OnceCell, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
@@ -179,19 +181,19 @@ async fn lead(
 ) -> anyhow::Result<()> {
     let installation_id = installation_id(options, &client).await?;
     let guarded = ControllerConfig::default().concurrency(CONCURRENCY);
-    let baselines = Controller::new(
-        Api::<DeserializeGuard<SecurityGroupBaseline>>::all(client.clone()),
-        watcher::Config::default(),
-    );
-    let accounts =
-        Controller::new(Api::<DeserializeGuard<AWSAccount>>::all(client.clone()), watcher::Config::default());
+    let gone = watch::Sender::new(());
+    let (baselines_store, baselines) = watched::<SecurityGroupBaseline>(&client, &gone);
+    let (accounts_store, accounts) = watched::<AWSAccount>(&client, &gone);
     let (wake_cells, wake_baselines) = (watch::Sender::new(()), watch::Sender::new(()));
+    let (reported, reports) = mpsc::unbounded_channel();
     let identities = Arc::new(Identities::default());
     let objects = Objects {
-        baselines: baselines.store(),
-        accounts: accounts.store(),
+        baselines: baselines_store.clone(),
+        accounts: accounts_store.clone(),
         namespaces: watch_namespaces(client.clone(), [wake_cells.clone(), wake_baselines.clone()], stopping.clone()),
         identities: Arc::clone(&identities),
+        installation_id,
+        compiled: Arc::default(),
     };
     let context = Arc::new(Context {
         own_principal: OnceCell::new(),
@@ -202,34 +204,40 @@ async fn lead(
         reports: Reports::default(),
         client,
         connector,
-        installation_id,
         objects,
         identities,
         leadership,
         metrics,
         wake_cells,
         wake_baselines,
+        reported,
         seen: baselines::Seen::default(),
         stopping: stopping.clone(),
     });
-    let baselines = baselines
+    let baselines = Controller::for_stream(baselines, baselines_store)
         .with_config(guarded.clone())
         .reconcile_all_on(changes(context.wake_baselines.subscribe()))
+        .reconcile_on(each(reports))
         .graceful_shutdown_on(stopping.clone().cancelled_owned())
         .run(baselines::reconcile, baselines::on_error, Arc::clone(&context))
         .for_each(|_| async {});
-    let accounts = accounts
+    let accounts = Controller::for_stream(accounts, accounts_store)
         .with_config(guarded)
+        .reconcile_all_on(changes(gone.subscribe()))
         .graceful_shutdown_on(stopping.clone().cancelled_owned())
         .run(accounts::reconcile, accounts::on_error, Arc::clone(&context))
         .for_each(|_| async {});
+    let forgetting = changes(gone.subscribe()).take_until(stopping.clone().cancelled_owned()).for_each(|()| {
+        context.forget_gone();
+        std::future::ready(())
+    });
     let ready = async {
         context.objects.wait_until_ready().await;
         readiness.ready();
         tracing::info!("All objects read");
         cells::run(Arc::clone(&context)).await;
     };
-    tokio::join!(baselines, accounts, ready);
+    tokio::join!(baselines, accounts, forgetting, ready);
     Ok(())
 }
 
@@ -245,6 +253,28 @@ async fn installation_id(options: &Run, client: &Client) -> anyhow::Result<Strin
         .context("the namespace kube-system cannot be read: set --installation-id")?;
     namespace.metadata.uid.context("the namespace kube-system has no uid: set --installation-id")
 }
+
+/// Keeps all objects of a kind, and tells each change. Objects that are gone, also those that went while nobody watched,
+/// have no change to tell: they are announced by `gone`.
+fn watched<K>(
+    client: &Client,
+    gone: &watch::Sender<()>,
+) -> (reflector::Store<DeserializeGuard<K>>, impl Stream<Item = WatchResult<DeserializeGuard<K>>> + Send + use<K>)
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
+{
+    let ((reader, writer), gone) = (reflector::store(), gone.clone());
+    let api: Api<DeserializeGuard<K>> = Api::all(client.clone());
+    let events = watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
+    let told = events.inspect(move |event| {
+        if matches!(event, Ok(watcher::Event::Delete(_) | watcher::Event::InitDone)) {
+            gone.send_replace(());
+        }
+    });
+    (reader, told.applied_objects())
+}
+
+type WatchResult<K> = Result<K, watcher::Error>;
 
 /// Keeps names and labels of all namespaces.
 fn watch_namespaces(
@@ -279,4 +309,9 @@ fn changes(receiver: watch::Receiver<()>) -> impl Stream<Item = ()> + Send + 'st
         receiver.changed().await.ok()?;
         Some(((), receiver))
     })
+}
+
+/// A stream of everything that is sent.
+fn each<T: Send + 'static>(receiver: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send + 'static {
+    futures::stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) })
 }

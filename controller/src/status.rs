@@ -1,8 +1,10 @@
 //! The status of a baseline, from what its cells last reported: pure, and computed whole every time.
 
+use std::sync::Arc;
+
 use crds::BaselineStatus;
 use crds::conditions::{self, State, Update};
-use engine::desired::Refusal;
+use engine::desired::{Accepted, Refusal};
 use engine::edit::Withheld;
 use engine::facts::ReadFailure;
 use engine::finding::Severity;
@@ -17,20 +19,44 @@ use crate::store::Judged;
 struct Seen<'r> {
     /// Cells that the baseline applies to.
     wanted: usize,
-    /// Reports on this generation of the baseline.
-    current: Vec<&'r CellReport>,
+    /// Their reports on this generation of the baseline.
+    current: Vec<&'r Reported>,
     summary: Summary,
     left_out: usize,
 }
 
-impl Seen<'_> {
+impl<'r> Seen<'r> {
+    fn of(judged: &Judged, accepted: &Accepted, reported: &'r [Arc<Reported>]) -> Self {
+        let cells = &accepted.assignments.cells;
+        let is_current = |reported: &&Reported| {
+            reported.report.reference == judged.baseline.reference
+                && cells.iter().any(|cell| cell.location == reported.report.location)
+        };
+        let current: Vec<&Reported> = reported.iter().map(Arc::as_ref).filter(is_current).collect();
+        Self {
+            wanted: cells.len(),
+            summary: summarise(current.iter().map(|reported| &reported.report)),
+            current,
+            left_out: accepted.assignments.left_out,
+        }
+    }
+
+    fn reports(&self) -> impl Iterator<Item = &CellReport> {
+        self.current.iter().map(|reported| &reported.report)
+    }
+
+    /// Whether no cell could ever be read at this generation.
+    fn is_blind(&self) -> bool {
+        self.summary.cells_uncounted == self.current.len()
+    }
+
     fn complete(&self) -> bool {
         self.current.len() == self.wanted
     }
 
     fn failures(&self) -> Vec<ReadFailure> {
-        let failures = |cell: &&CellReport| cell.failure.or_else(|| cell.partial.first().map(|(_, failure)| *failure));
-        self.current.iter().filter_map(failures).collect()
+        let failure = |cell: &CellReport| cell.failure.or_else(|| cell.partial.first().map(|(_, failure)| *failure));
+        self.reports().filter_map(failure).collect()
     }
 }
 
@@ -44,24 +70,14 @@ enum Standing<'r> {
 }
 
 impl<'r> Standing<'r> {
-    fn of(judged: &'r Judged, reported: &'r [Reported]) -> Self {
+    fn of(judged: &'r Judged, reported: &'r [Arc<Reported>]) -> Self {
         if judged.baseline.suspended {
             return Self::Suspended;
         }
         match &judged.accepted {
             Err(refusal) => Self::Refused(refusal),
             Ok(accepted) if accepted.assignments.cells.is_empty() => Self::NoAccounts(accepted.assignments.left_out),
-            Ok(accepted) => {
-                let reports = reported.iter().map(|reported| &reported.report);
-                let current: Vec<&CellReport> =
-                    reports.filter(|report| report.reference == judged.baseline.reference).collect();
-                Self::InEffect(Box::new(Seen {
-                    wanted: accepted.assignments.cells.len(),
-                    summary: summarise(current.iter().copied()),
-                    current,
-                    left_out: accepted.assignments.left_out,
-                }))
-            }
+            Ok(accepted) => Self::InEffect(Box::new(Seen::of(judged, accepted, reported))),
         }
     }
 }
@@ -69,14 +85,14 @@ impl<'r> Standing<'r> {
 /// The status that a baseline should have now. `previous` is the one it has.
 pub fn status(
     judged: &Judged,
-    reported: &[Reported],
+    reported: &[Arc<Reported>],
     previous: Option<&BaselineStatus>,
     now: Timestamp,
 ) -> BaselineStatus {
     let generation = Some(judged.baseline.reference.generation);
     let kept = previous.cloned().unwrap_or_default();
-    let handled = handled(judged, reported).or_else(|| kept.last_handled_reconcile_at.clone());
     let standing = Standing::of(judged, reported);
+    let handled = handled(judged, &standing).or_else(|| kept.last_handled_reconcile_at.clone());
     let mut status = counts(&standing, kept);
     status.observed_generation = generation;
     status.last_handled_reconcile_at = handled;
@@ -90,17 +106,22 @@ pub fn status(
     status
 }
 
-/// What is counted and listed. A baseline that is suspended, or whose new generation was not seen everywhere yet, keeps
-/// what was last seen: half a look is no answer. One that sees nothing shows nothing.
+/// What is counted and listed. A baseline that is suspended, or whose new generation was not seen everywhere yet, or could
+/// not be, keeps what was last seen: half a look is no answer. One that sees nothing shows nothing.
 fn counts(standing: &Standing<'_>, kept: BaselineStatus) -> BaselineStatus {
     match standing {
         Standing::Suspended => kept,
         Standing::InEffect(seen) if !seen.complete() => kept,
-        Standing::InEffect(seen) => BaselineStatus {
-            accounts_left_out: i64::try_from(seen.left_out).ok(),
-            conditions: kept.conditions,
-            ..BaselineStatus::from(&seen.summary)
-        },
+        Standing::InEffect(seen) => {
+            let found = BaselineStatus::from(&seen.summary);
+            let accounts_left_out = i64::try_from(seen.left_out).ok();
+            if seen.is_blind() {
+                let BaselineStatus { cells, cells_total, .. } = found;
+                BaselineStatus { cells, cells_total, accounts_left_out, ..kept }
+            } else {
+                BaselineStatus { accounts_left_out, conditions: kept.conditions, ..found }
+            }
+        }
         Standing::Refused(_) | Standing::NoAccounts(_) => {
             BaselineStatus { conditions: kept.conditions, ..BaselineStatus::default() }
         }
@@ -108,9 +129,10 @@ fn counts(standing: &Standing<'_>, kept: BaselineStatus) -> BaselineStatus {
 }
 
 /// The annotation value that every cell has looked since, if they agree, as far as a status may hold it.
-fn handled(judged: &Judged, reported: &[Reported]) -> Option<String> {
+fn handled(judged: &Judged, standing: &Standing<'_>) -> Option<String> {
     let asked = judged.reconcile_at.as_ref()?;
-    let all = !reported.is_empty() && reported.iter().all(|reported| reported.reconcile_at.as_ref() == Some(asked));
+    let Standing::InEffect(seen) = standing else { return None };
+    let all = seen.complete() && seen.current.iter().all(|reported| reported.reconcile_at.as_ref() == Some(asked));
     all.then(|| conditions::sentence(asked))
 }
 
@@ -233,11 +255,17 @@ fn compliance(seen: &Seen<'_>) -> Said {
             "not everything was seen yet at this generation",
         );
     }
-    if verdicts.unknown > 0 || !seen.failures().is_empty() {
-        let message = format!(
-            "no violation is known, but {} verdicts are unknown: see Observed and status.worst",
-            verdicts.unknown
-        );
+    let unread = seen.failures().len();
+    if verdicts.unknown > 0 || unread > 0 {
+        let message = match verdicts.unknown {
+            0 => format!(
+                "no violation is known, but {unread} of {} account and region pair(s) could not be read: see Observed",
+                seen.wanted
+            ),
+            unknown => {
+                format!("no violation is known, but {unknown} verdicts are unknown: see Observed and status.worst")
+            }
+        };
         return say(conditions::COMPLIANT, State::Unknown, conditions::UNKNOWN_VERDICTS, message);
     }
     say(conditions::COMPLIANT, State::True, conditions::NO_VIOLATIONS, format!("no violation on {resources} resources"))
@@ -251,19 +279,130 @@ fn reconciling(seen: &Seen<'_>) -> Said {
         return say(conditions::RECONCILING, State::True, conditions::SWEEPING, "this generation is being looked at");
     }
     let waiting: u64 = PASSING.iter().filter_map(|reason| seen.summary.withheld.get(reason.reason())).sum();
-    let verified: u64 = seen.current.iter().map(|cell| cell.verified).sum();
+    let verified: u64 = seen.reports().map(|cell| cell.verified).sum();
     if verified + waiting > 0 {
         let message = format!("{verified} edits made in the last sweep, {waiting} to follow");
         return say(conditions::RECONCILING, State::True, conditions::REPAIRING, message);
     }
-    say(conditions::RECONCILING, State::False, conditions::AT_REST, "nothing to do that may be done")
+    let others: Vec<&str> = seen.summary.conflicts.iter().map(String::as_str).collect();
+    let message = match others.as_slice() {
+        [] => "nothing to do that may be done".to_owned(),
+        others => format!("contradicts {}: where they meet nothing is written until they agree", others.join(", ")),
+    };
+    say(conditions::RECONCILING, State::False, conditions::AT_REST, message)
 }
 
+/// Stalled is what no retry mends: a cell that AWS throttles, or that does not answer, may be read the next time.
 fn stalled(seen: &Seen<'_>) -> Said {
-    let unreadable = seen.current.iter().filter(|cell| cell.failure.is_some()).count();
-    if seen.wanted > 0 && unreadable == seen.wanted {
-        let advice = seen.failures().first().map(|failure| failure.advice()).unwrap_or_default();
-        return say(conditions::STALLED, State::True, conditions::NO_CELL_READABLE, advice);
+    let failures: Vec<ReadFailure> = seen.reports().filter_map(|cell| cell.failure).collect();
+    match failures.first() {
+        Some(first) if failures.len() == seen.wanted && failures.iter().all(|failure| failure.needs_a_person()) => {
+            say(conditions::STALLED, State::True, conditions::NO_CELL_READABLE, first.advice())
+        }
+        _ => say(conditions::STALLED, State::False, conditions::NOT_STALLED, "nothing waits for a person as a whole"),
     }
-    say(conditions::STALLED, State::False, conditions::NOT_STALLED, "nothing waits for a person as a whole")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use crds::conditions::{COMPLIANT, OBSERVED, RECONCILING, STALLED, find};
+    use crds::{AWSAccount, SecurityGroupBaseline};
+    use engine::facts::Location;
+
+    use super::*;
+
+    const HERE: &str = "eu-west-1";
+    const ELSEWHERE: &str = "eu-central-1";
+
+    /// A baseline on one region of an account that has two.
+    fn judged() -> Judged {
+        let account: AWSAccount = serde_json::from_value(serde_json::json!({
+            "apiVersion": "baseward.dev/v1alpha1", "kind": "AWSAccount", "metadata": {"name": "one"},
+            "spec": {
+                "accountId": "111122223333", "regions": [HERE, ELSEWHERE],
+                "namespaces": [{"name": "team", "maxMode": "Audit"}],
+            },
+        }))
+        .unwrap();
+        let object: SecurityGroupBaseline = serde_json::from_value(serde_json::json!({
+            "apiVersion": "baseward.dev/v1alpha1", "kind": "SecurityGroupBaseline",
+            "metadata": {"name": "edge", "namespace": "team", "uid": "u", "generation": 1},
+            "spec": {"accounts": {"names": ["one"]}, "select": {"all": true}, "regions": [HERE]},
+        }))
+        .unwrap();
+        let baseline = object.compile(&BTreeMap::new());
+        let accepted = baseline.accept(&[account.compile()]);
+        let (reconcile_at, interval) = (Some("now".to_owned()), object.spec.common.interval());
+        Judged { baseline, reconcile_at, interval, accepted }
+    }
+
+    fn report(region: &str, failure: Option<ReadFailure>) -> CellReport {
+        CellReport {
+            reference: judged().baseline.reference,
+            location: Location { account: "111122223333".to_owned(), region: region.to_owned() },
+            swept_at: Timestamp::UNIX_EPOCH,
+            counted_at: failure.is_none().then_some(Timestamp::UNIX_EPOCH),
+            failure,
+            partial: Vec::new(),
+            resources: if failure.is_none() { 3 } else { 0 },
+            failing_resources: 0,
+            controls: Vec::new(),
+            worst: Vec::new(),
+            withheld: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            verified: 0,
+            conflicts: BTreeSet::new(),
+        }
+    }
+
+    fn reported(report: CellReport, reconcile_at: &str) -> Arc<Reported> {
+        Arc::new(Reported { report, reconcile_at: Some(reconcile_at.to_owned()) })
+    }
+
+    fn condition(status: &BaselineStatus, kind: &str) -> (String, String, String) {
+        let found = find(&status.conditions, kind).unwrap();
+        (found.status.clone(), found.reason.clone(), found.message.clone())
+    }
+
+    #[test]
+    fn cells_that_the_baseline_no_longer_applies_to_do_not_count() {
+        let (here, elsewhere) = (reported(report(HERE, None), "now"), reported(report(ELSEWHERE, None), "before"));
+        let both = status(&judged(), &[here, Arc::clone(&elsewhere)], None, Timestamp::UNIX_EPOCH);
+        assert_eq!((both.resources, both.cells_total), (Some(3), Some(1)));
+        assert_eq!(both.last_handled_reconcile_at.as_deref(), Some("now"));
+        assert_eq!(condition(&both, OBSERVED).0, "True");
+        let gone = status(&judged(), &[elsewhere], None, Timestamp::UNIX_EPOCH);
+        assert_eq!((gone.resources, condition(&gone, OBSERVED).0.as_str()), (None, "Unknown"));
+        assert_eq!(gone.last_handled_reconcile_at, None);
+    }
+
+    #[test]
+    fn what_could_never_be_read_is_not_counted_as_nothing() {
+        let blind = |failure, previous: Option<&BaselineStatus>| {
+            status(&judged(), &[reported(report(HERE, Some(failure)), "now")], previous, Timestamp::UNIX_EPOCH)
+        };
+        let denied = blind(ReadFailure::AccessDenied, None);
+        assert_eq!((denied.resources, denied.violations, denied.cells_total), (None, None, Some(1)));
+        let (state, _, message) = condition(&denied, COMPLIANT);
+        assert_eq!(
+            (state.as_str(), message.contains("1 of 1 account and region pair(s) could not be read")),
+            ("Unknown", true)
+        );
+        assert_eq!(condition(&denied, STALLED).0, "True");
+        assert_eq!(condition(&blind(ReadFailure::Throttled, None), STALLED).0, "False");
+        let previous = BaselineStatus { resources: Some(7), ..BaselineStatus::default() };
+        assert_eq!(blind(ReadFailure::AccessDenied, Some(&previous)).resources, Some(7));
+    }
+
+    #[test]
+    fn a_baseline_names_those_that_contradict_it() {
+        let conflicts = BTreeSet::from(["other/edge".to_owned()]);
+        let report = CellReport { conflicts, ..report(HERE, None) };
+        let status = status(&judged(), &[reported(report, "now")], None, Timestamp::UNIX_EPOCH);
+        let (state, reason, message) = condition(&status, RECONCILING);
+        assert_eq!((state.as_str(), reason.as_str()), ("False", "AtRest"));
+        assert!(message.starts_with("contradicts other/edge"), "{message}");
+    }
 }

@@ -1,8 +1,9 @@
 //! What the API server last showed: baselines, accounts and namespaces, and what follows from them for a cell.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use aws::Target;
 use crds::{AWSAccount, RECONCILE_AT, SecurityGroupBaseline};
 use engine::desired::{Accepted, Baseline, Desired, Reason, Refusal};
 use engine::facts::Location;
@@ -12,7 +13,8 @@ use kube::ResourceExt;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::Store;
 
-use crate::context::{Distrust, Identities};
+use crate::accounts::target;
+use crate::context::{Distrust, Identities, Proof};
 
 /// The watched objects. An object that no longer decodes is passed over: it never stops the others.
 #[derive(Clone)]
@@ -25,6 +27,80 @@ pub struct Objects {
     pub namespaces: Store<PartialObjectMeta<v1::Namespace>>,
     /// Proven and failed identities of accounts.
     pub identities: Arc<Identities>,
+    /// What makes external ids of this installation unlike those of others.
+    pub installation_id: String,
+    /// The accounts as they were last compiled.
+    pub compiled: Arc<CompiledAccounts>,
+}
+
+/// The accounts that can be used: of several objects for one account id only the oldest.
+#[derive(Debug, Default)]
+pub struct Accounts {
+    /// As the engine sees them, oldest first.
+    pub compiled: Vec<Account>,
+    /// The object behind each, by account id.
+    objects: BTreeMap<String, AccountObject>,
+}
+
+/// Which object an account is from, and how it says that the account is to be reached.
+#[derive(Debug)]
+struct AccountObject {
+    version: AccountVersion,
+    target: Target,
+}
+
+/// The uid of an account object, and its generation.
+pub type AccountVersion = (Option<String>, Option<i64>);
+
+impl Accounts {
+    fn of(objects: &[Arc<DeserializeGuard<AWSAccount>>], installation_id: &str) -> Self {
+        let mut decoded: Vec<&AWSAccount> = objects.iter().filter_map(|object| object.0.as_ref().ok()).collect();
+        decoded.sort_by_key(|account| (account.creation_timestamp().map(|time| time.0), account.name_any()));
+        let mut accounts = Self::default();
+        for account in decoded {
+            let id = &account.spec.account_id;
+            if !accounts.objects.contains_key(id) {
+                let version = (account.uid(), account.metadata.generation);
+                let object = AccountObject { version, target: target(account, installation_id) };
+                accounts.objects.insert(id.clone(), object);
+                accounts.compiled.push(account.compile());
+            }
+        }
+        accounts
+    }
+
+    /// Whether this object is the one that counts for its account id.
+    pub fn uses(&self, account: &AWSAccount) -> bool {
+        self.objects.get(&account.spec.account_id).is_some_and(|used| used.version.0 == account.uid())
+    }
+
+    /// Whether a location is in one of the accounts.
+    pub fn has(&self, location: &Location) -> bool {
+        self.of_location(location).is_some_and(|account| account.regions.contains(&location.region))
+    }
+
+    fn of_location(&self, location: &Location) -> Option<&Account> {
+        self.compiled.iter().find(|account| account.account_id == location.account)
+    }
+}
+
+type AccountObjects = Vec<Arc<DeserializeGuard<AWSAccount>>>;
+
+/// The accounts with the objects that they were compiled from: as long as those are the same, nothing is compiled.
+#[derive(Debug, Default)]
+pub struct CompiledAccounts(Mutex<(AccountObjects, Arc<Accounts>)>);
+
+impl CompiledAccounts {
+    fn of(&self, objects: AccountObjects, installation_id: &str) -> Arc<Accounts> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let same =
+            last.0.len() == objects.len() && last.0.iter().zip(&objects).all(|(one, other)| Arc::ptr_eq(one, other));
+        if !same {
+            let accounts = Arc::new(Accounts::of(&objects, installation_id));
+            *last = (objects, accounts);
+        }
+        Arc::clone(&last.1)
+    }
 }
 
 /// One baseline with what became of it.
@@ -41,20 +117,34 @@ pub struct Judged {
 }
 
 impl Objects {
-    /// The accounts that can be used. Of several objects for one account id only the oldest counts.
-    pub fn accounts(&self) -> Vec<AWSAccount> {
-        let mut accounts: Vec<AWSAccount> =
-            self.accounts.state().iter().filter_map(|object| object.0.as_ref().ok().cloned()).collect();
-        accounts.sort_by_key(|account| (account.creation_timestamp().map(|time| time.0), account.name_any()));
-        let mut ids = BTreeSet::new();
-        accounts.retain(|account| ids.insert(account.spec.account_id.clone()));
-        accounts
+    /// The accounts that can be used.
+    pub fn accounts(&self) -> Arc<Accounts> {
+        self.compiled.of(self.accounts.state(), &self.installation_id)
     }
 
-    /// The account of a location.
+    /// The names of all account objects.
+    pub fn account_names(&self) -> Vec<String> {
+        self.accounts.state().iter().map(|object| object.name_any()).collect()
+    }
+
+    /// The account of a location, with what is known of its role to write with.
     pub fn account(&self, location: &Location) -> Option<Account> {
-        let of = |account: &&AWSAccount| account.spec.account_id == location.account;
-        self.accounts().iter().find(of).map(AWSAccount::compile)
+        let mut account = self.accounts().of_location(location)?.clone();
+        account.write_distrust = match self.proof(location) {
+            None => Some("it is not proven yet".to_owned()),
+            Some(proof) => proof.writing.err().map(|distrust| distrust.message),
+        };
+        Some(account)
+    }
+
+    /// The object that the account of a location is from.
+    pub fn account_version(&self, location: &Location) -> Option<AccountVersion> {
+        self.accounts().objects.get(&location.account).map(|object| object.version.clone())
+    }
+
+    /// What is known of the identities in a location, as it is to be reached now.
+    pub fn proof(&self, location: &Location) -> Option<Proof> {
+        self.identities.get(location, &self.accounts().objects.get(&location.account)?.target)
     }
 
     fn namespace(&self, name: &str) -> Namespace {
@@ -64,11 +154,13 @@ impl Objects {
     }
 
     /// Judges one baseline.
-    pub fn judge(&self, object: &SecurityGroupBaseline, accounts: &[Account]) -> Judged {
+    pub fn judge(&self, object: &SecurityGroupBaseline) -> Judged {
         let namespace = self.namespace(&object.namespace().unwrap_or_default());
         let baseline = object.compile(&namespace.labels);
         Judged {
-            accepted: baseline.accept(accounts).and_then(|accepted| self.refuse_foreign_identity(accepted)),
+            accepted: baseline
+                .accept(&self.accounts().compiled)
+                .and_then(|accepted| self.refuse_foreign_identity(accepted)),
             baseline,
             reconcile_at: object.annotations().get(RECONCILE_AT).cloned(),
             interval: object.spec.common.interval(),
@@ -78,8 +170,8 @@ impl Objects {
     /// A caller of another account than the one that is named reads and writes nothing.
     fn refuse_foreign_identity(&self, accepted: Accepted) -> Result<Accepted, Refusal> {
         for cell in &accepted.assignments.cells {
-            let outcome = self.identities.get(&cell.location).map(|proof| proof.outcome);
-            if let Some(Err(Distrust { message, failure: None, .. })) = outcome {
+            let reading = self.proof(&cell.location).map(|proof| proof.reading);
+            if let Some(Err(Distrust { message, failure: None, .. })) = reading {
                 let message = format!("AWSAccount {:?}: {message}", cell.account);
                 return Err(Refusal::new(Reason::IdentityMismatch, message));
             }
@@ -97,10 +189,9 @@ impl Objects {
 
     /// Every baseline that decodes, oldest first.
     pub fn judged(&self) -> Vec<Judged> {
-        let accounts: Vec<Account> = self.accounts().iter().map(AWSAccount::compile).collect();
         let objects = self.baselines.state();
         let decoded = objects.iter().filter_map(|object| object.0.as_ref().ok());
-        let mut judged: Vec<Judged> = decoded.map(|object| self.judge(object, &accounts)).collect();
+        let mut judged: Vec<Judged> = decoded.map(|object| self.judge(object)).collect();
         judged.sort_by(|one, other| {
             let age = |judged: &Judged| (judged.baseline.created, judged.baseline.reference.clone());
             age(one).cmp(&age(other))
@@ -127,5 +218,40 @@ impl Objects {
             .filter_map(|judged| judged.accepted.as_ref().ok())
             .flat_map(|accepted| &accepted.assignments.cells);
         cells.map(|cell| (cell.location.clone(), cell.account.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An object for the account 111122223333.
+    fn object(name: &str, created: &str) -> Arc<DeserializeGuard<AWSAccount>> {
+        let text = serde_json::json!({
+            "apiVersion": "baseward.dev/v1alpha1", "kind": "AWSAccount",
+            "metadata": {"name": name, "uid": name, "generation": 1, "creationTimestamp": created},
+            "spec": {"accountId": "111122223333", "regions": ["eu-west-1"]},
+        });
+        Arc::new(serde_json::from_value(text).unwrap())
+    }
+
+    #[test]
+    fn the_oldest_of_two_objects_for_one_account_counts_as_long_as_it_is_there() {
+        let (old, young) = (object("old", "2026-01-01T00:00:00Z"), object("young", "2026-02-01T00:00:00Z"));
+        let uses =
+            |accounts: &Accounts, object: &Arc<DeserializeGuard<AWSAccount>>| accounts.uses(object.0.as_ref().unwrap());
+        let both = Accounts::of(&[Arc::clone(&young), Arc::clone(&old)], "test");
+        assert!(uses(&both, &old) && !uses(&both, &young));
+        let rest = Accounts::of(&[Arc::clone(&young)], "test");
+        assert!(uses(&rest, &young));
+    }
+
+    #[test]
+    fn accounts_are_compiled_once_for_each_change() {
+        let (compiled, one) = (CompiledAccounts::default(), object("one", "2026-01-01T00:00:00Z"));
+        let first = compiled.of(vec![Arc::clone(&one)], "test");
+        assert!(Arc::ptr_eq(&first, &compiled.of(vec![one], "test")));
+        let changed = object("one", "2026-01-01T00:00:00Z");
+        assert!(!Arc::ptr_eq(&first, &compiled.of(vec![changed], "test")));
     }
 }

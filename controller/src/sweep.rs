@@ -56,21 +56,20 @@ pub async fn sweep(
         }
         None => Plan { location: location.clone(), stage: Applied::default() },
     };
-    publish(context, in_effect, &evaluation, &applied);
+    publish(context, in_effect, &evaluation, &applied).await;
     note(context, location, &evaluation, started);
     let failed = evaluation.failure.map(|failure| (SECURITY_GROUPS, failure));
     let troubles = failed.into_iter().chain(evaluation.partial.iter().copied()).collect();
     Swept { inventory, again: unfinished(&applied), troubles }
 }
 
-fn publish(context: &Context, in_effect: &[(Judged, Desired)], evaluation: &Evaluation, applied: &Plan<Applied>) {
+async fn publish(context: &Context, in_effect: &[(Judged, Desired)], evaluation: &Evaluation, applied: &Plan<Applied>) {
     let reports = report(evaluation, applied, Timestamp::now());
     let reported = reports
         .into_iter()
         .zip(in_effect)
         .map(|(report, (judged, _))| Reported { report, reconcile_at: judged.reconcile_at.clone() });
-    context.reports.publish(applied.location.clone(), reported.collect());
-    context.wake_baselines.send_replace(());
+    context.publish(&applied.location, reported.collect()).await;
 }
 
 fn note(context: &Context, location: &Location, evaluation: &Evaluation, started: Instant) {

@@ -47,11 +47,6 @@ impl Connection {
         &self.inner.location
     }
 
-    /// Whether there is a role to write with.
-    pub fn can_write(&self) -> bool {
-        self.inner.write.is_some()
-    }
-
     /// Time for a write from the moment it is sent.
     pub(crate) fn write_timeout(&self) -> Duration {
         self.inner.write.as_ref().map_or(Duration::ZERO, |session| session.timeout)

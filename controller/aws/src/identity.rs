@@ -14,17 +14,6 @@ use crate::retry::Reads;
 
 const OPERATION: Operation = Operation::GetCallerIdentity;
 
-/// Proven identities of a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The account that all of them belong to.
-    pub account: String,
-    /// ARN of the session that reads.
-    pub read_arn: String,
-    /// ARN of the session that writes, if there is a role for it.
-    pub write_arn: Option<String>,
-}
-
 /// Which of the two roles of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -66,37 +55,22 @@ pub enum IdentityError {
     },
 }
 
-impl IdentityError {
-    /// The reason as it stands in conditions.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::Mismatch { .. } => "IdentityMismatch",
-            Self::Failed { error, .. } => error.read_failure().reason(),
-        }
-    }
-}
-
 impl Connection {
-    /// Proves that both roles can be assumed and belong to the account, in this region.
+    /// Proves that a role can be assumed and belongs to the account, in this region. Where there is no role to write with,
+    /// there is nothing to prove.
     ///
     /// # Errors
-    /// The first role that fails, with the reason.
-    pub async fn prove_identity(&self) -> Result<Identity, IdentityError> {
-        let read_arn = self.prove(Role::Read, self.read_session()).await?;
-        let write_arn = match self.write_session() {
-            Some(session) => Some(self.prove(Role::Write, session).await?),
-            None => None,
+    /// The role is of another account, or AWS cannot be asked.
+    pub async fn prove(&self, role: Role) -> Result<(), IdentityError> {
+        let session = match role {
+            Role::Read => Some(self.read_session()),
+            Role::Write => self.write_session(),
         };
-        Ok(Identity { account: self.location().account.clone(), read_arn, write_arn })
-    }
-
-    async fn prove(&self, role: Role, session: &Session) -> Result<String, IdentityError> {
+        let Some(session) = session else { return Ok(()) };
         let failed = |error| IdentityError::Failed { role, error };
-        let caller = who(session, self.limiter()).await.map_err(failed)?;
-        if caller.account == self.location().account {
-            return Ok(caller.arn);
-        }
-        Err(IdentityError::Mismatch { role, expected: self.location().account.clone(), actual: caller.account })
+        let actual = who(session, self.limiter()).await.map_err(failed)?.account;
+        let expected = self.location().account.clone();
+        if actual == expected { Ok(()) } else { Err(IdentityError::Mismatch { role, expected, actual }) }
     }
 }
 

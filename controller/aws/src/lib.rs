@@ -24,5 +24,5 @@ mod retry;
 pub use connection::Connection;
 pub use connector::{Connector, ConnectorOptions, Target};
 pub use error::{AwsError, Effect, ErrorClass};
-pub use identity::{Identity, IdentityError, Role};
+pub use identity::{IdentityError, Role};
 pub use inventory::observe;

@@ -1,6 +1,6 @@
 //! Reads baselines and accounts from files, as strictly as the API server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -44,6 +44,10 @@ pub fn load(files: &[PathBuf]) -> anyhow::Result<Documents> {
     if !problems.is_empty() {
         bail!("refused, as the API server would:\n{}", problems.join("\n"));
     }
+    let twice = documents.twice();
+    if !twice.is_empty() {
+        bail!("the files contradict themselves:\n{}", twice.join("\n"));
+    }
     for (position, (baseline, namespace)) in documents.baselines.iter_mut().enumerate() {
         // Nobody has given these objects a uid yet, and two of them must not be taken for one.
         let BaselineRef { namespace: name, .. } = baseline.reference();
@@ -54,6 +58,28 @@ pub fn load(files: &[PathBuf]) -> anyhow::Result<Documents> {
 }
 
 impl Documents {
+    /// What stands in the files twice: a cluster has one object of a name, and uses one for each account id.
+    fn twice(&self) -> Vec<String> {
+        let (mut ids, mut names) = (BTreeMap::new(), BTreeSet::new());
+        let mut problems = Vec::new();
+        for account in &self.accounts {
+            let (name, id) = (account.name_any(), &account.spec.account_id);
+            if !names.insert(format!("AWSAccount {name}")) {
+                problems.push(format!("AWSAccount {name} stands there twice: leave one out"));
+            } else if let Some(other) = ids.insert(id, name.clone()) {
+                problems
+                    .push(format!("AWSAccount {other} and AWSAccount {name} are both for account {id}: leave one out"));
+            }
+        }
+        for (baseline, _) in &self.baselines {
+            let title = format!("SecurityGroupBaseline {}", baseline.reference());
+            if !names.insert(title.clone()) {
+                problems.push(format!("{title} stands there twice: leave one out"));
+            }
+        }
+        problems
+    }
+
     fn add(&mut self, object: Object) {
         match object {
             Object::Account(account) => self.accounts.push(*account),
@@ -87,4 +113,41 @@ fn namespace_labels(document: &Value) -> Option<(String, BTreeMap<String, String
 fn title(document: &Value) -> String {
     let text = |pointer| document.pointer(pointer).and_then(Value::as_str).unwrap_or("?").to_owned();
     format!("{} {}", text("/kind"), text("/metadata/name"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account(name: &str, id: &str) -> AWSAccount {
+        let spec = crds::AWSAccountSpec { account_id: id.to_owned(), ..crds::AWSAccountSpec::default() };
+        AWSAccount::new(name, spec)
+    }
+
+    fn baseline(namespace: &str) -> (SecurityGroupBaseline, Namespace) {
+        let text = serde_json::json!({
+            "apiVersion": "baseward.dev/v1alpha1", "kind": "SecurityGroupBaseline",
+            "metadata": {"name": "edge", "namespace": namespace},
+            "spec": {"accounts": {"names": ["one"]}, "select": {"all": true}},
+        });
+        (serde_json::from_value(text).unwrap(), Namespace::default())
+    }
+
+    #[test]
+    fn what_stands_twice_is_named() {
+        let fine = Documents {
+            accounts: vec![account("one", "111122223333"), account("two", "444455556666")],
+            baselines: vec![baseline("blue"), baseline("green")],
+        };
+        assert_eq!(fine.twice(), Vec::<String>::new());
+        let wrong = Documents {
+            accounts: vec![account("one", "1"), account("two", "1"), account("two", "2")],
+            baselines: vec![baseline("blue"), baseline("blue")],
+        };
+        let problems = wrong.twice();
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(problems[0].contains("AWSAccount one and AWSAccount two are both for account 1"), "{problems:?}");
+        assert!(problems[1].contains("AWSAccount two stands there twice"), "{problems:?}");
+        assert!(problems[2].contains("SecurityGroupBaseline blue/edge stands there twice"), "{problems:?}");
+    }
 }

@@ -49,7 +49,10 @@ enum Command {
 
 /// The whole program: parses `arguments`, runs, and says how it went.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = Cli::parse_from(arguments);
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(usage) => return explain(&usage),
+    };
     match start(cli) {
         Ok(code) => code,
         Err(error) => {
@@ -57,6 +60,13 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints help, the version, or what is wrong with the arguments. That is an error like any other: 2 is a plan's answer.
+fn explain(usage: &clap::Error) -> ExitCode {
+    // Nobody is left to tell if the terminal is gone.
+    let _ = usage.print();
+    if usage.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
 fn start(cli: Cli) -> anyhow::Result<ExitCode> {

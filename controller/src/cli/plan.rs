@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
-use aws::{Connector, ConnectorOptions};
+use aws::{Connection, Connector, ConnectorOptions, Role};
 use clap::{Args, ValueEnum};
 use crds::AWSAccount;
 use engine::desired::{Accepted, Desired};
 use engine::evaluate::{Evaluation, Keep, evaluate};
-use engine::facts::Location;
+use engine::facts::{Inventory, Location, ReadFailure, Source};
 use engine::finding::Verdict;
 use engine::plan::{Permitted, plan as propose};
 use engine::rails;
@@ -19,7 +19,7 @@ use jiff::Timestamp;
 
 use super::load::{Documents, load};
 use super::render;
-use crate::accounts::target;
+use crate::accounts::{distrust, target};
 
 /// What to plan, and how to show it.
 #[derive(Args, Clone, Debug)]
@@ -62,7 +62,29 @@ pub struct CellPlan {
     pub permitted: Permitted,
     /// Names of the groups, by id.
     pub names: std::collections::BTreeMap<String, String>,
+    /// What could not be read, why, and what to do.
+    pub unread: Vec<Unread>,
 }
+
+/// Something that could not be read.
+#[derive(Debug)]
+pub struct Unread {
+    /// What: `all of it`, or a source.
+    pub what: &'static str,
+    /// Why, in one word.
+    pub reason: &'static str,
+    /// What went wrong and what to do.
+    pub advice: String,
+}
+
+impl Unread {
+    fn of(what: &'static str, failure: ReadFailure) -> Self {
+        Self { what, reason: failure.reason(), advice: failure.advice().to_owned() }
+    }
+}
+
+/// What is unread where nothing can be read.
+const EVERYTHING: &str = "it";
 
 /// Plans, shows the plan, and says by the exit code how things stand.
 ///
@@ -83,7 +105,10 @@ pub async fn plan(options: PlanOptions) -> anyhow::Result<ExitCode> {
     }
     match options.output {
         Output::Text => print!("{}", render::text(&cells)),
-        Output::Json => println!("{}", render::json(&cells)?),
+        Output::Json => {
+            eprint!("{}", render::unread(&cells));
+            println!("{}", render::json(&cells)?);
+        }
     }
     Ok(exit_code(&cells))
 }
@@ -132,18 +157,42 @@ async fn cell(
     let account = accounts.iter().find(|account| account.account_id == location.account);
     let (Some(object), Some(account)) = (object, account) else { bail!("no AWSAccount for {}", location.account) };
     let connection = connector.connect(&target(object, installation_id), &location.region);
-    connection
-        .prove_identity()
-        .await
-        .map_err(|error| anyhow::anyhow!("account {} in {}: {error}", location.account, location.region))?;
+    let mut account = account.clone();
+    account.write_distrust = connection.prove(Role::Write).await.err().map(|error| error.to_string());
     let desired: Vec<Desired> = accepted.iter().filter_map(|accepted| accepted.in_cell(location)).collect();
-    let inventory = aws::observe(&connection, None, Timestamp::now).await;
+    let (inventory, foreign) = observe(&connection).await;
     let evaluation = evaluate(&desired, &inventory, Timestamp::now(), Keep::All);
     let proposed = propose(&desired, &inventory, &evaluation);
-    let permitted = rails::apply(proposed, &inventory, account, true).stage;
+    let permitted = rails::apply(proposed, &inventory, &account, true).stage;
     let groups = inventory.security_groups.facts().map(Vec::as_slice).unwrap_or_default();
     let names = groups.iter().map(|group| (group.id.clone(), group.name.clone())).collect();
-    Ok(CellPlan { location: location.clone(), evaluation, permitted, names })
+    let failure = evaluation.failure.map(|failure| Unread::of(EVERYTHING, failure));
+    let partial = evaluation.partial.iter().map(|(source, failure)| Unread::of(source, *failure));
+    let unread = match foreign.or(failure) {
+        Some(everything) => vec![everything],
+        None => partial.collect(),
+    };
+    Ok(CellPlan { location: location.clone(), evaluation, permitted, names, unread })
+}
+
+/// Reads a cell, unless the role that reads is not proven to be of the account: then nothing is read, and this is why.
+async fn observe(connection: &Connection) -> (Inventory, Option<Unread>) {
+    let Err(error) = connection.prove(Role::Read).await else {
+        return (aws::observe(connection, None, Timestamp::now).await, None);
+    };
+    let (distrust, now) = (distrust(&error), Timestamp::now());
+    let failure = distrust.failure.unwrap_or(ReadFailure::AccessDenied);
+    let inventory = Inventory {
+        location: connection.location().clone(),
+        security_groups: Source::failed(failure, now),
+        network_interfaces: Source::failed(failure, now),
+        prefix_lists: Source::failed(failure, now),
+    };
+    let advice = match distrust.failure {
+        Some(failure) => format!("{}: {}", distrust.message, failure.advice()),
+        None => distrust.message,
+    };
+    (inventory, Some(Unread { what: EVERYTHING, reason: distrust.reason, advice }))
 }
 
 /// 1 for anything unknown, else 2 for anything that fails, else 0.

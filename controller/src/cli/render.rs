@@ -11,7 +11,7 @@ use engine::finding::{Severity, Verdict};
 use engine::report::cut;
 use serde::Serialize;
 
-use super::plan::CellPlan;
+use super::plan::{CellPlan, Unread};
 
 /// The JSON document.
 #[derive(Serialize)]
@@ -112,6 +112,14 @@ fn edits(cell: &CellPlan) -> impl Iterator<Item = (&Edit, Option<&Withheld>)> {
     edits.into_iter()
 }
 
+/// One line for everything that could not be read.
+pub fn unread(cells: &[CellPlan]) -> String {
+    let line = |Location { account, region }: &Location, Unread { what, reason, advice }: &Unread| {
+        format!("baseward: account {account}, region {region}: {what} could not be read ({reason}): {advice}\n")
+    };
+    cells.iter().flat_map(|cell| cell.unread.iter().map(move |unread| line(&cell.location, unread))).collect()
+}
+
 /// The plan for people.
 pub fn text(cells: &[CellPlan]) -> String {
     let mut text = String::new();
@@ -126,11 +134,11 @@ pub fn text(cells: &[CellPlan]) -> String {
 fn write_cell(out: &mut String, cell: &CellPlan) -> std::fmt::Result {
     let Location { account, region } = &cell.location;
     writeln!(out, "Account {account}, region {region}")?;
-    if let Some(failure) = cell.evaluation.failure {
-        return writeln!(out, "  could not be read ({}): {}\n", failure.reason(), failure.advice());
+    for Unread { what, reason, advice } in &cell.unread {
+        writeln!(out, "  {what} could not be read ({reason}): {advice}")?;
     }
-    for (source, failure) in &cell.evaluation.partial {
-        writeln!(out, "  {source} could not be read ({}): {}", failure.reason(), failure.advice())?;
+    if cell.evaluation.failure.is_some() {
+        return writeln!(out);
     }
     write_findings(out, cell)?;
     write_edits(out, cell)?;
