@@ -3,6 +3,7 @@
 //! What does not depend on a baseline is computed once per group. Passes are counted, not stored: memory follows
 //! the violations.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
@@ -36,11 +37,21 @@ pub struct Finding {
 impl Finding {
     /// Sorts the worst first: failures before the unknown, then severity, control and resource.
     pub fn worst_first(&self, other: &Self) -> std::cmp::Ordering {
-        let rank = |finding: &Self| (matches!(finding.verdict, Verdict::Fail { .. }), finding.severity);
-        rank(other)
-            .cmp(&rank(self))
-            .then_with(|| self.control.cmp(other.control))
-            .then_with(|| self.resource.cmp(&other.resource))
+        Rank::of(self).cmp(&Rank::of(other))
+    }
+}
+
+/// What findings are sorted by: the worst is the least.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Rank<'f>(Reverse<(bool, Severity)>, &'f str, &'f str);
+
+impl<'f> Rank<'f> {
+    fn new(verdict: &Verdict, severity: Severity, control: &'f str, resource: &'f str) -> Self {
+        Self(Reverse((matches!(verdict, Verdict::Fail { .. }), severity)), control, resource)
+    }
+
+    fn of(finding: &'f Finding) -> Self {
+        Self::new(&finding.verdict, finding.severity, finding.control, &finding.resource)
     }
 }
 
@@ -114,6 +125,8 @@ pub struct BaselineEvaluation {
     pub findings: Vec<Finding>,
     /// The controls with a remedy, each with the reason for which the spec has it not carried out.
     remedies: BTreeMap<&'static str, Option<Withheld>>,
+    /// The least bad of the findings that are kept, once there are more than are kept: what is no worse is only counted.
+    least: Option<Finding>,
 }
 
 /// What all baselines of a cell see.
@@ -172,25 +185,38 @@ const BLOCK: usize = 128;
 /// Some groups and how every baseline sees them.
 struct Block<'a> {
     views: Vec<GroupView<'a>>,
-    sights: Vec<Sight>,
+    /// The different ways to see them.
+    sights: Vec<Vec<Scope>>,
+    /// For each baseline the position of its sight.
+    sight_of: Vec<usize>,
+    /// For each baseline and group whether any control failed.
+    failed: Vec<Vec<bool>>,
 }
 
-/// How one baseline sees the groups of a block.
-struct Sight {
-    scopes: Vec<Scope>,
-    failed: Vec<bool>,
+/// What one question comes to in one sight.
+struct Counted {
+    verdicts: Verdicts,
+    /// Positions of the groups of which more than the count is told.
+    told: Vec<usize>,
 }
 
 impl<'a> Block<'a> {
     fn new(desired: &[Desired], inventory: &'a Inventory, groups: &'a [SecurityGroup], now: Timestamp) -> Self {
         let arns: Vec<String> = groups.iter().map(|group| arn(&inventory.location, group)).collect();
-        let sight = |desired: &Desired| Sight {
-            scopes: groups.iter().zip(&arns).map(|(group, arn)| desired.scope(group, arn)).collect(),
-            failed: vec![false; groups.len()],
-        };
+        let (mut sights, mut sight_of) = (Vec::new(), Vec::new());
+        for desired in desired {
+            let sight: Vec<Scope> = groups.iter().zip(&arns).map(|(group, arn)| desired.scope(group, arn)).collect();
+            let known = sights.iter().position(|known| *known == sight);
+            sight_of.push(known.unwrap_or(sights.len()));
+            if known.is_none() {
+                sights.push(sight);
+            }
+        }
         Self {
             views: groups.iter().map(|group| view(inventory, group, now)).collect(),
-            sights: desired.iter().map(sight).collect(),
+            sights,
+            sight_of,
+            failed: vec![vec![false; groups.len()]; desired.len()],
         }
     }
 
@@ -204,56 +230,70 @@ impl<'a> Block<'a> {
     ) -> impl Iterator<Item = usize> {
         let mut repairable = vec![false; self.views.len()];
         for question in questions {
-            let mut answers: Vec<Answer> = self.views.iter().map(|_| Answer::Unasked).collect();
-            for asking in &question.askers {
-                let baseline = baselines.get_mut(asking.baseline);
-                if let Some((baseline, sight)) = baseline.zip(self.sights.get_mut(asking.baseline)) {
-                    let counted = sight.answer(question, &self.views, &mut answers, |view, verdict| {
-                        baseline.record(asking, view, verdict, keep);
-                    });
-                    if let Some(count) = baseline.controls.get_mut(asking.position) {
-                        count.verdicts.add(counted);
-                    }
-                }
-            }
-            if question.control.remedy.is_some() {
-                for (repairable, answer) in repairable.iter_mut().zip(&answers) {
-                    *repairable |= answer.fails();
+            let answers = self.ask(question, baselines, keep);
+            if let Some(remedy) = question.control.remedy {
+                for ((repairable, answer), view) in repairable.iter_mut().zip(&answers).zip(&self.views) {
+                    // Without a text to write or a default to set there is nothing to plan, however many groups fail.
+                    *repairable = *repairable || (answer.fails() && !remedy(question.parameters, view).is_empty());
                 }
             }
         }
-        for (baseline, Sight { scopes, failed }) in baselines.iter_mut().zip(self.sights) {
-            let selected = scopes.into_iter().map(|scope| u64::from(scope != Scope::Outside));
-            baseline.resources += selected.sum::<u64>();
+        for ((baseline, sight), failed) in baselines.iter_mut().zip(self.sight_of).zip(self.failed) {
+            let scopes = self.sights.get(sight).into_iter().flatten();
+            baseline.resources += scopes.map(|scope| u64::from(*scope != Scope::Outside)).sum::<u64>();
             baseline.failing_resources += failed.into_iter().map(u64::from).sum::<u64>();
         }
         let positions = repairable.into_iter().enumerate();
         positions.filter_map(|(position, repairable)| repairable.then_some(position))
     }
+
+    /// Asks one question about every group and tells each baseline that asks it.
+    fn ask(&mut self, question: &Question<'_>, baselines: &mut [BaselineEvaluation], keep: Keep) -> Vec<Answer> {
+        let mut answers: Vec<Answer> = self.views.iter().map(|_| Answer::Unasked).collect();
+        let mut counted: BTreeMap<usize, Counted> = BTreeMap::new();
+        for asking in &question.askers {
+            let Some(&sight) = self.sight_of.get(asking.baseline) else { continue };
+            let Some(scopes) = self.sights.get(sight) else { continue };
+            let Some(baseline) = baselines.get_mut(asking.baseline) else { continue };
+            let count = || count(question, &self.views, scopes, &mut answers, keep);
+            let counted = counted.entry(sight).or_insert_with(count);
+            baseline.count(asking, counted.verdicts);
+            let Some(failed) = self.failed.get_mut(asking.baseline) else { continue };
+            for &position in &counted.told {
+                let group = self.views.get(position).zip(answers.get(position)).zip(failed.get_mut(position));
+                if let Some(((view, answer), failed)) = group {
+                    *failed |= answer.fails();
+                    baseline.record(asking, view, answer.verdict(), keep);
+                }
+            }
+        }
+        answers
+    }
 }
 
-impl Sight {
-    /// Counts the answers to one question about the groups in its scope, and records those that are more than a pass. An
-    /// answer that nobody has asked for before is found first.
-    fn answer(
-        &mut self,
-        question: &Question<'_>,
-        views: &[GroupView<'_>],
-        answers: &mut [Answer],
-        mut record: impl FnMut(&GroupView<'_>, &Verdict),
-    ) -> Verdicts {
-        let mut counted = Verdicts::default();
-        let groups = views.iter().zip(answers).zip(&self.scopes).zip(&mut self.failed);
-        for (((view, answer), _), failed) in groups.filter(|((_, scope), _)| scope.includes(question.control)) {
-            if matches!(answer, Answer::Unasked) {
-                *answer = Answer::from((question.control.check)(question.parameters, view));
-            }
-            counted.count(answer.verdict());
-            *failed |= answer.fails();
-            record(view, answer.verdict());
+/// Counts the answers to one question about the groups in a scope. An answer that nobody has asked for before is found
+/// first.
+fn count(
+    question: &Question<'_>,
+    views: &[GroupView<'_>],
+    scopes: &[Scope],
+    answers: &mut [Answer],
+    keep: Keep,
+) -> Counted {
+    let mut counted = Counted { verdicts: Verdicts::default(), told: Vec::new() };
+    for (position, ((view, answer), scope)) in views.iter().zip(answers).zip(scopes).enumerate() {
+        if !scope.includes(question.control) {
+            continue;
         }
-        counted
+        if matches!(answer, Answer::Unasked) {
+            *answer = Answer::from((question.control.check)(question.parameters, view));
+        }
+        counted.verdicts.count(answer.verdict());
+        if keep == Keep::All || matches!(answer.verdict(), Verdict::Fail { .. } | Verdict::Unknown { .. }) {
+            counted.told.push(position);
+        }
     }
+    counted
 }
 
 /// The answer to one question about one group. Nearly all are a pass, which takes no room.
@@ -315,7 +355,15 @@ impl BaselineEvaluation {
             failing_resources: 0,
             controls: desired.controls.iter().map(count).collect(),
             findings: Vec::new(),
+            least: None,
             remedies: remedies.map(|active| (active.control.about.id, active.hold.clone())).collect(),
+        }
+    }
+
+    /// Adds the verdicts of one control.
+    fn count(&mut self, asking: &Asking<'_>, verdicts: Verdicts) {
+        if let Some(count) = self.controls.get_mut(asking.position) {
+            count.verdicts.add(verdicts);
         }
     }
 
@@ -331,6 +379,10 @@ impl BaselineEvaluation {
         if !wrong && keep != Keep::All {
             return;
         }
+        let about = Rank::new(verdict, asking.active.severity, asking.active.control.about.id, &view.group.id);
+        if self.least.as_ref().is_some_and(|least| Rank::of(least) <= about) {
+            return;
+        }
         self.findings.push(Finding {
             resource: view.group.id.clone(),
             control: asking.active.control.about.id,
@@ -344,6 +396,7 @@ impl BaselineEvaluation {
         {
             self.findings.sort_by(Finding::worst_first);
             self.findings.truncate(most);
+            self.least = self.findings.last().cloned();
         }
     }
 }

@@ -67,7 +67,7 @@ impl<'d> Outlook<'d> {
         let mut group = view.group.clone();
         let mut rules: BTreeMap<Grant, Option<String>> =
             settled.standing(&view.group.rules).map(|grant| (grant.clone(), None)).collect();
-        let required = || demands.requires.iter().filter(|(_, requirers)| is_enforced(requirers));
+        let required = || demands.requires.iter().filter(|(_, requirers)| is_standing(requirers));
         rules.extend(required().map(|(grant, requirers)| (grant.clone(), declared(requirers))));
         group.rules = rules.into_iter().map(|(grant, description)| Rule { grant, description }).collect();
         let mut hypothesis = GroupView::new(&group, None, view.lists);
@@ -112,12 +112,17 @@ fn conflict(grant: &Grant, requirers: &Requirers<'_>, asked: &Demands<'_>, index
         .filter(|keep| remains(grant, &[keep]) != Remains::Unchanged)
         .flat_map(|keep| enforced(&keep.askers))
         .collect();
-    let requirers = requirers.iter().map(|(_, asker)| asker).filter(|asker| asker.enforced());
+    let requirers = requirers.iter().map(|(_, asker)| asker).filter(|asker| asker.stands);
     (!forbidders.is_empty()).then(|| Conflict {
         required: grant.clone(),
         requirers: baselines(requirers),
         forbidders: baselines(forbidders.iter()),
     })
+}
+
+/// Whether anybody's requirement stands, so that what is there of it is kept: also on a resource that somebody else owns.
+pub(super) fn is_standing(requirers: &Requirers<'_>) -> bool {
+    requirers.iter().any(|(_, asker)| asker.stands)
 }
 
 /// Whether anybody's requirement may be carried out.

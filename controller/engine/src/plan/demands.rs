@@ -17,6 +17,8 @@ pub(super) struct Asker<'d> {
     pub(super) control: &'static str,
     pub(super) severity: Severity,
     pub(super) hold: Option<Withheld>,
+    /// Whether the spec asks for it, also where the resource may not be written on its behalf.
+    pub(super) stands: bool,
 }
 
 impl<'d> Asker<'d> {
@@ -26,6 +28,7 @@ impl<'d> Asker<'d> {
             baseline: &desired.reference,
             control: active.control.about.id,
             severity: active.severity,
+            stands: active.hold.is_none(),
             hold: active.hold.clone().or(held).or_else(|| desired.code.forbids(&view.group.tags)),
         }
     }

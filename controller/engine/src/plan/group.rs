@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::ProposedEdit;
-use super::conflict::{Outlook, declared, is_enforced};
+use super::conflict::{Outlook, declared, is_enforced, is_standing};
 use super::demands::{Asker, Demands, Requirers, Texts, agreed, baselines, enforced, reason};
 use super::settle::{Change as Narrowed, Settlement};
 use crate::address::{AddressSet, PublicSize};
@@ -27,7 +27,7 @@ pub(super) fn plan(view: &GroupView<'_>, questions: &[Question<'_>], scopes: &[S
     let mut settled = Settlement::new(rules, &demands, &[], |asker| asker.enforced());
     let mut outlook = Outlook::default();
     let mut required: Vec<&Grant> =
-        demands.requires.iter().filter(|(_, requirers)| is_enforced(requirers)).map(|(grant, _)| grant).collect();
+        demands.requires.iter().filter(|(_, requirers)| is_standing(requirers)).map(|(grant, _)| grant).collect();
     if !required.is_empty() {
         outlook = Outlook::new(view, questions, scopes, &demands, &settled);
         required.retain(|grant| outlook.conflict(grant).is_none());
@@ -103,8 +103,9 @@ impl<'p, 'd> Planner<'p, 'd> {
                 && TrafficSet::from(grant.traffic).meets(before.traffic)
                 && peer.is_some_and(|net| nets.iter().any(|other| other.contains(&net) || net.contains(other)))
         };
+        let added = |grant: &&&Grant| self.demands.requires.get(*grant).is_some_and(is_enforced);
         let missing = |grant: &&Grant| !standing.iter().any(|other| other.covers(grant));
-        let mut awaited = self.required.iter().filter(overlaps).copied();
+        let mut awaited = self.required.iter().filter(added).filter(overlaps).copied();
         awaited.any(|grant| missing(&grant)).then_some(Withheld::RequiredFirst)
     }
 

@@ -27,8 +27,10 @@ pub fn narrow(rule: &Grant, bounds: &[&[Bound]]) -> Remains {
     for bounds in bounds {
         regions =
             regions.iter().flat_map(|region| bounds.iter().filter_map(|bound| intersect(region, bound))).collect();
-        regions = merged(regions);
+        regions = united(regions);
     }
+    // Only now: what goes on the way would depend on the order of the bounds.
+    let regions = without_covered(regions);
     if all_of(&rule.peer, &TrafficSet::from(rule.traffic), &regions) {
         return Remains::Unchanged;
     }
@@ -56,8 +58,8 @@ fn intersect((traffic, peer): &Region, bound: &Bound) -> Option<Region> {
     (!traffic.is_empty()).then_some((traffic, peer))
 }
 
-/// Unites the traffic of equal peers and drops what a wider peer lets through anyway.
-fn merged(regions: Vec<Region>) -> Vec<Region> {
+/// Unites the traffic of equal peers.
+fn united(regions: Vec<Region>) -> Vec<Region> {
     let mut by_peer: Vec<Region> = Vec::new();
     for (traffic, peer) in regions {
         match by_peer.iter_mut().find(|(_, other)| *other == peer) {
@@ -65,14 +67,16 @@ fn merged(regions: Vec<Region>) -> Vec<Region> {
             None => by_peer.push((traffic, peer)),
         }
     }
-    let covered = |index: usize, (traffic, peer): &Region| {
-        let wider = |(other, (wide, around)): (usize, &Region)| {
-            other != index && around.contains(peer) && traffic.is_subset(wide)
-        };
-        by_peer.iter().enumerate().any(wider)
+    by_peer
+}
+
+/// Drops the peers for which wider ones let everything through anyway.
+fn without_covered(regions: Vec<Region>) -> Vec<Region> {
+    let covered = |(traffic, peer): &Region| {
+        let wider = regions.iter().filter(|(_, around)| around != peer && around.contains(peer));
+        traffic.is_subset(&wider.fold(TrafficSet::empty(), |all, (wide, _)| all.union(wide)))
     };
-    let keep: Vec<bool> = by_peer.iter().enumerate().map(|(index, region)| !covered(index, region)).collect();
-    by_peer.into_iter().zip(keep).filter_map(|(region, keep)| keep.then_some(region)).collect()
+    regions.iter().filter(|region| !covered(region)).cloned().collect()
 }
 
 /// Whether some regions together are all of a rule although it takes several of them, such as two halves of its network.

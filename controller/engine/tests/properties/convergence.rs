@@ -35,8 +35,12 @@ fn is_continued(world: &World, permitted: &Permitted) -> bool {
     let waits =
         |reason: &Withheld| matches!(reason, Withheld::RuleQuota | Withheld::SweepLimit | Withheld::RequiredFirst);
     // A rule that is only reported while some of it is allowed may go once another baseline has narrowed it.
-    let reports = world.baselines.iter().filter_map(|baseline| baseline.parameters.internet.as_ref());
-    let reports = reports.filter(|internet| internet.on_overlap == Some(OnOverlap::Report)).count() > 0;
+    let desired = world.desired();
+    let reports = world.baselines.iter().any(|baseline| {
+        let accepted = desired.iter().any(|desired| desired.reference == baseline.reference);
+        let internet = baseline.parameters.internet.as_ref();
+        accepted && internet.is_some_and(|internet| internet.on_overlap == Some(OnOverlap::Report))
+    });
     let lists = world.lists.clone().unwrap_or_default();
     let public = |rule: &Rule| rule.grant.direction == Direction::Ingress && is_public(&rule.grant.peer, &lists);
     let adds = |change: &Change| match change {

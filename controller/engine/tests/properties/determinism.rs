@@ -13,8 +13,7 @@ use crate::{config, worlds_and_choices};
 /// Everything that comes of a world.
 fn outcome(world: &World, desired: &[Desired]) -> (Vec<engine::plan::ProposedEdit>, Permitted, Vec<CellReport>) {
     let permitted = world.permit(desired);
-    let stage = Permitted { resources: permitted.resources.clone(), withheld: permitted.withheld.clone() };
-    let plan = Plan { location: world.location(), stage };
+    let plan = Plan { location: world.location(), stage: permitted.clone() };
     let mut reports = report(&world.evaluate(desired), &plan.applied(Vec::new()), NOW);
     reports.sort_by_key(|report| report.reference.clone());
     (world.propose(desired).stage.edits, permitted, reports)

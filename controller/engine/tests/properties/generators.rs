@@ -78,6 +78,10 @@ fn lists(dice: &mut Dice<'_>) -> BTreeMap<String, PrefixList> {
         let entries = match dice.below(6) {
             0 | 1 => PrefixListEntries::Known(dice.some(&NETWORKS).iter().map(|net| net.parse().unwrap()).collect()),
             2 => PrefixListEntries::Known(vec!["10.1.0.0/16".parse().unwrap()]),
+            // Two destinations of EGRESS hold it together.
+            3 if dice.one_in(2) => {
+                PrefixListEntries::Known(vec!["10.0.0.0/9".parse().unwrap(), "10.128.0.0/9".parse().unwrap()])
+            }
             3 => PrefixListEntries::Unreadable,
             4 => PrefixListEntries::AwsManaged,
             _ => continue,

@@ -6,7 +6,7 @@ use engine::controls::security_group::{
     Icmp, Internet, OnOverlap, Preset, RuleDeclaration, SecurityGroupParameters, Sources,
 };
 use engine::desired::Desired;
-use engine::facts::{Direction, Grant, Peer, Rule, SecurityGroup};
+use engine::facts::{Direction, Grant, Peer, PrefixListEntries, Rule, SecurityGroup};
 use engine::traffic::Traffic;
 use ipnet::IpNet;
 
@@ -21,19 +21,25 @@ pub(crate) struct Enforced<'w> {
 
 /// The controls that may change a group.
 pub(crate) fn enforced<'w>(world: &'w World, desired: &'w [Desired], group: &SecurityGroup) -> Vec<Enforced<'w>> {
-    let arn = format!("arn:aws:ec2:eu-west-1:{}:security-group/{}", group.owner, group.id);
-    let mut enforced = Vec::new();
-    for desired in desired.iter().filter(|desired| desired.code.forbids(&group.tags).is_none()) {
-        let scope = desired.scope(group, &arn);
-        let written = world.baselines.iter().find(|baseline| baseline.reference == desired.reference);
-        let parameters = &written.expect("every compiled baseline was written").parameters;
-        let active = desired.controls.iter().filter(|active| active.hold.is_none() && scope.includes(active.control));
-        enforced.extend(active.map(|active| Enforced { control: active.control.about.id, parameters }));
-    }
-    enforced
+    let may = desired.iter().filter(|desired| desired.code.forbids(&group.tags).is_none());
+    may.flat_map(|desired| named(world, desired, group)).collect()
 }
 
-/// The grants that some enforced control requires of a group and that may be added.
+/// The controls that are enforced, also those that may not change this group since somebody else owns it.
+pub(crate) fn standing<'w>(world: &'w World, desired: &'w [Desired], group: &SecurityGroup) -> Vec<Enforced<'w>> {
+    desired.iter().flat_map(|desired| named(world, desired, group)).collect()
+}
+
+fn named<'w>(world: &'w World, desired: &'w Desired, group: &SecurityGroup) -> Vec<Enforced<'w>> {
+    let arn = format!("arn:aws:ec2:eu-west-1:{}:security-group/{}", group.owner, group.id);
+    let scope = desired.scope(group, &arn);
+    let written = world.baselines.iter().find(|baseline| baseline.reference == desired.reference);
+    let parameters = &written.expect("every compiled baseline was written").parameters;
+    let active = desired.controls.iter().filter(|active| active.hold.is_none() && scope.includes(active.control));
+    active.map(|active| Enforced { control: active.control.about.id, parameters }).collect()
+}
+
+/// The grants that some of these controls require of a group.
 pub(crate) fn required(enforced: &[Enforced<'_>], group: &SecurityGroup) -> Vec<Grant> {
     let requiring = enforced.iter().filter(|by| by.control == "sg-required-rules-present" && !group.is_default());
     let declared = requiring.filter_map(|by| by.parameters.required.as_ref());
@@ -133,26 +139,30 @@ impl<'w> Judge<'w> {
     fn is_outside(&self, sources: &Sources, grant: &Grant, message: Message) -> By {
         let judged = sources.ports.as_ref().is_none_or(|ports| any(ports, message));
         let listed = |ids: &Option<Vec<String>>, id: &String| ids.as_ref().is_some_and(|ids| ids.contains(id));
+        let known = networks(&grant.peer, &self.lists).is_some();
         match &grant.peer {
             _ if !judged => By::Nobody,
-            Peer::V4(_) | Peer::V6(_) => By::Outside(nets(sources.cidrs.as_deref().unwrap_or_default())),
             Peer::Group { id, .. } => By::when(*id != self.group.id && !listed(&sources.security_groups, id)),
-            Peer::PrefixList(id) => By::when(!listed(&sources.prefix_lists, id) && self.lists.contains_key(id)),
+            Peer::PrefixList(id) if listed(&sources.prefix_lists, id) => By::Nobody,
+            Peer::PrefixList(id) if !known => By::when(self.is_of_aws(id)),
+            _ => By::Outside(nets(sources.cidrs.as_deref().unwrap_or_default())),
         }
+    }
+
+    fn is_of_aws(&self, list: &String) -> bool {
+        self.lists.get(list).is_some_and(|list| list.entries == PrefixListEntries::AwsManaged)
     }
 
     fn keeps_in(&self, allow: &[RuleDeclaration], grant: &Grant, message: Message) -> By {
         let carrying = allow.iter().filter(|entry| carries(entry.traffic.parse().unwrap(), message));
         let peers: Vec<&str> = carrying.map(|entry| entry.peer.as_str()).collect();
-        let known = networks(&grant.peer, &self.lists);
-        let reached = |peer: &&str| match peer.parse::<IpNet>() {
-            Err(_) => grant.peer.to_string().ends_with(peer),
-            Ok(net) if net.prefix_len() == 0 => true,
-            Ok(net) => known.as_ref().is_some_and(|nets| nets.iter().all(|other| net.contains(other))),
-        };
-        match grant.peer.as_network() {
-            Some(_) => By::Outside(peers.iter().filter_map(|peer| peer.parse().ok()).collect()),
-            None => By::when(!peers.iter().any(reached)),
+        let named = peers.iter().any(|peer| !peer.contains('/') && grant.peer.to_string().ends_with(peer));
+        let list = |peer: &str| networks(&Peer::PrefixList(peer.to_owned()), &self.lists).unwrap_or_default();
+        let reached = |peer: &&str| peer.parse().map_or_else(|_| list(peer), |net| vec![net]);
+        match networks(&grant.peer, &self.lists) {
+            _ if named => By::Nobody,
+            Some(_) => By::Outside(peers.iter().flat_map(reached).collect()),
+            None => By::when(!peers.iter().any(|peer| peer.ends_with("/0"))),
         }
     }
 }

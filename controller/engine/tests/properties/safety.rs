@@ -9,7 +9,7 @@ use proptest::strategy::ValueTree;
 
 use crate::ec2::{History, act, ask, histories, live};
 use crate::oracle::{Flows, Points};
-use crate::policy::{Judge, cuts, enforced, required};
+use crate::policy::{Judge, cuts, enforced, required, standing};
 use crate::{config, worlds, worlds_and_choices};
 
 const DIRECTIONS: [Direction; 2] = [Direction::Ingress, Direction::Egress];
@@ -44,7 +44,7 @@ proptest! {
     fn nothing_required_goes_away_even_for_a_moment(world in worlds()) {
         let (desired, lists) = (world.desired(), world.lists.clone().unwrap_or_default());
         for History { resource: PermittedResource { group, .. }, states } in histories(&world) {
-            let required = required(&enforced(&world, &desired, &group), &group);
+            let required = required(&standing(&world, &desired, &group), &group);
             if required.is_empty() {
                 continue;
             }

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::view::named;
 use super::{Bound, Compiled as Parameters, Control, GroupView, Remedy, RuleDeclaration};
+use crate::address::AddressSet;
 use crate::controls::{About, InvalidParameter, PREFIX_LISTS, SECURITY_GROUPS, Setting};
+use crate::edit::Withheld;
 use crate::exposure::Audience;
 use crate::facts::{Direction, Grant, Peer, Rule};
 use crate::finding::{Severity, Verdict};
@@ -67,45 +69,132 @@ enum Judgement {
     Undecided,
 }
 
-impl Compiled {
-    fn judge(&self, view: &GroupView<'_>, grant: &Grant) -> Judgement {
-        let allows = |Rule { grant: entry, .. }: &Rule| {
-            entry.traffic.covers(grant.traffic) && reaches(&entry.peer, &grant.peer, view)
-        };
-        if self.allow.iter().any(allows) {
-            return Judgement::Allowed;
-        }
-        let may_reach = |Rule { grant: entry, .. }: &Rule| {
-            entry.peer.as_network().is_some() && TrafficSet::from(entry.traffic).meets(grant.traffic)
-        };
-        if Audience::of(&grant.peer, view.lists) == Audience::Unknown && self.allow.iter().any(may_reach) {
-            return Judgement::Undecided;
-        }
-        match narrow(grant, &[&self.bounds(view, &grant.peer)]) {
-            Remains::Unchanged => Judgement::Allowed,
-            Remains::Grants(_) | Remains::NoExactForm => Judgement::Excessive,
+/// What the entries let out to those behind one peer.
+#[derive(Debug, Default)]
+struct Reach {
+    /// What may go out for sure.
+    certain: Vec<Bound>,
+    /// That, and what may go out depending on lists that could not be read.
+    possible: Vec<Bound>,
+    /// That, and what may go out to a part of a list: no rule for the list itself says so.
+    partly: Vec<Bound>,
+}
+
+impl Reach {
+    fn judge(&self, grant: &Grant) -> Judgement {
+        let stays = |bounds: &Vec<Bound>| narrow(grant, &[bounds]) == Remains::Unchanged;
+        if stays(&self.certain) {
+            Judgement::Allowed
+        } else if stays(&self.possible) {
+            Judgement::Undecided
+        } else {
+            Judgement::Excessive
         }
     }
 
-    /// What the entries leave of a rule to one peer.
-    fn bounds(&self, view: &GroupView<'_>, peer: &Peer) -> Vec<Bound> {
-        let bound = |Rule { grant: entry, .. }: &Rule| Bound {
-            traffic: TrafficSet::from(entry.traffic),
-            peer: (!reaches(&entry.peer, peer, view)).then(|| entry.peer.resolved(&view.group.owner).into_owned()),
-        };
-        self.allow.iter().map(bound).collect()
+    /// What is to become of a rule that lets out too much.
+    fn remedies(self, index: usize, grant: &Grant) -> Vec<Remedy> {
+        let Self { possible, partly, .. } = self;
+        let (wanted, exact) = (narrow(grant, &[&possible]), narrow(grant, &[&partly]));
+        let inexact = (wanted != exact).then(|| Remedy::keep(index, possible).held_by(Withheld::NoExactForm));
+        let exact = (exact != Remains::Unchanged).then(|| Remedy::keep(index, partly));
+        exact.into_iter().chain(inexact).collect()
     }
 }
 
-/// Whether everybody behind a rule's peer is behind an entry's. Who is in a group or a prefix list has an address, so
-/// that `0.0.0.0/0` and `::/0` hold them all, and other networks the lists whose entries all lie inside.
-fn reaches(entry: &Peer, peer: &Peer, view: &GroupView<'_>) -> bool {
-    let inside = |net: IpNet| match Audience::of(peer, view.lists) {
-        Audience::Network(_) => false,
-        Audience::Networks(nets) => net.prefix_len() == 0 || nets.iter().all(|other| net.contains(other)),
-        Audience::Trusted | Audience::Unknown => net.prefix_len() == 0,
-    };
-    entry.resolved(&view.group.owner).contains(peer) || entry.as_network().is_some_and(inside)
+impl Compiled {
+    fn reach(&self, view: &GroupView<'_>, peer: &Peer) -> Reach {
+        match peer.as_network() {
+            Some(net) => self.reach_of_network(view, net),
+            None => self.reach_of_others(view, peer),
+        }
+    }
+
+    fn reach_of_network(&self, view: &GroupView<'_>, net: IpNet) -> Reach {
+        let mut reach = Reach::default();
+        for Rule { grant: entry, .. } in &self.allow {
+            let audience = Audience::of(&entry.peer, view.lists);
+            for other in audience.nets() {
+                let peer = (!other.contains(&net)).then(|| Peer::network(*other));
+                reach.certain.push(Bound { traffic: entry.traffic.into(), peer });
+            }
+            if audience == Audience::Unknown {
+                reach.possible.push(Bound::anybody(entry.traffic.into()));
+            }
+        }
+        reach.possible.extend(reach.certain.iter().cloned());
+        reach.partly = reach.possible.clone();
+        reach
+    }
+
+    fn reach_of_others(&self, view: &GroupView<'_>, peer: &Peer) -> Reach {
+        let mut reach = Reach::default();
+        for piece in self.pieces() {
+            let lets_out = |entry: &&Rule| piece.is_subset(&entry.grant.traffic.into());
+            let entries: Vec<&Peer> = self.allow.iter().filter(lets_out).map(|entry| &entry.grant.peer).collect();
+            let bound = Bound::anybody(piece);
+            match Members::of(view, peer, &entries) {
+                Members::All => reach.certain.push(bound),
+                Members::Unknown => reach.possible.push(bound),
+                Members::Some => reach.partly.push(bound),
+                Members::None => {}
+            }
+        }
+        reach.possible.extend(reach.certain.iter().cloned());
+        reach.partly.extend(reach.possible.iter().cloned());
+        reach
+    }
+
+    /// The traffic of the entries in pieces, each of which an entry lets out whole or not at all.
+    fn pieces(&self) -> Vec<TrafficSet> {
+        let mut pieces: Vec<TrafficSet> = Vec::new();
+        for entry in &self.allow {
+            let traffic = TrafficSet::from(entry.grant.traffic);
+            let known = pieces.iter().fold(TrafficSet::empty(), |known, piece| known.union(piece));
+            let split = |piece: &TrafficSet| [piece.intersection(&traffic), piece.difference(&traffic)];
+            pieces = pieces.iter().flat_map(split).chain([traffic.difference(&known)]).collect();
+            pieces.retain(|piece| !piece.is_empty());
+        }
+        pieces
+    }
+}
+
+/// How many of those behind a peer are behind some entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Members {
+    All,
+    Some,
+    None,
+    /// A list that could not be read decides.
+    Unknown,
+}
+
+impl Members {
+    /// Who is in a group or in a list of AWS has some address: either `0.0.0.0/0` or `::/0` holds them all. A list that
+    /// could not be read may be of either family.
+    fn of(view: &GroupView<'_>, peer: &Peer, entries: &[&Peer]) -> Self {
+        let audiences: Vec<Audience<'_>> = entries.iter().map(|entry| Audience::of(entry, view.lists)).collect();
+        let nets = || audiences.iter().flat_map(Audience::nets);
+        let worlds = nets().filter(|net| net.prefix_len() == 0).count();
+        let named = entries.iter().any(|entry| *entry.resolved(&view.group.owner) == *peer);
+        let audience = Audience::of(peer, view.lists);
+        let addresses: AddressSet = nets().copied().collect();
+        let all = match audience {
+            Audience::Network(_) | Audience::Networks(_) => audience.nets().iter().all(|net| addresses.covers(*net)),
+            Audience::Trusted => worlds > 0,
+            Audience::Unknown => worlds > 1,
+        };
+        let meets = |net: &IpNet| nets().any(|other| other.contains(net) || net.contains(other));
+        if named || all {
+            Self::All
+        } else if audiences.contains(&Audience::Unknown) || (audience == Audience::Unknown && nets().next().is_some()) {
+            Self::Unknown
+        } else if audience.nets().iter().any(meets) {
+            Self::Some
+        } else {
+            Self::None
+        }
+    }
 }
 
 fn excessive<'v>(
@@ -114,7 +203,7 @@ fn excessive<'v>(
     undecided: &'v mut bool,
 ) -> impl Iterator<Item = (usize, &'v Rule)> {
     view.rules(Direction::Egress).filter(move |(_, rule)| {
-        let judgement = parameters.egress.judge(view, &rule.grant);
+        let judgement = parameters.egress.reach(view, &rule.grant.peer).judge(&rule.grant);
         *undecided |= judgement == Judgement::Undecided;
         judgement == Judgement::Excessive
     })
@@ -133,15 +222,16 @@ fn check(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
 }
 
 fn remedy(parameters: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
+    let egress = &parameters.egress;
     excessive(parameters, view, &mut false)
-        .map(|(index, rule)| Remedy::keep(index, parameters.egress.bounds(view, &rule.grant.peer)))
+        .flat_map(|(index, rule)| egress.reach(view, &rule.grant.peer).remedies(index, &rule.grant))
         .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::SecurityGroupParameters;
-    use super::super::vectors::{group, verdict_with};
+    use super::super::vectors::{group, list, verdict_with};
     use super::*;
 
     #[test]
@@ -153,5 +243,48 @@ mod tests {
         let expected = "egress to the declared destinations only";
         assert_eq!(verdict(&["all to 0.0.0.0/0"]), Verdict::fail(expected, "all traffic to 0.0.0.0/0"));
         assert_eq!(verdict(&["tcp/443 to ::/0"]), Verdict::fail(expected, "tcp/443 to ::/0"));
+    }
+
+    fn spec(entries: &[(&str, &str)]) -> SecurityGroupParameters {
+        let entry = |(traffic, peer): &(&str, &str)| RuleDeclaration {
+            traffic: (*traffic).to_owned(),
+            peer: (*peer).to_owned(),
+            description: None,
+        };
+        let egress = Egress { allow: entries.iter().map(entry).collect() };
+        SecurityGroupParameters { egress: Some(egress), ..Default::default() }
+    }
+
+    /// The verdict on one rule while `pl-1` holds some networks, or could not be read, and what is asked for.
+    fn judged(entries: &[(&str, &str)], nets: Option<&[&str]>, rule: &str) -> (&'static str, Vec<Remedy>) {
+        let group = group(&[rule]);
+        let lists = nets.map(|nets| list("pl-1", nets)).unwrap_or_default();
+        let parameters = Parameters::new(&spec(entries)).unwrap();
+        let view = GroupView::new(&group, None, Some(&lists));
+        (check(&parameters, &view).word(), remedy(&parameters, &view))
+    }
+
+    #[test]
+    fn a_list_is_judged_by_all_its_networks_and_all_entries() {
+        let halves = [("tcp/443", "10.0.0.0/9"), ("tcp/443", "10.128.0.0/9")];
+        let of_both: Option<&[&str]> = Some(&["10.0.0.0/8", "10.200.0.0/16"]);
+        assert_eq!(judged(&halves, of_both, "tcp/443 to pl-1"), ("Pass", Vec::new()));
+        assert_eq!(judged(&[("tcp/443", "0.0.0.0/0")], Some(&["2001:db8::/32"]), "tcp/443 to pl-1").0, "Fail");
+    }
+
+    #[test]
+    fn a_list_that_may_be_reached_in_part_is_left_to_a_person() {
+        let (verdict, remedies) =
+            judged(&[("tcp/443", "10.0.0.0/8")], Some(&["10.1.0.0/16", "8.8.8.8/32"]), "tcp/443 to pl-1");
+        assert_eq!(verdict, "Fail");
+        assert_eq!(remedies, [Remedy::keep(0, Vec::new()).held_by(Withheld::NoExactForm)]);
+    }
+
+    #[test]
+    fn what_an_unread_list_cannot_excuse_fails() {
+        let entries = [("tcp/443", "10.0.0.0/8")];
+        assert_eq!(judged(&entries, None, "tcp/443 to pl-1").0, "Unknown");
+        assert_eq!(judged(&entries, None, "all to pl-1").0, "Fail");
+        assert_eq!(judged(&[("tcp/443", "pl-1")], None, "tcp/443 to 10.0.0.0/8").0, "Unknown");
     }
 }

@@ -8,6 +8,7 @@ use super::view::named;
 use super::{Bound, Compiled as Parameters, Control, GroupView, Remedy};
 use crate::address::AddressSet;
 use crate::controls::{About, InvalidParameter, PREFIX_LISTS, SECURITY_GROUPS, Setting};
+use crate::edit::Withheld;
 use crate::exposure::Audience;
 use crate::facts::{Direction, Peer, Rule};
 use crate::finding::{Severity, Verdict};
@@ -32,7 +33,8 @@ pub struct Sources {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 100), inner(length(max = 43)))]
     pub cidrs: Option<Vec<String>>,
-    /// Prefix lists (pl-…) that rules may name as their source. A list whose entries all lie inside cidrs is allowed as well.
+    /// Prefix lists (pl-…) that rules may name as their source. A list of your own whose entries all lie inside cidrs is
+    /// allowed as well; one of AWS has to be named here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 50), inner(length(max = 30), regex(pattern = "^pl-[0-9a-f]+$")))]
     pub prefix_lists: Option<Vec<String>>,
@@ -86,10 +88,31 @@ impl Compiled {
             _ => match Audience::of(peer, view.lists) {
                 Audience::Network(net) => Some(self.addresses.covers(net)),
                 Audience::Networks(nets) => Some(nets.iter().all(|net| self.addresses.covers(*net))),
-                Audience::Trusted => Some(false),
-                Audience::Unknown => None,
+                Audience::Trusted => Some(self.is_everybody()),
+                Audience::Unknown => {
+                    if self.is_everybody() {
+                        Some(true)
+                    } else {
+                        None
+                    }
+                }
             },
         }
+    }
+
+    /// Whether every address may send, so that nobody has to know who is in a list.
+    fn is_everybody(&self) -> bool {
+        let worlds = self.networks.iter().filter_map(Peer::as_network).filter(|net| net.prefix_len() == 0);
+        worlds.count() > 1
+    }
+
+    /// Whether some of a list may send: no rule for the list itself says so.
+    fn allows_some(&self, view: &GroupView<'_>, peer: &Peer) -> bool {
+        let Audience::Networks(nets) = Audience::of(peer, view.lists) else {
+            return false;
+        };
+        let mut networks = self.networks.iter().filter_map(Peer::as_network);
+        networks.any(|mine| nets.iter().any(|net| mine.contains(net) || net.contains(&mine)))
     }
 
     fn judges(&self, rule: &Rule) -> bool {
@@ -136,13 +159,16 @@ fn check(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
 }
 
 fn remedy(parameters: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
-    let Compiled { networks, judged, .. } = &parameters.sources;
+    let sources = &parameters.sources;
+    let Compiled { networks, judged, .. } = sources;
     let keep = |(index, rule): (usize, &Rule)| {
         let mut within = vec![Bound::anybody(TrafficSet::universe().difference(judged))];
         if rule.grant.peer.as_network().is_some() {
             within.extend(networks.iter().cloned().map(Bound::all_with));
         }
-        Remedy::keep(index, within)
+        let remedy = Remedy::keep(index, within);
+        let partly = sources.allows_some(view, &rule.grant.peer);
+        if partly { remedy.held_by(Withheld::NoExactForm) } else { remedy }
     };
     outside(parameters, view).map(keep).collect()
 }
@@ -150,7 +176,7 @@ fn remedy(parameters: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
 #[cfg(test)]
 mod tests {
     use super::super::SecurityGroupParameters;
-    use super::super::vectors::{group, remedies_with, verdict_with};
+    use super::super::vectors::{group, list, remedies_with, verdict_with};
     use super::*;
 
     fn spec(cidrs: &[&str]) -> SecurityGroupParameters {
@@ -173,5 +199,26 @@ mod tests {
         assert!(matches!(verdict_with(&spec, "sg-ingress-from-allowed-sources", &group), Verdict::Fail { .. }));
         let within = vec![Bound::anybody(TrafficSet::empty()), Bound::all_with("10.1.0.0/16".parse().unwrap())];
         assert_eq!(remedies_with(&spec, "sg-ingress-from-allowed-sources", &group), [Remedy::keep(0, within)]);
+    }
+
+    #[test]
+    fn a_list_is_allowed_by_its_name_or_by_all_its_networks() {
+        let judged = |sources: Sources, nets: &[&str]| {
+            let group = group(&["tcp/22 from pl-1"]);
+            let lists = if nets.is_empty() { Default::default() } else { list("pl-1", nets) };
+            let spec = SecurityGroupParameters { sources: Some(sources), ..Default::default() };
+            let parameters = Parameters::new(&spec).unwrap();
+            let view = GroupView::new(&group, None, Some(&lists));
+            (check(&parameters, &view).word(), remedy(&parameters, &view))
+        };
+        let named = Sources { prefix_lists: Some(vec!["pl-1".to_owned()]), ..Sources::default() };
+        let cidrs = || spec(&["10.0.0.0/8"]).sources.unwrap();
+        let nothing = Remedy::keep(0, vec![Bound::anybody(TrafficSet::empty())]);
+        assert_eq!(judged(named, &["8.8.8.8/32"]), ("Pass", Vec::new()));
+        assert_eq!(judged(cidrs(), &["10.1.0.0/16", "10.2.0.0/16"]), ("Pass", Vec::new()));
+        assert_eq!(judged(cidrs(), &["8.8.8.8/32"]), ("Fail", vec![nothing.clone()]));
+        let partly = nothing.held_by(Withheld::NoExactForm);
+        assert_eq!(judged(cidrs(), &["10.1.0.0/16", "8.8.8.8/32"]), ("Fail", vec![partly]));
+        assert_eq!(judged(cidrs(), &[]), ("Unknown", Vec::new()));
     }
 }

@@ -68,6 +68,12 @@ pub(super) fn remedies_with(spec: &SecurityGroupParameters, id: &str, group: &Se
     (control(id).remedy.unwrap())(&Compiled::new(spec).unwrap(), &view(group))
 }
 
+/// A customer's prefix list that could be read.
+pub(super) fn list(id: &str, nets: &[&str]) -> BTreeMap<String, PrefixList> {
+    let entries = PrefixListEntries::Known(nets.iter().map(|net| net.parse().unwrap()).collect());
+    BTreeMap::from([(id.to_owned(), PrefixList { owner: OWNER.to_owned(), version: 1, max_entries: 10, entries })])
+}
+
 /// The verdict on tcp/22 alone, as the catalogue's table has it.
 fn port_22(rules: &[&str], lists: Option<&BTreeMap<String, PrefixList>>) -> &'static str {
     let group = group(rules);
