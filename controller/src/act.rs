@@ -1,6 +1,8 @@
 //! Acting on a permitted plan: fresh read, journal, and then for each resource one call at a time, each with a permit of
 //! its own and seen to have taken effect before the next.
 
+use std::collections::BTreeMap;
+use std::future::Future;
 use std::time::Duration;
 
 use aws::ec2::live::read_live;
@@ -9,28 +11,32 @@ use aws::{AwsError, Connection, ErrorClass};
 use engine::edit::Withheld;
 use engine::facts::{LiveGroup, Location};
 use engine::plan::{Applied, Failure, Outcome, Permitted, PermittedResource, Plan, ResourceOutcome};
-use engine::rails::{FRESHNESS, permit};
+use engine::rails::{FRESHNESS, permit, still_allowed};
 use engine::sequence::{State, Step, sequence};
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use crate::authority::AuthorityNow;
-use crate::journal::Journal;
+use crate::journal::{Journal, Recorded};
 use crate::metrics::Metrics;
 
 /// EC2 shows a change "as quickly as possible"; after this long it counts as not made.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
+/// What can still take so long once the process is told to stop: seeing what came of a write, and writing it down.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
 /// What acting needs beside the plan.
 pub struct Acting<'a> {
     /// The account and region.
     pub connection: &'a Connection,
-    /// Where every change is written down first.
-    pub journal: &'a Journal,
     /// Who may write what, asked anew before each call.
     pub authority: &'a (dyn Fn() -> AuthorityNow + Sync),
     /// Counts calls.
     pub metrics: &'a Metrics,
+    /// Cancelled when nothing more is to be begun.
+    pub stop: &'a CancellationToken,
 }
 
 /// A resource that is as it was planned on, and the calls that change it.
@@ -44,26 +50,53 @@ pub struct Prepared {
     pub steps: Vec<Step>,
 }
 
+/// What came of the calls of a resource.
+struct Tried {
+    outcome: Outcome,
+    calls_verified: usize,
+    request_ids: Vec<String>,
+}
+
+impl From<Outcome> for Tried {
+    /// No call was made.
+    fn from(outcome: Outcome) -> Self {
+        Self { outcome, calls_verified: 0, request_ids: Vec::new() }
+    }
+}
+
+impl Tried {
+    fn of(self, resource: &PermittedResource) -> ResourceOutcome {
+        ResourceOutcome {
+            id: resource.group.id.clone(),
+            edits: resource.edits.clone(),
+            outcome: self.outcome,
+            calls_verified: self.calls_verified,
+            request_ids: self.request_ids,
+            finished_at: Timestamp::now(),
+        }
+    }
+}
+
 /// Carries out a plan as far as that is possible; each resource has an outcome, whatever happens to the others.
-pub async fn act(plan: Plan<Permitted>, acting: &Acting<'_>) -> Plan<Applied> {
-    let outcomes = change_resources(&plan.location, &plan.stage.resources, acting).await;
+pub async fn act(plan: Plan<Permitted>, journal: &mut Journal, acting: &Acting<'_>) -> Plan<Applied> {
+    within_last_words(acting.stop, journal.catch_up()).await;
+    let outcomes = change_resources(&plan.stage.resources, journal, acting).await;
     plan.applied(outcomes)
 }
 
 async fn change_resources(
-    location: &Location,
     resources: &[PermittedResource],
+    journal: &mut Journal,
     acting: &Acting<'_>,
 ) -> Vec<ResourceOutcome> {
     if resources.is_empty() {
         return Vec::new();
     }
     let ids: Vec<String> = resources.iter().map(|resource| resource.group.id.clone()).collect();
-    let live = match read_live(acting.connection, &ids, Timestamp::now).await {
+    let live = match read(acting, &ids).await {
         Ok(live) => live,
-        Err(error) => {
-            tracing::warn!(%error, "No fresh read before writing: nothing is written");
-            let unread = |resource| outcome(resource, Outcome::Withheld(Withheld::IncompleteKnowledge), Vec::new());
+        Err(reason) => {
+            let unread = |resource| Tried::from(Outcome::Withheld(reason.clone())).of(resource);
             return resources.iter().map(unread).collect();
         }
     };
@@ -71,11 +104,20 @@ async fn change_resources(
     for resource in resources {
         match prepare(resource, live.get(&resource.group.id)) {
             Ok(ready) => prepared.push(ready),
-            Err(reason) => outcomes.push(outcome(resource, reason, Vec::new())),
+            Err(reason) => outcomes.push(Tried::from(reason).of(resource)),
         }
     }
-    outcomes.extend(journal_and_change(location, prepared, acting).await);
+    outcomes.extend(journal_and_change(prepared, journal, acting).await);
     outcomes
+}
+
+/// The fresh read, unless the process stops meanwhile.
+async fn read(acting: &Acting<'_>, ids: &[String]) -> Result<BTreeMap<String, LiveGroup>, Withheld> {
+    let read = acting.stop.run_until_cancelled(read_live(acting.connection, ids, Timestamp::now)).await;
+    read.ok_or(Withheld::NotLeader)?.map_err(|error| {
+        tracing::warn!(%error, "No fresh read before writing: nothing is written");
+        Withheld::IncompleteKnowledge
+    })
 }
 
 /// Checks a resource against what it was planned on and orders its calls.
@@ -92,46 +134,70 @@ fn planned_state(resource: &PermittedResource) -> State {
     State { rules: resource.group.rules.clone(), tags: resource.group.tags.clone() }
 }
 
-async fn journal_and_change(location: &Location, prepared: Vec<Prepared>, acting: &Acting<'_>) -> Vec<ResourceOutcome> {
-    let entries = match acting.journal.record(location, &prepared, &(acting.authority)()).await {
-        Ok(entries) => entries,
-        Err(error) => {
-            tracing::warn!(%error, "Change set not written: nothing is written to AWS");
-            let unjournaled = Outcome::Withheld(Withheld::JournalUnavailable);
-            return prepared.iter().map(|ready| outcome(&ready.resource, unjournaled.clone(), Vec::new())).collect();
-        }
+async fn journal_and_change(
+    prepared: Vec<Prepared>,
+    journal: &mut Journal,
+    acting: &Acting<'_>,
+) -> Vec<ResourceOutcome> {
+    let authority = (acting.authority)();
+    let recording = journal.record(&prepared, &authority);
+    let Some(Recorded { mut entries, refused }) = within_last_words(acting.stop, recording).await else {
+        let stopped = |ready: &Prepared| Tried::from(Outcome::Withheld(Withheld::NotLeader)).of(&ready.resource);
+        return prepared.iter().map(stopped).collect();
     };
-    let mut outcomes = Vec::new();
+    let mut outcomes: Vec<ResourceOutcome> = Vec::new();
     for ready in &prepared {
-        outcomes.push(change(location, ready, acting).await);
+        let id = &ready.resource.group.id;
+        if let Some(reason) = refused.get(id) {
+            outcomes.push(Tried::from(Outcome::Withheld(reason.clone())).of(&ready.resource));
+        } else if acting.stop.is_cancelled() {
+            outcomes.push(Tried::from(Outcome::Withheld(Withheld::NotLeader)).of(&ready.resource));
+        } else {
+            outcomes.push(change(ready, acting).await.of(&ready.resource));
+            within_last_words(acting.stop, journal.note(&mut entries, &outcomes, id)).await;
+        }
     }
-    acting.journal.finish(entries, &outcomes).await;
+    within_last_words(acting.stop, journal.close(&mut entries, &outcomes)).await;
     outcomes
 }
 
-fn outcome(resource: &PermittedResource, outcome: Outcome, request_ids: Vec<String>) -> ResourceOutcome {
-    let (id, edits) = (resource.group.id.clone(), resource.edits.clone());
-    ResourceOutcome { id, edits, outcome, request_ids, finished_at: Timestamp::now() }
+/// Goes on with something until it ends, but not for long once the process is told to stop.
+async fn within_last_words<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+    until_stopped_for(stop, LAST_WORDS, work).await
+}
+
+async fn until_stopped_for<T>(stop: &CancellationToken, grace: Duration, work: impl Future<Output = T>) -> Option<T> {
+    let stopped = async {
+        stop.cancelled().await;
+        tokio::time::sleep(grace).await;
+    };
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = stopped => None,
+    }
 }
 
 /// Changes one resource, call by call.
-async fn change(location: &Location, ready: &Prepared, acting: &Acting<'_>) -> ResourceOutcome {
+async fn change(ready: &Prepared, acting: &Acting<'_>) -> Tried {
     let (mut live, mut expected) = (ready.live.clone(), State::of(&ready.live));
-    let mut request_ids = Vec::new();
+    let mut tried = Tried::from(Outcome::Verified);
     for step in &ready.steps {
-        match take(location, &ready.resource, step, &expected, live, acting).await {
+        match take(&ready.resource, step, &expected, live, acting).await {
             Ok((seen, request_id)) => {
-                request_ids.extend(request_id);
+                tried.request_ids.extend(request_id);
+                tried.calls_verified += 1;
                 live = seen;
                 expected = step.after.clone();
             }
             Err(Stop { reason, request_id }) => {
-                request_ids.extend(request_id);
-                return outcome(&ready.resource, reason, request_ids);
+                tried.request_ids.extend(request_id);
+                tried.outcome = reason;
+                break;
             }
         }
     }
-    outcome(&ready.resource, Outcome::Verified, request_ids)
+    tried
 }
 
 /// Why the calls of a resource end early.
@@ -140,60 +206,86 @@ struct Stop {
     request_id: Option<String>,
 }
 
-impl Stop {
-    fn before(reason: Outcome) -> Self {
-        Self { reason, request_id: None }
+impl From<Withheld> for Stop {
+    fn from(reason: Withheld) -> Self {
+        Self { reason: Outcome::Withheld(reason), request_id: None }
     }
 }
 
 /// Makes one call and waits until it is seen to have taken effect.
 async fn take(
-    location: &Location,
     resource: &PermittedResource,
     step: &Step,
     expected: &State,
     live: LiveGroup,
     acting: &Acting<'_>,
 ) -> Result<(LiveGroup, Option<String>), Stop> {
-    // Waiting for the turn first keeps both the read and the permit young.
-    tokio::time::sleep(acting.connection.write_delay(&step.call)).await;
-    let live = refreshed(live, acting.connection)
-        .await
-        .map_err(|_| Stop::before(Outcome::Withheld(Withheld::IncompleteKnowledge)))?;
-    let authority = (acting.authority)();
-    let permit =
-        permit(location, resource, step.call.clone(), expected, &live, &authority.as_authority(), Timestamp::now())
-            .map_err(|reason| Stop::before(Outcome::Withheld(reason)))?;
+    let location = acting.connection.location();
+    let live = turn(resource, step, live, acting).await?;
+    let (authority, call) = ((acting.authority)(), step.call.clone());
+    let permit = permit(location, resource, call, expected, &live, &authority.as_authority(), Timestamp::now())?;
     let operation = step.call.operation();
-    tracing::info!(
-        resource = resource.group.id,
-        operation,
-        account = location.account,
-        region = location.region,
-        "Writing"
-    );
-    let (request_id, known) = match execute(acting.connection, permit).await {
-        WriteResult::Done { request_id } => (request_id, true),
-        WriteResult::Unknown(error) => {
-            tracing::warn!(resource = resource.group.id, operation, %error, "Outcome of a write unknown: reading");
-            (error.request_id, false)
-        }
-        WriteResult::NotSent(reason) => return Err(Stop::before(Outcome::Failed(not_sent(&reason)))),
-        WriteResult::Refused(error) => {
-            tracing::warn!(resource = resource.group.id, operation, %error, detail = error.detail, "Write refused");
-            acting.metrics.write(operation, "refused");
-            return Err(Stop { reason: Outcome::Failed(refused(&error)), request_id: error.request_id });
-        }
-    };
-    match verified(&resource.group.id, &step.after, acting.connection).await {
+    let Location { account, region } = location;
+    tracing::info!(resource = resource.group.id, operation, account, region, "Writing");
+    let Sent { request_id, unseen } = sent(execute(acting.connection, permit).await).inspect_err(|stop| {
+        tracing::warn!(resource = resource.group.id, operation, outcome = ?stop.reason, "Write not made");
+        acting.metrics.write(operation, "refused");
+    })?;
+    match verified(&resource.group.id, &step.after, acting).await {
         Some(live) => {
             acting.metrics.write(operation, "verified");
             Ok((live, request_id))
         }
         None => {
             acting.metrics.write(operation, "unverified");
-            let failure = if known { Failure::NotVerified } else { Failure::OutcomeUnknown };
-            Err(Stop { reason: Outcome::Failed(failure), request_id })
+            Err(Stop { reason: unseen, request_id })
+        }
+    }
+}
+
+/// Waits for the turn of a call first: that keeps both the read and the permit young.
+async fn turn(
+    resource: &PermittedResource,
+    step: &Step,
+    live: LiveGroup,
+    acting: &Acting<'_>,
+) -> Result<LiveGroup, Withheld> {
+    let connection = acting.connection;
+    still_allowed(connection.location(), resource, &(acting.authority)().as_authority())?;
+    let waiting = async {
+        tokio::time::sleep(connection.write_delay(&step.call)).await;
+        refreshed(live, connection).await.map_err(|_| Withheld::IncompleteKnowledge)
+    };
+    acting.stop.run_until_cancelled(waiting).await.ok_or(Withheld::NotLeader)?
+}
+
+/// A call that AWS may have carried out, as the next read shows.
+#[derive(Debug, PartialEq, Eq)]
+struct Sent {
+    request_id: Option<String>,
+    /// What came of it if the read does not show it.
+    unseen: Outcome,
+}
+
+/// What is to be made of AWS's answer.
+fn sent(result: WriteResult) -> Result<Sent, Stop> {
+    match result {
+        WriteResult::Done { request_id } => Ok(Sent { request_id, unseen: Outcome::Failed(Failure::NotVerified) }),
+        WriteResult::Unknown(error) => {
+            tracing::warn!(%error, "Outcome of a write unknown: reading");
+            Ok(Sent { request_id: error.request_id, unseen: Outcome::Failed(Failure::OutcomeUnknown) })
+        }
+        // What is to be added is there, or what is to be removed is not: somebody else may have done just that.
+        WriteResult::Refused(AwsError { class: ErrorClass::Duplicate | ErrorClass::NotFound, request_id, .. }) => {
+            Ok(Sent { request_id, unseen: Outcome::Withheld(Withheld::ForeignChange) })
+        }
+        WriteResult::Refused(error) => {
+            tracing::warn!(%error, detail = error.detail, "Write refused");
+            Err(Stop { reason: Outcome::Failed(refused(error.class)), request_id: error.request_id })
+        }
+        WriteResult::NotSent(reason) => {
+            tracing::warn!(%reason, "Write not sent");
+            Err(Stop { reason: Outcome::Failed(not_sent(&reason)), request_id: None })
         }
     }
 }
@@ -209,10 +301,10 @@ async fn refreshed(live: LiveGroup, connection: &Connection) -> Result<LiveGroup
 }
 
 /// Reads until the group is as expected, or for as long as EC2 may take to show a change.
-async fn verified(id: &String, expected: &State, connection: &Connection) -> Option<LiveGroup> {
+async fn verified(id: &String, expected: &State, acting: &Acting<'_>) -> Option<LiveGroup> {
     let look = async {
         loop {
-            match read_live(connection, std::slice::from_ref(id), Timestamp::now).await {
+            match read_live(acting.connection, std::slice::from_ref(id), Timestamp::now).await {
                 Ok(mut found) => match found.remove(id) {
                     Some(live) if State::of(&live) == *expected => return live,
                     _ => {}
@@ -222,19 +314,21 @@ async fn verified(id: &String, expected: &State, connection: &Connection) -> Opt
             tokio::time::sleep(LOOK_AGAIN_AFTER).await;
         }
     };
-    tokio::time::timeout(VISIBLE_WITHIN, look).await.ok()
+    tokio::time::timeout(VISIBLE_WITHIN, within_last_words(acting.stop, look)).await.ok().flatten()
 }
 
 fn not_sent(reason: &NotSent) -> Failure {
     match reason {
         NotSent::NoToken => Failure::Throttled,
-        NotSent::NoWriteRole | NotSent::WrongPermit(_) => Failure::Refused,
-        NotSent::Failed(error) => refused(error),
+        NotSent::Failed(error) if matches!(error.class, ErrorClass::Denied | ErrorClass::CredentialsExpired) => {
+            Failure::WriteDenied
+        }
+        NotSent::NoWriteRole | NotSent::WrongPermit(_) | NotSent::Failed(_) => Failure::NotSent,
     }
 }
 
-fn refused(error: &AwsError) -> Failure {
-    match error.class {
+fn refused(class: ErrorClass) -> Failure {
+    match class {
         ErrorClass::Denied | ErrorClass::CredentialsExpired => Failure::WriteDenied,
         ErrorClass::QuotaExceeded => Failure::RuleQuota,
         ErrorClass::Throttled => Failure::Throttled,
@@ -245,5 +339,53 @@ fn refused(error: &AwsError) -> Failure {
         | ErrorClass::Unavailable
         | ErrorClass::TimedOut
         | ErrorClass::Undecodable => Failure::Refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws::Effect;
+
+    use super::*;
+
+    fn error(class: ErrorClass, effect: Effect) -> AwsError {
+        AwsError { class, effect, operation: "x", code: String::new(), request_id: None, detail: None }
+    }
+
+    fn unseen(result: WriteResult) -> Result<Outcome, Outcome> {
+        sent(result).map(|sent| sent.unseen).map_err(|stop| stop.reason)
+    }
+
+    #[test]
+    fn what_is_there_already_or_gone_already_is_read_and_not_a_failure() {
+        let foreign = Outcome::Withheld(Withheld::ForeignChange);
+        for class in [ErrorClass::Duplicate, ErrorClass::NotFound] {
+            assert_eq!(unseen(WriteResult::Refused(error(class, Effect::Refused))), Ok(foreign.clone()));
+        }
+        let invalid = WriteResult::Refused(error(ErrorClass::Invalid, Effect::Refused));
+        assert_eq!(unseen(invalid), Err(Outcome::Failed(Failure::Refused)));
+    }
+
+    #[test]
+    fn what_was_never_sent_was_not_refused_by_aws() {
+        for reason in [
+            NotSent::Failed(error(ErrorClass::Unavailable, Effect::NotSent)),
+            NotSent::Failed(error(ErrorClass::TimedOut, Effect::NotSent)),
+            NotSent::NoWriteRole,
+        ] {
+            assert_eq!(unseen(WriteResult::NotSent(reason)), Err(Outcome::Failed(Failure::NotSent)));
+        }
+        let denied = NotSent::Failed(error(ErrorClass::Denied, Effect::NotSent));
+        assert_eq!(unseen(WriteResult::NotSent(denied)), Err(Outcome::Failed(Failure::WriteDenied)));
+    }
+
+    #[tokio::test]
+    async fn work_is_given_up_only_once_the_process_stops() {
+        let (stop, grace) = (CancellationToken::new(), Duration::from_millis(1));
+        let work = || async { tokio::time::sleep(Duration::from_millis(50)).await };
+        assert_eq!(until_stopped_for(&stop, grace, work()).await, Some(()));
+        stop.cancel();
+        assert_eq!(until_stopped_for(&stop, grace, work()).await, None);
+        assert_eq!(until_stopped_for(&stop, Duration::ZERO, async { 1 }).await, Some(1));
     }
 }

@@ -10,18 +10,21 @@ use engine::evaluate::{Evaluation, Keep, evaluate};
 use engine::facts::{Inventory, Location, ReadFailure, Source};
 use engine::plan::{Applied, Plan};
 use engine::report::report;
+use engine::retries::Retries;
 use jiff::Timestamp;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, Distrust, Proof, Reported};
 use crate::store::{AccountVersion, Judged};
-use crate::sweep::{Trouble, sweep};
+use crate::sweep::{Memory, Next, Trouble, sweep};
 
 /// Cells that no baseline applies to any more are noticed after at most this long.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
 /// A resource that somebody keeps changing must not make the worker spin.
 const BREATH: Duration = Duration::from_secs(1);
+/// What could not be read is read again so soon, then at ever longer pauses.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 struct Worker {
     stop: CancellationToken,
@@ -92,19 +95,21 @@ type Proven = Option<[Option<Distrust>; 2]>;
 /// The worker of one cell.
 async fn work(context: Arc<Context>, location: Location, stop: CancellationToken) {
     let mut changed = context.wake_cells.subscribe();
-    let mut previous: Option<Inventory> = None;
-    let mut troubles = Vec::new();
+    let mut memory = Memory::new(&context, &location);
+    let (mut last, mut troubles, mut unread): (Option<Fingerprint>, _, _) = (None, Vec::new(), 0);
     while !stop.is_cancelled() {
         changed.mark_unchanged();
         let in_effect = context.objects.in_cell(&location);
         let seen = fingerprint(&context, &location, &in_effect);
-        let mut pause = interval(&in_effect);
+        if last.is_some_and(|last| mends(&last, &seen)) {
+            memory.retries = Retries::default();
+        }
+        let mut next = Next::default();
         match context.objects.proof(&location) {
             Some(Proof { reading: Ok(connection), .. }) => {
-                let swept = sweep(&context, &connection, &in_effect, previous.as_ref()).await;
+                let Some(swept) = sweep(&context, &connection, &in_effect, &mut memory, &stop).await else { return };
                 log_news(&location, &mut troubles, swept.troubles);
-                previous = Some(swept.inventory);
-                pause = if swept.again { BREATH } else { pause };
+                next = swept.next;
             }
             Some(Proof { reading: Err(distrust), .. }) => {
                 let failure = distrust.failure.unwrap_or(ReadFailure::AccessDenied);
@@ -112,20 +117,45 @@ async fn work(context: Arc<Context>, location: Location, stop: CancellationToken
             }
             None => {}
         }
-        let due = tokio::time::sleep(jittered(pause));
-        tokio::pin!(due);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = &mut due => break,
-                _ = changed.changed() => {
-                    if fingerprint(&context, &location, &context.objects.in_cell(&location)) != seen {
-                        break;
-                    }
-                }
+        unread = if next.unread { unread + 1 } else { 0 };
+        let pause = pause(jittered(interval(&in_effect)), next, unread, memory.retries.next_due(Timestamp::now()));
+        let news = async {
+            while fingerprint(&context, &location, &context.objects.in_cell(&location)) == seen {
+                // The sender lives as long as the process.
+                let _ = changed.changed().await;
             }
+        };
+        let leading = async {
+            tokio::time::sleep(BREATH).await;
+            context.leadership.writable(context.write_timeout).await;
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+            () = news => {}
+            () = leading, if next.once_leading => {}
         }
+        last = Some(seen);
     }
+}
+
+/// How long to wait for the next sweep, at most the interval. `unread` sweeps in a row could not read everything, and
+/// something that was tried in vain is due again after `retry`.
+fn pause(interval: Duration, next: Next, unread: u32, retry: Option<Duration>) -> Duration {
+    let again = next.at_once.then_some(BREATH);
+    let unread = unread.checked_sub(1).map(|before| READ_AGAIN_AFTER.saturating_mul(2u32.saturating_pow(before)));
+    let retry = retry.map(|retry| retry.max(BREATH));
+    [again, unread, retry].into_iter().flatten().fold(interval, Duration::min)
+}
+
+/// Whether a person has done something that may mend what was tried in vain: asked for a sweep, or changed the account
+/// or its roles. What a changed baseline asks for is told by its generation.
+fn mends(last: &Fingerprint, seen: &Fingerprint) -> bool {
+    let asked = |(baselines, ..): &Fingerprint| -> Vec<(String, String)> {
+        let asked = |(reference, at): &(BaselineRef, Option<String>)| Some((reference.uid.clone(), at.clone()?));
+        baselines.iter().filter_map(asked).collect()
+    };
+    (&last.1, &last.2) != (&seen.1, &seen.2) || asked(last) != asked(seen)
 }
 
 /// Says which sources cannot be read, once, and not at every sweep.
@@ -173,4 +203,37 @@ async fn report_failure(context: &Context, location: &Location, in_effect: &[(Ju
     let reports = report(&evaluation, &nothing, now).into_iter().zip(in_effect);
     let reported = reports.map(|(report, (judged, _))| Reported { report, reconcile_at: judged.reconcile_at.clone() });
     context.publish(location, reported.collect()).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    #[test]
+    fn nothing_that_can_be_done_sooner_waits_for_the_interval() {
+        let seconds =
+            |next: Next, unread, retry: Option<u64>| pause(DAY, next, unread, retry.map(Duration::from_secs)).as_secs();
+        let rest = Next::default();
+        assert_eq!(seconds(rest, 0, None), DAY.as_secs());
+        assert_eq!(seconds(Next { at_once: true, ..rest }, 0, Some(60)), 1);
+        assert_eq!([1, 2, 3, 20].map(|unread| seconds(rest, unread, None)), [30, 60, 120, DAY.as_secs()]);
+        assert_eq!(seconds(rest, 0, Some(3600)), 3600);
+        assert_eq!(seconds(rest, 0, Some(0)), 1, "it does not spin");
+        assert_eq!(pause(Duration::from_secs(10), rest, 1, None).as_secs(), 10);
+    }
+
+    #[test]
+    fn a_sweep_that_is_asked_for_and_a_changed_account_mend_and_a_changed_baseline_does_not() {
+        let fingerprint = |generation, asked: Option<&str>, account| -> Fingerprint {
+            let (namespace, name, uid) = ("team".to_owned(), "edge".to_owned(), "uid".to_owned());
+            let reference = BaselineRef { namespace, name, uid, generation };
+            (vec![(reference, asked.map(str::to_owned))], Some((None, Some(account))), None)
+        };
+        let before = fingerprint(1, None, 1);
+        assert!(!mends(&before, &fingerprint(2, None, 1)));
+        assert!(mends(&before, &fingerprint(1, Some("now"), 1)));
+        assert!(mends(&before, &fingerprint(1, None, 2)));
+    }
 }

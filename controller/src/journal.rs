@@ -5,17 +5,19 @@ use std::collections::BTreeMap;
 use crds::{
     BaselineName, ChangeSet, ChangeSetSpec, ChangeSetStatus, EditOutcome, EditRecord, MAX_EDITS, Outcome, Phase,
 };
-use engine::edit::BaselineRef;
+use engine::edit::{BaselineRef, Withheld};
 use engine::facts::Location;
-use engine::plan::ResourceOutcome;
+use engine::plan::{Failure, ResourceOutcome};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::act::Prepared;
 use crate::authority::AuthorityNow;
+use crate::kubernetes::within;
 
 /// The field manager of everything that the controller writes.
 pub const FIELD_MANAGER: &str = "baseward";
@@ -25,89 +27,181 @@ const KIND: &str = "SecurityGroupBaseline";
 /// Characters of the hash that end up in the name of a change set.
 const HASH_IN_NAME: usize = 10;
 
-/// Writes change sets.
-#[derive(Clone)]
+/// Writes the change sets of one cell.
 pub struct Journal {
     client: Client,
+    location: Location,
+    /// Statuses that could not be written yet.
+    unwritten: Vec<(Entry, ChangeSetStatus)>,
+    leftovers_closed: bool,
 }
 
 /// A change set that is in the API.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     namespace: String,
     name: String,
     resources: Vec<String>,
+    /// Whether its last status is written.
+    closed: bool,
 }
 
-/// Why a change is not written down, and so not made.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// The Kubernetes API could not be written.
-    #[error(transparent)]
-    Kubernetes(#[from] kube::Error),
-    /// A resource is not as it was when its undo data was taken.
-    #[error("the undo data of {0} is incomplete")]
-    Incomplete(String),
-    /// The undo data of one resource does not fit into a change set.
-    #[error("the edits of {0} do not fit into a change set")]
-    TooLarge(String),
+/// What is written down, and what is not and so must not be changed.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// The change sets, also those that turned out to be of no use.
+    pub entries: Vec<Entry>,
+    /// Why resources must not be changed, by their id.
+    pub refused: BTreeMap<String, Withheld>,
 }
 
 impl Journal {
-    /// A journal in this cluster.
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    /// A journal of one cell.
+    pub fn new(client: Client, location: Location) -> Self {
+        Self { client, location, unwritten: Vec::new(), leftovers_closed: false }
     }
 
-    /// Writes down what is about to be changed.
-    ///
-    /// # Errors
-    /// The first change set that could not be written: then nothing at all may be changed.
-    pub async fn record(
-        &self,
-        location: &Location,
-        prepared: &[Prepared],
-        authority: &AuthorityNow,
-    ) -> Result<Vec<Entry>, JournalError> {
-        let mut entries = Vec::new();
-        for set in change_sets(location, prepared, authority)? {
-            let api: Api<ChangeSet> = Api::namespaced(self.client.clone(), &set.namespace().unwrap_or_default());
-            let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-            let created = api.create(&params, &set).await?;
-            let mut resources: Vec<String> = set.spec.edits.iter().map(|edit| edit.resource.clone()).collect();
-            resources.dedup();
-            let entry =
-                Entry { namespace: created.namespace().unwrap_or_default(), name: created.name_any(), resources };
-            self.set_status(&entry, ChangeSetStatus { phase: Some(Phase::Applying), edits: Vec::new() }).await?;
-            tracing::info!(
-                change_set = entry.name,
-                namespace = entry.namespace,
-                edits = set.spec.edits.len(),
-                "Change set recorded"
-            );
-            entries.push(entry);
+    /// Writes down what is about to be changed. What cannot be written down keeps no other resource from being changed.
+    pub async fn record(&mut self, prepared: &[Prepared], authority: &AuthorityNow) -> Recorded {
+        if !self.leftovers_closed {
+            self.close_leftovers().await;
         }
-        Ok(entries)
-    }
-
-    /// Writes down what came of it. A failure here loses no undo data: that is in the spec.
-    pub async fn finish(&self, entries: Vec<Entry>, outcomes: &[ResourceOutcome]) {
-        for entry in entries {
-            let edits: Vec<EditOutcome> =
-                outcomes.iter().filter(|resource| entry.resources.contains(&resource.id)).map(edit_outcome).collect();
-            let phase = Phase::of(edits.iter().map(|edit| edit.outcome));
-            if let Err(error) = self.set_status(&entry, ChangeSetStatus { phase: Some(phase), edits }).await {
-                tracing::warn!(%error, change_set = entry.name, namespace = entry.namespace, "Outcome of a change set not recorded");
+        let Packed { sets, refused } = change_sets(&self.location, prepared, authority);
+        let mut recorded = Recorded { entries: Vec::new(), refused };
+        for set in sets {
+            let resources = resources(&set.spec);
+            if let Err(error) = self.store(&set, &resources, &mut recorded.entries).await {
+                tracing::warn!(%error, namespace = set.namespace(), "Change set not written: its edits are not made");
+                recorded.refused.extend(resources.into_iter().map(|id| (id, Withheld::JournalUnavailable)));
             }
         }
+        recorded
     }
 
-    async fn set_status(&self, entry: &Entry, status: ChangeSetStatus) -> kube::Result<()> {
-        let api: Api<ChangeSet> = Api::namespaced(self.client.clone(), &entry.namespace);
-        let body = json!({"apiVersion": "baseward.dev/v1alpha1", "kind": "ChangeSet", "status": status});
-        api.patch_status(&entry.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(body)).await?;
+    /// Puts one change set into the API. Without the phase `Applying` it is of no use: whoever finds such a set later knows
+    /// that nothing of it was made.
+    async fn store(&self, set: &ChangeSet, resources: &[String], entries: &mut Vec<Entry>) -> kube::Result<()> {
+        let api: Api<ChangeSet> = Api::namespaced(self.client.clone(), &set.namespace().unwrap_or_default());
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let created = within(api.create(&params, set)).await?;
+        let (namespace, name) = (created.namespace().unwrap_or_default(), created.name_any());
+        let entry = Entry { namespace, name, resources: resources.to_vec(), closed: false };
+        entries.push(entry.clone());
+        self.set_status(&entry, &progress(&entry.resources, &[])).await?;
+        tracing::info!(
+            change_set = entry.name,
+            namespace = entry.namespace,
+            edits = set.spec.edits.len(),
+            "Change set recorded"
+        );
         Ok(())
     }
+
+    /// Writes down what came of a resource. A failure here loses no undo data: that is in the spec.
+    pub async fn note(&mut self, entries: &mut [Entry], outcomes: &[ResourceOutcome], resource: &str) {
+        let of = |entry: &&mut Entry| entry.resources.iter().any(|id| id == resource);
+        if let Some(entry) = entries.iter_mut().find(of) {
+            self.write(entry, outcomes).await;
+        }
+    }
+
+    /// Writes down what came of everything that has not been written down yet.
+    pub async fn close(&mut self, entries: &mut [Entry], outcomes: &[ResourceOutcome]) {
+        for entry in entries.iter_mut().filter(|entry| !entry.closed) {
+            self.write(entry, outcomes).await;
+        }
+    }
+
+    async fn write(&mut self, entry: &mut Entry, outcomes: &[ResourceOutcome]) {
+        let status = progress(&entry.resources, outcomes);
+        entry.closed = status.phase != Some(Phase::Applying);
+        self.unwritten.retain(|(known, _)| known.name != entry.name || known.namespace != entry.namespace);
+        // Noted first: whoever waits for the end of this may have to leave.
+        self.unwritten.push((entry.clone(), status));
+        self.catch_up().await;
+    }
+
+    /// Tries again to write what could not be written.
+    pub async fn catch_up(&mut self) {
+        while let Some((entry, status)) = self.unwritten.first() {
+            match self.set_status(entry, status).await {
+                Ok(()) => {}
+                Err(kube::Error::Api(answer)) if answer.is_not_found() => {}
+                Err(error) => {
+                    tracing::warn!(%error, change_set = entry.name, namespace = entry.namespace, "Outcome of a change set not recorded yet");
+                    return;
+                }
+            }
+            self.unwritten.remove(0);
+        }
+    }
+
+    /// Closes the change sets of this cell that an earlier process has left open: nobody knows what came of them.
+    async fn close_leftovers(&mut self) {
+        let api: Api<ChangeSet> = Api::all(self.client.clone());
+        let closed =
+            [Phase::Applied, Phase::PartlyApplied, Phase::Expired].map(|phase| format!("status.phase!={phase:?}"));
+        let Location { account, region } = &self.location;
+        let open = format!("spec.account={account},spec.region={region},{}", closed.join(","));
+        match within(api.list(&ListParams::default().fields(&open))).await {
+            Ok(found) => {
+                self.leftovers_closed = true;
+                let now = Timestamp::now();
+                self.unwritten.extend(found.items.iter().map(|set| (Entry::of(set), abandoned(set, now))));
+                self.catch_up().await;
+            }
+            Err(error) => tracing::warn!(%error, "Change sets of an earlier process cannot be looked for"),
+        }
+    }
+
+    async fn set_status(&self, entry: &Entry, status: &ChangeSetStatus) -> kube::Result<()> {
+        let api: Api<ChangeSet> = Api::namespaced(self.client.clone(), &entry.namespace);
+        let body = json!({"apiVersion": "baseward.dev/v1alpha1", "kind": "ChangeSet", "status": status});
+        within(api.patch_status(&entry.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(body))).await?;
+        Ok(())
+    }
+}
+
+impl Entry {
+    fn of(set: &ChangeSet) -> Self {
+        let (namespace, name) = (set.namespace().unwrap_or_default(), set.name_any());
+        Self { namespace, name, resources: resources(&set.spec), closed: true }
+    }
+}
+
+/// The resources of a change set, each once.
+fn resources(spec: &ChangeSetSpec) -> Vec<String> {
+    let mut resources: Vec<String> = spec.edits.iter().map(|edit| edit.resource.clone()).collect();
+    resources.dedup();
+    resources
+}
+
+/// How far a change set has got.
+fn progress(resources: &[String], outcomes: &[ResourceOutcome]) -> ChangeSetStatus {
+    let edits: Vec<EditOutcome> =
+        outcomes.iter().filter(|resource| resources.contains(&resource.id)).map(edit_outcome).collect();
+    let phase = if edits.len() < resources.len() { Phase::Applying } else { Phase::of(&edits) };
+    ChangeSetStatus { phase: Some(phase), edits }
+}
+
+/// What can be said of a change set that nobody works on any more.
+fn abandoned(set: &ChangeSet, now: Timestamp) -> ChangeSetStatus {
+    let status = set.status.clone().unwrap_or_default();
+    if status.phase.is_none() {
+        return ChangeSetStatus { phase: Some(Phase::Expired), edits: Vec::new() };
+    }
+    let mut edits = status.edits;
+    let missing: Vec<String> =
+        resources(&set.spec).into_iter().filter(|id| edits.iter().all(|edit| edit.resource != *id)).collect();
+    edits.extend(missing.into_iter().map(|resource| EditOutcome {
+        resource,
+        outcome: Outcome::Unknown,
+        reason: Some(Failure::OutcomeUnknown.reason().to_owned()),
+        verified_calls: 0,
+        request_ids: Vec::new(),
+        finished_at: Time(now),
+    }));
+    ChangeSetStatus { phase: Some(Phase::of(&edits)), edits }
 }
 
 fn edit_outcome(resource: &ResourceOutcome) -> EditOutcome {
@@ -120,45 +214,58 @@ fn edit_outcome(resource: &ResourceOutcome) -> EditOutcome {
         resource: resource.id.clone(),
         outcome: Outcome::from(&resource.outcome),
         reason,
+        verified_calls: i32::try_from(resource.calls_verified).unwrap_or(i32::MAX),
         request_ids: resource.request_ids.clone(),
         finished_at: Time(resource.finished_at),
     }
 }
 
+/// The change sets of some resources.
+#[derive(Debug, Default)]
+struct Packed {
+    sets: Vec<ChangeSet>,
+    /// Why resources are in none of them, by their id.
+    refused: BTreeMap<String, Withheld>,
+}
+
 /// Packs resources into as few change sets as fit, each in the namespace of the oldest baseline that demands it. A resource
 /// is never split over two.
-fn change_sets(
-    location: &Location,
-    prepared: &[Prepared],
-    authority: &AuthorityNow,
-) -> Result<Vec<ChangeSet>, JournalError> {
+fn change_sets(location: &Location, prepared: &[Prepared], authority: &AuthorityNow) -> Packed {
     let mut by_baseline: BTreeMap<BaselineRef, Vec<ChangeSetSpec>> = BTreeMap::new();
+    let mut refused = BTreeMap::new();
     for ready in prepared {
-        let id = &ready.resource.group.id;
-        let records: Result<Vec<EditRecord>, _> =
-            ready.resource.edits.iter().map(|edit| EditRecord::new(edit, &ready.live)).collect();
-        let records = records.map_err(|_| JournalError::Incomplete(id.clone()))?;
-        let baseline = oldest(ready, authority).ok_or_else(|| JournalError::Incomplete(id.clone()))?;
-        let sets = by_baseline.entry(baseline.clone()).or_default();
-        let extended = sets.last().map(|last| extend(last, &records)).filter(ChangeSetSpec::fits);
-        match extended {
-            Some(extended) => {
-                sets.pop();
-                sets.push(extended);
-            }
-            None => {
-                let alone = extend(&empty(location, &baseline), &records);
-                if !alone.fits() {
-                    return Err(JournalError::TooLarge(id.clone()));
-                }
-                sets.push(alone);
-            }
+        if let Err(reason) = pack(location, ready, authority, &mut by_baseline) {
+            tracing::warn!(resource = ready.resource.group.id, reason = reason.reason(), "Edits not written down");
+            refused.insert(ready.resource.group.id.clone(), reason);
         }
     }
-    Ok(by_baseline
-        .into_iter()
-        .flat_map(|(baseline, specs)| specs.into_iter().map(move |spec| named(&baseline, spec)))
-        .collect())
+    let named = |(baseline, specs): (BaselineRef, Vec<ChangeSetSpec>)| {
+        specs.into_iter().map(|spec| named(&baseline, spec)).collect::<Vec<_>>()
+    };
+    Packed { sets: by_baseline.into_iter().flat_map(named).collect(), refused }
+}
+
+/// Adds one resource to the last change set of its baseline, or to a new one.
+fn pack(
+    location: &Location,
+    ready: &Prepared,
+    authority: &AuthorityNow,
+    by_baseline: &mut BTreeMap<BaselineRef, Vec<ChangeSetSpec>>,
+) -> Result<(), Withheld> {
+    let records: Result<Vec<EditRecord>, Withheld> =
+        ready.resource.edits.iter().map(|edit| EditRecord::new(edit, &ready.live)).collect();
+    let records = records?;
+    let baseline = oldest(ready, authority).ok_or(Withheld::BaselineChanged)?;
+    let alone = extend(&empty(location, &baseline), &records);
+    if !alone.fits() {
+        return Err(Withheld::ChangeSetTooLarge);
+    }
+    let sets = by_baseline.entry(baseline).or_default();
+    match sets.last_mut().map(|last| (extend(last, &records), last)) {
+        Some((extended, last)) if extended.fits() => *last = extended,
+        _ => sets.push(alone),
+    }
+    Ok(())
 }
 
 /// The oldest baseline that demands edits of a resource: its namespace keeps the change set.
@@ -205,4 +312,108 @@ fn named(baseline: &BaselineRef, mut spec: ChangeSetSpec) -> ChangeSet {
     set.metadata.generate_name = Some(format!("{prefix}-{short}-"));
     set.metadata.namespace = Some(baseline.namespace.clone());
     set
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::edit::{Change, Demand, Edit, Impact, Operation};
+    use engine::facts::{LiveGroup, SecurityGroup, Tags};
+    use engine::finding::Severity;
+    use engine::plan::PermittedResource;
+
+    use super::*;
+
+    /// A resource that gets so many tags with values of so many bytes, for a baseline in a namespace.
+    fn prepared(id: &str, namespace: &str, tags: usize, bytes: usize) -> Prepared {
+        let baseline =
+            BaselineRef { namespace: namespace.to_owned(), name: "edge".to_owned(), uid: String::new(), generation: 1 };
+        let after: Tags = (0..tags).map(|tag| (format!("tag-{tag}"), "x".repeat(bytes))).collect();
+        let edit = Edit {
+            resource: id.to_owned(),
+            operation: Operation::AddTags,
+            change: Change::Tags { before: Tags::new(), after },
+            demands: vec![Demand { baseline: baseline.clone(), control: "sg-tagged" }],
+            severity: Severity::Low,
+            exposed: 0,
+            impact: Impact::None,
+        };
+        let group = SecurityGroup {
+            id: id.to_owned(),
+            name: String::new(),
+            description: String::new(),
+            owner: String::new(),
+            vpc: String::new(),
+            tags: Tags::new(),
+            rules: Vec::new(),
+        };
+        let live =
+            LiveGroup { id: id.to_owned(), rules: Vec::new(), tags: Tags::new(), read_at: Timestamp::UNIX_EPOCH };
+        Prepared {
+            resource: PermittedResource { group, edits: vec![edit], baselines: vec![baseline] },
+            live,
+            steps: Vec::new(),
+        }
+    }
+
+    fn packed(prepared: &[Prepared]) -> Packed {
+        let location = Location { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() };
+        let authority = AuthorityNow {
+            desired: Vec::new(),
+            account: None,
+            lease_left: None,
+            write_timeout: std::time::Duration::from_secs(1),
+        };
+        change_sets(&location, prepared, &authority)
+    }
+
+    fn outcome(id: &str, outcome: engine::plan::Outcome, calls_verified: usize) -> ResourceOutcome {
+        let finished_at = Timestamp::UNIX_EPOCH;
+        ResourceOutcome {
+            id: id.to_owned(),
+            edits: Vec::new(),
+            outcome,
+            calls_verified,
+            request_ids: Vec::new(),
+            finished_at,
+        }
+    }
+
+    #[test]
+    fn edits_that_do_not_fit_keep_no_others_out_of_the_journal() {
+        let Packed { sets, refused } = packed(&[
+            prepared("sg-1", "one", 1, 10),
+            prepared("sg-2", "one", 40, 10_000),
+            prepared("sg-3", "two", 1, 10),
+            prepared("sg-4", "one", 1, 10),
+        ]);
+        assert_eq!(refused, BTreeMap::from([("sg-2".to_owned(), Withheld::ChangeSetTooLarge)]));
+        let kept: Vec<_> = sets.iter().map(|set| (set.namespace().unwrap(), resources(&set.spec))).collect();
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        assert_eq!(kept, [("one".to_owned(), ids(&["sg-1", "sg-4"])), ("two".to_owned(), ids(&["sg-3"]))]);
+    }
+
+    #[test]
+    fn a_change_set_is_open_until_the_last_of_its_resources_has_an_outcome() {
+        use engine::plan::Outcome::{Failed, Verified};
+        let both = ["sg-1".to_owned(), "sg-2".to_owned()];
+        let first = [outcome("sg-1", Verified, 1), outcome("sg-9", Verified, 1)];
+        let status = progress(&both, &first);
+        assert_eq!((status.phase, status.edits.len()), (Some(Phase::Applying), 1));
+        let refused = outcome("sg-2", Failed(Failure::Refused), 1);
+        let status = progress(&both[1..], std::slice::from_ref(&refused));
+        assert_eq!((status.phase, status.edits[0].verified_calls), (Some(Phase::PartlyApplied), 1));
+    }
+
+    #[test]
+    fn of_what_an_earlier_process_left_open_nothing_is_known_unless_it_never_began() {
+        let Packed { mut sets, .. } = packed(&[prepared("sg-1", "one", 1, 10), prepared("sg-2", "one", 1, 10)]);
+        let mut set = sets.remove(0);
+        let now = Timestamp::UNIX_EPOCH;
+        assert_eq!(abandoned(&set, now), ChangeSetStatus { phase: Some(Phase::Expired), edits: Vec::new() });
+        set.status = Some(progress(&resources(&set.spec), &[outcome("sg-1", engine::plan::Outcome::Verified, 1)]));
+        let closed = abandoned(&set, now);
+        assert_eq!(closed.phase, Some(Phase::PartlyApplied));
+        let outcomes: Vec<_> = closed.edits.iter().map(|edit| (edit.resource.as_str(), edit.outcome)).collect();
+        assert_eq!(outcomes, [("sg-1", Outcome::Verified), ("sg-2", Outcome::Unknown)]);
+    }
 }

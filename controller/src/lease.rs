@@ -4,7 +4,7 @@
 //! while the process goes on trying. A new holder waits one lease plus one write timeout before its first write,
 //! unless the one before gave the lease back after its last write. The process ends only when it sees another holder.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -12,7 +12,14 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+/// How many times a lease is renewed before it would run out.
+pub const RENEWALS_PER_LEASE: u32 = 4;
+
+/// An orderly end does not wait longer for the API server to take the lease back.
+const GIVE_BACK_WITHIN: Duration = Duration::from_secs(5);
 
 /// Which lease, and for how long.
 #[derive(Clone, Debug)]
@@ -32,7 +39,7 @@ pub struct LeaseSettings {
 /// What the rest of the process may know of the lease.
 #[derive(Clone, Debug, Default)]
 pub struct Leadership {
-    held: Arc<Mutex<Option<Held>>>,
+    held: Arc<watch::Sender<Option<Held>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,30 +50,49 @@ struct Held {
     deadline: Instant,
 }
 
+impl Held {
+    fn left(&self, now: Instant) -> Option<Duration> {
+        (now >= self.writes_from).then(|| self.deadline.saturating_duration_since(now)).filter(|left| !left.is_zero())
+    }
+}
+
 impl Leadership {
     /// What is left of the lease, if this process may write at `now`.
     pub fn left(&self, now: Instant) -> Option<Duration> {
-        let held = (*self.lock())?;
-        (now >= held.writes_from).then(|| held.deadline.saturating_duration_since(now)).filter(|left| !left.is_zero())
+        self.held.borrow().and_then(|held| held.left(now))
     }
 
-    /// When the first write may start, for a process that holds the lease.
-    pub fn writes_from(&self) -> Option<Instant> {
-        self.lock().map(|held| held.writes_from)
+    /// Waits until the lease is ours.
+    pub async fn taken(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.held.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// Waits until this process may write and more than so much is left of the lease.
+    pub async fn writable(&self, room: Duration) {
+        let mut news = self.held.subscribe();
+        loop {
+            let (held, now) = (*news.borrow_and_update(), Instant::now());
+            if held.and_then(|held| held.left(now)).is_some_and(|left| left > room) {
+                return;
+            }
+            let begin = held.map(|held| held.writes_from.saturating_duration_since(now)).filter(|wait| !wait.is_zero());
+            tokio::select! {
+                () = tokio::time::sleep(begin.unwrap_or(Duration::MAX)) => {}
+                _ = news.changed() => {}
+            }
+        }
     }
 
     fn renewed(&self, sent: Instant, settings: &LeaseSettings, wait: Duration) {
-        let mut held = self.lock();
-        let writes_from = held.map_or(sent + wait, |held| held.writes_from);
-        *held = Some(Held { writes_from, deadline: sent + settings.duration });
+        self.held.send_modify(|held| {
+            let writes_from = held.map_or(sent + wait, |held| held.writes_from);
+            *held = Some(Held { writes_from, deadline: sent + settings.duration });
+        });
     }
 
     fn is_held(&self) -> bool {
-        self.lock().is_some()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.borrow().is_some()
     }
 }
 
@@ -144,7 +170,7 @@ pub async fn elect(
         }
         tokio::select! {
             () = released.cancelled() => break,
-            () = tokio::time::sleep(settings.duration / 4) => {}
+            () = tokio::time::sleep(settings.duration / RENEWALS_PER_LEASE) => {}
         }
     }
     if leadership.is_held() {
@@ -205,7 +231,7 @@ async fn release(api: &Api<Lease>, settings: &LeaseSettings) {
         }
         Ok::<(), kube::Error>(())
     };
-    match tokio::time::timeout(settings.duration / 2, give_back).await {
+    match tokio::time::timeout(GIVE_BACK_WITHIN, give_back).await {
         Ok(Ok(())) => tracing::info!("Lease given back"),
         Ok(Err(error)) => tracing::warn!(%error, "Lease not given back: it runs out by itself"),
         Err(_) => tracing::warn!("Lease not given back in time: it runs out by itself"),
@@ -265,5 +291,32 @@ mod tests {
         leadership.renewed(renewal, &settings, Duration::from_secs(15));
         assert_eq!(leadership.left(sent + Duration::from_secs(15)), Some(Duration::from_secs(4)));
         assert_eq!(leadership.left(sent + Duration::from_secs(19)), None);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_right_to_write_is_woken_when_it_begins_and_when_a_renewal_makes_room() {
+        let settings = LeaseSettings {
+            namespace: String::new(),
+            name: String::new(),
+            identity: "me".to_owned(),
+            duration: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(5),
+        };
+        let leadership = Leadership::default();
+        let within = |wait, room| tokio::time::timeout(wait, leadership.writable(room));
+        let (short, room) = (Duration::from_millis(20), Duration::from_secs(5));
+        assert!(within(short, room).await.is_err(), "nobody holds it");
+        let begin = Duration::from_millis(100);
+        leadership.renewed(Instant::now(), &settings, begin);
+        leadership.taken().await;
+        assert!(within(short, room).await.is_err(), "another one may still write");
+        assert!(within(Duration::from_secs(5), room).await.is_ok());
+        assert!(within(short, Duration::from_secs(11)).await.is_err(), "a lease is never that long");
+        let renew = async {
+            tokio::time::sleep(short).await;
+            leadership.renewed(Instant::now() + room, &settings, begin);
+        };
+        let (woken, ()) = tokio::join!(within(Duration::from_secs(5), Duration::from_secs(11)), renew);
+        assert!(woken.is_ok());
     }
 }

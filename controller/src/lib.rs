@@ -16,6 +16,7 @@ mod context;
 mod events;
 mod http;
 mod journal;
+mod kubernetes;
 mod lease;
 mod metrics;
 mod run;

@@ -21,18 +21,17 @@ use tokio::sync::{OnceCell, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::Backoff;
-use crate::context::{Context, Identities, Reports};
-use crate::lease::{Ended, Leadership, LeaseSettings, elect};
+use crate::context::{Context, Identities, Reports, WatchedBaseline};
+use crate::kubernetes::within;
+use crate::lease::{Ended, Leadership, LeaseSettings, RENEWALS_PER_LEASE, elect};
 use crate::metrics::Metrics;
 use crate::store::Objects;
-use crate::{accounts, baselines, cells, http};
+use crate::{accounts, baselines, cells, http, kubernetes};
 
 /// Objects of one kind that are reconciled at once.
 const CONCURRENCY: u16 = 8;
 const FIRST_RETRY: Duration = Duration::from_secs(2);
 const LAST_RETRY: Duration = Duration::from_secs(60);
-/// Time for one request to the Kubernetes API; watches are longer and have a time of their own.
-const KUBERNETES_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Runs the controller.
 #[derive(Args, Clone, Debug)]
@@ -83,13 +82,13 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
     let (stopping, released) = (CancellationToken::new(), CancellationToken::new());
     let address = http::start(options.http_address, Arc::clone(&metrics), readiness.clone(), released.clone()).await?;
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "Baseward started");
-    let client = client().await?;
+    let client = kubernetes::client().await?;
     let connector = Connector::new(options.connector_options()).await;
     let write_timeout = connector.longest_write();
     let lease = lease_settings(&options, write_timeout)?;
     let leadership = Leadership::default();
     // A client of its own, so that renewals never queue behind other traffic.
-    let mut election = tokio::spawn(elect(self::client().await?, lease, leadership.clone(), released.clone()));
+    let mut election = tokio::spawn(elect(kubernetes::client().await?, lease, leadership.clone(), released.clone()));
     tokio::spawn(stop_on_signal(stopping.clone()));
     let lead = async {
         wait_for_lease(&leadership, &readiness, &stopping).await;
@@ -115,11 +114,14 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
 
 fn lease_settings(options: &Run, write_timeout: Duration) -> anyhow::Result<LeaseSettings> {
     let duration = Duration::from_secs(options.lease_seconds);
-    if duration <= write_timeout {
+    let write = write_timeout.as_secs();
+    // A renewal is due after a quarter, and until then a write has to fit into the rest.
+    if duration - duration / RENEWALS_PER_LEASE <= write_timeout {
         bail!(
-            "--lease-seconds {} is not longer than a write can take ({} s): no write could ever start",
+            "--lease-seconds {} leaves no room for a write, which can take {write} s with --write-seconds {}, before each renewal: at least {} are needed",
             options.lease_seconds,
-            write_timeout.as_secs()
+            options.write_seconds,
+            write * 4 / 3 + 1
         );
     }
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "baseward".to_owned());
@@ -130,15 +132,6 @@ fn lease_settings(options: &Run, write_timeout: Duration) -> anyhow::Result<Leas
         duration,
         write_timeout,
     })
-}
-
-async fn client() -> anyhow::Result<Client> {
-    let mut config =
-        kube::Config::infer().await.context("no cluster: neither a kubeconfig nor a service account was found")?;
-    config.write_timeout = Some(KUBERNETES_TIMEOUT);
-    config.connect_timeout = Some(Duration::from_secs(5));
-    config.default_retry = false;
-    Client::try_from(config).context("the client for the Kubernetes API cannot be built")
 }
 
 async fn stop_on_signal(stopping: CancellationToken) {
@@ -158,14 +151,16 @@ async fn stop_on_signal(stopping: CancellationToken) {
 
 /// Waits until the lease is ours. A process that stands by is ready: it does all that it has to.
 async fn wait_for_lease(leadership: &Leadership, readiness: &http::Readiness, stopping: &CancellationToken) {
-    const LOOK: Duration = Duration::from_millis(50);
     const STANDING_BY: Duration = Duration::from_secs(5);
-    let since = std::time::Instant::now();
-    while leadership.writes_from().is_none() && !stopping.is_cancelled() {
-        if since.elapsed() > STANDING_BY {
-            readiness.ready();
-        }
-        tokio::time::sleep(LOOK).await;
+    let stand_by = async {
+        tokio::time::sleep(STANDING_BY).await;
+        readiness.ready();
+        std::future::pending().await
+    };
+    tokio::select! {
+        () = leadership.taken() => {}
+        () = stopping.cancelled() => {}
+        () = stand_by => {}
     }
 }
 
@@ -180,7 +175,6 @@ async fn lead(
     stopping: CancellationToken,
 ) -> anyhow::Result<()> {
     let installation_id = installation_id(options, &client).await?;
-    let guarded = ControllerConfig::default().concurrency(CONCURRENCY);
     let gone = watch::Sender::new(());
     let (baselines_store, baselines) = watched::<SecurityGroupBaseline>(&client, &gone);
     let (accounts_store, accounts) = watched::<AWSAccount>(&client, &gone);
@@ -188,8 +182,8 @@ async fn lead(
     let (reported, reports) = mpsc::unbounded_channel();
     let identities = Arc::new(Identities::default());
     let objects = Objects {
-        baselines: baselines_store.clone(),
-        accounts: accounts_store.clone(),
+        baselines: baselines_store,
+        accounts: accounts_store,
         namespaces: watch_namespaces(client.clone(), [wake_cells.clone(), wake_baselines.clone()], stopping.clone()),
         identities: Arc::clone(&identities),
         installation_id,
@@ -212,16 +206,31 @@ async fn lead(
         wake_baselines,
         reported,
         seen: baselines::Seen::default(),
-        stopping: stopping.clone(),
+        stopping,
     });
-    let baselines = Controller::for_stream(baselines, baselines_store)
+    loops(context, baselines, accounts, reports, &gone, readiness).await;
+    Ok(())
+}
+
+/// The three loops, until the process is told to stop.
+async fn loops(
+    context: Arc<Context>,
+    baselines: impl Stream<Item = WatchResult<DeserializeGuard<SecurityGroupBaseline>>> + Send + 'static,
+    accounts: impl Stream<Item = WatchResult<DeserializeGuard<AWSAccount>>> + Send + 'static,
+    reports: mpsc::UnboundedReceiver<WatchedBaseline>,
+    gone: &watch::Sender<()>,
+    readiness: http::Readiness,
+) {
+    let (stopping, objects) = (&context.stopping, &context.objects);
+    let guarded = ControllerConfig::default().concurrency(CONCURRENCY);
+    let baselines = Controller::for_stream(baselines, objects.baselines.clone())
         .with_config(guarded.clone())
         .reconcile_all_on(changes(context.wake_baselines.subscribe()))
         .reconcile_on(each(reports))
         .graceful_shutdown_on(stopping.clone().cancelled_owned())
         .run(baselines::reconcile, baselines::on_error, Arc::clone(&context))
         .for_each(|_| async {});
-    let accounts = Controller::for_stream(accounts, accounts_store)
+    let accounts = Controller::for_stream(accounts, objects.accounts.clone())
         .with_config(guarded)
         .reconcile_all_on(changes(gone.subscribe()))
         .graceful_shutdown_on(stopping.clone().cancelled_owned())
@@ -232,13 +241,12 @@ async fn lead(
         std::future::ready(())
     });
     let ready = async {
-        context.objects.wait_until_ready().await;
+        objects.wait_until_ready().await;
         readiness.ready();
         tracing::info!("All objects read");
         cells::run(Arc::clone(&context)).await;
     };
     tokio::join!(baselines, accounts, forgetting, ready);
-    Ok(())
 }
 
 /// The uid of the namespace `kube-system`, which lives as long as the cluster, unless an id is given.
@@ -247,8 +255,7 @@ async fn installation_id(options: &Run, client: &Client) -> anyhow::Result<Strin
         return Ok(id.clone());
     }
     let api: Api<PartialObjectMeta<v1::Namespace>> = Api::all(client.clone());
-    let namespace = api
-        .get_metadata("kube-system")
+    let namespace = within(api.get_metadata("kube-system"))
         .await
         .context("the namespace kube-system cannot be read: set --installation-id")?;
     namespace.metadata.uid.context("the namespace kube-system has no uid: set --installation-id")
@@ -314,4 +321,28 @@ fn changes(receiver: watch::Receiver<()>) -> impl Stream<Item = ()> + Send + 'st
 /// A stream of everything that is sent.
 fn each<T: Send + 'static>(receiver: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send + 'static {
     futures::stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Command {
+        #[command(flatten)]
+        run: Run,
+    }
+
+    #[test]
+    fn a_lease_has_room_for_a_write_before_each_renewal() {
+        let settings = |seconds: &str| {
+            let command = Command::try_parse_from(["run", "--lease-seconds", seconds]).unwrap();
+            lease_settings(&command.run, Duration::from_secs(11))
+        };
+        assert!(settings("15").is_ok());
+        let refused = settings("14").unwrap_err().to_string();
+        assert!(refused.contains("at least 15"), "{refused}");
+    }
 }

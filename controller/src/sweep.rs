@@ -9,22 +9,50 @@ use engine::edit::Withheld;
 use engine::evaluate::{Evaluation, Keep, evaluate};
 use engine::facts::{Inventory, Location, ReadFailure};
 use engine::plan::{Applied, Outcome, Plan, plan};
-use engine::rails;
+use engine::rails::{self, Moment};
 use engine::report::{NAMED, report};
+use engine::retries::Retries;
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use crate::act::{Acting, act};
 use crate::context::{Context, Reported};
 use crate::journal::Journal;
 use crate::store::Judged;
 
-/// What a sweep leaves for the next one.
+/// What a worker remembers from one sweep to the next.
+pub struct Memory {
+    /// The facts: prefix lists that have not changed are not read again.
+    inventory: Option<Inventory>,
+    /// What was tried in vain.
+    pub retries: Retries,
+    journal: Journal,
+}
+
+impl Memory {
+    /// Of a worker that has just started.
+    pub fn new(context: &Context, location: &Location) -> Self {
+        let journal = Journal::new(context.client.clone(), location.clone());
+        Self { inventory: None, retries: Retries::default(), journal }
+    }
+}
+
+/// When to look again, as far as a sweep can say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Next {
+    /// At once: something was changed, or what waited for its turn can have it.
+    pub at_once: bool,
+    /// As soon as this process may write.
+    pub once_leading: bool,
+    /// Soon, since something could not be read.
+    pub unread: bool,
+}
+
+/// What came of a sweep.
 #[derive(Debug)]
 pub struct Swept {
-    /// The facts: prefix lists that have not changed are not read again.
-    pub inventory: Inventory,
-    /// Whether to look again at once: something was changed, or somebody else changed what was to be.
-    pub again: bool,
+    /// When to look again.
+    pub next: Next,
     /// Sources that could not be read.
     pub troubles: Vec<Trouble>,
 }
@@ -32,39 +60,54 @@ pub struct Swept {
 /// A source and why it could not be read.
 pub type Trouble = (&'static str, ReadFailure);
 
-/// Looks once at everything in a cell, puts right what may be put right, and reports to every baseline.
+/// Looks once at everything in a cell, puts right what may be put right, and reports to every baseline. `None` if it was
+/// told to stop before it had seen everything.
 pub async fn sweep(
     context: &Context,
     connection: &Connection,
     in_effect: &[(Judged, Desired)],
-    previous: Option<&Inventory>,
-) -> Swept {
+    memory: &mut Memory,
+    stop: &CancellationToken,
+) -> Option<Swept> {
     let (started, location) = (Instant::now(), connection.location());
     let desired: Vec<Desired> = in_effect.iter().map(|(_, desired)| desired.clone()).collect();
-    let inventory = aws::observe(connection, previous, Timestamp::now).await;
+    let observing = aws::observe(connection, memory.inventory.as_ref(), Timestamp::now);
+    let inventory = stop.run_until_cancelled(observing).await?;
     let now = Timestamp::now();
     let evaluation = evaluate(&desired, &inventory, now, Keep::Worst(NAMED));
     let proposed = plan(&desired, &inventory, &evaluation);
     let applied = match context.objects.account(location) {
         Some(account) => {
             let leading = context.authority(location).lease_left.is_some();
-            let permitted = rails::apply(proposed, &inventory, &account, leading);
-            let journal = Journal::new(context.client.clone());
+            let moment = Moment { leading, retries: &memory.retries, now };
+            let permitted = rails::apply(proposed, &inventory, &account, moment);
             let authority = || context.authority(location);
-            let metrics = &context.metrics;
-            act(permitted, &Acting { connection, journal: &journal, authority: &authority, metrics }).await
+            let acting = Acting { connection, authority: &authority, metrics: &context.metrics, stop };
+            act(permitted, &mut memory.journal, &acting).await
         }
         None => Plan { location: location.clone(), stage: Applied::default() },
     };
-    publish(context, in_effect, &evaluation, &applied).await;
+    memory.retries.note(&applied.stage.outcomes);
+    memory.retries.prune(now);
+    let read_at = inventory.security_groups.read_at();
+    memory.inventory = Some(inventory);
+    publish(context, in_effect, &evaluation, &applied, read_at).await;
     note(context, location, &evaluation, started);
     let failed = evaluation.failure.map(|failure| (SECURITY_GROUPS, failure));
-    let troubles = failed.into_iter().chain(evaluation.partial.iter().copied()).collect();
-    Swept { inventory, again: unfinished(&applied), troubles }
+    let troubles: Vec<Trouble> = failed.into_iter().chain(evaluation.partial.iter().copied()).collect();
+    let next = next(&applied.stage, !troubles.is_empty());
+    Some(Swept { next, troubles })
 }
 
-async fn publish(context: &Context, in_effect: &[(Judged, Desired)], evaluation: &Evaluation, applied: &Plan<Applied>) {
-    let reports = report(evaluation, applied, Timestamp::now());
+async fn publish(
+    context: &Context,
+    in_effect: &[(Judged, Desired)],
+    evaluation: &Evaluation,
+    applied: &Plan<Applied>,
+    read_at: Timestamp,
+) {
+    // The counts are as old as the facts, however long it took to act on them.
+    let reports = report(evaluation, applied, read_at);
     let reported = reports
         .into_iter()
         .zip(in_effect)
@@ -83,9 +126,72 @@ fn note(context: &Context, location: &Location, evaluation: &Evaluation, started
     tracing::debug!(account = location.account, region = location.region, outcome, "Sweep ended");
 }
 
-/// Whether something was changed, so that the status should show it and what waited behind it may follow, or somebody else's
-/// change has to be planned anew.
-fn unfinished(applied: &Plan<Applied>) -> bool {
-    let again = [Outcome::Verified, Outcome::Withheld(Withheld::ForeignChange)];
-    applied.stage.outcomes.iter().any(|resource| again.contains(&resource.outcome))
+/// When to look again. What failed has its own time for the next try, and leaves its turn to others.
+fn next(applied: &Applied, unread: bool) -> Next {
+    let outcomes = || applied.outcomes.iter().map(|resource| &resource.outcome);
+    let held = || applied.withheld.iter().map(|held| &held.reason);
+    let withheld = outcomes().filter_map(|outcome| match outcome {
+        Outcome::Withheld(reason) => Some(reason),
+        Outcome::Verified | Outcome::Failed(_) => None,
+    });
+    let changed = outcomes().any(|outcome| *outcome == Outcome::Verified);
+    let gave_way = outcomes().any(|outcome| matches!(outcome, Outcome::Failed(_)));
+    Next {
+        at_once: changed || (gave_way && held().any(|reason| *reason == Withheld::SweepLimit)),
+        once_leading: withheld.chain(held()).any(|reason| *reason == Withheld::NotLeader),
+        unread: unread || outcomes().any(|outcome| *outcome == Outcome::Withheld(Withheld::IncompleteKnowledge)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::edit::{Change, Edit, Impact, Operation};
+    use engine::facts::Tags;
+    use engine::finding::Severity;
+    use engine::plan::{Failure, ResourceOutcome, WithheldEdit};
+
+    use super::*;
+
+    fn applied(outcomes: &[Outcome], withheld: &[Withheld]) -> Applied {
+        let edit = Edit {
+            resource: "sg-1".to_owned(),
+            operation: Operation::AddTags,
+            change: Change::Tags { before: Tags::new(), after: Tags::new() },
+            demands: Vec::new(),
+            severity: Severity::Low,
+            exposed: 0,
+            impact: Impact::None,
+        };
+        let outcome = |outcome: &Outcome| ResourceOutcome {
+            id: "sg-1".to_owned(),
+            edits: vec![edit.clone()],
+            outcome: outcome.clone(),
+            calls_verified: 0,
+            request_ids: Vec::new(),
+            finished_at: Timestamp::UNIX_EPOCH,
+        };
+        let held = |reason: &Withheld| WithheldEdit { edit: edit.clone(), reason: reason.clone() };
+        Applied { outcomes: outcomes.iter().map(outcome).collect(), withheld: withheld.iter().map(held).collect() }
+    }
+
+    #[test]
+    fn what_failed_is_not_tried_at_once_but_lets_others_have_their_turn() {
+        let denied = Outcome::Failed(Failure::WriteDenied);
+        let at_once = |outcomes: &[Outcome], held: &[Withheld]| next(&applied(outcomes, held), false).at_once;
+        assert!(!at_once(std::slice::from_ref(&denied), &[]));
+        assert!(!at_once(&[Outcome::Withheld(Withheld::ForeignChange)], &[]));
+        assert!(at_once(std::slice::from_ref(&denied), &[Withheld::SweepLimit]));
+        assert!(at_once(&[denied.clone(), Outcome::Verified], &[]));
+        assert!(!at_once(&[], &[Withheld::SweepLimit, Withheld::BackingOff(Box::new(denied))]));
+    }
+
+    #[test]
+    fn who_may_not_write_yet_looks_again_once_it_may_and_what_was_not_read_is_read_soon() {
+        let may_not = Outcome::Withheld(Withheld::NotLeader);
+        assert!(next(&applied(&[may_not], &[]), false).once_leading);
+        assert!(next(&applied(&[], &[Withheld::NotLeader]), false).once_leading);
+        assert_eq!(next(&applied(&[], &[Withheld::Audit]), false), Next::default());
+        assert!(next(&applied(&[], &[]), true).unread);
+        assert!(next(&applied(&[Outcome::Withheld(Withheld::IncompleteKnowledge)], &[]), false).unread);
+    }
 }

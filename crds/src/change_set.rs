@@ -28,6 +28,9 @@ pub const MAX_BYTES: usize = 256 * 1024;
     category = "baseward",
     namespaced,
     status = "ChangeSetStatus",
+    selectable = ".spec.account",
+    selectable = ".spec.region",
+    selectable = ".status.phase",
     derive = "PartialEq",
     doc = "Edits to AWS resources, written down by the controller before it makes them: what, why, before and after. It holds what is needed to undo them, and cannot be changed.",
     printcolumn(name = "Baseline", type_ = "string", json_path = ".spec.baseline.name"),
@@ -156,7 +159,7 @@ pub enum Direction {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeSetStatus {
-    /// Applying, Applied (every edit was made and read back), PartlyApplied or Failed (none was made).
+    /// Applying, Applied (every edit was made and read back), PartlyApplied (some are there, or may be) or Expired (none was made, and none will be).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
     /// What came of the edits, one entry per resource.
@@ -172,10 +175,10 @@ pub enum Phase {
     Applying,
     /// Every edit was made and read back.
     Applied,
-    /// Some edits were made, some were not.
+    /// Some edits are there or may be, wholly or in part; others are not.
     PartlyApplied,
-    /// No edit was made.
-    Failed,
+    /// No edit was made, and none will be: what is still wrong is planned anew.
+    Expired,
 }
 
 /// What came of the edits to one resource.
@@ -185,12 +188,16 @@ pub struct EditOutcome {
     /// Id of the resource.
     #[schemars(length(min = 1, max = 512))]
     pub resource: String,
-    /// Verified, Withheld or Failed.
+    /// Verified, Withheld, Failed or Unknown.
     pub outcome: Outcome,
     /// Why the edits were not made, in one word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub reason: Option<String>,
+    /// How many AWS calls were seen to have taken effect: more than 0 without Verified is a change made in part.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub verified_calls: i32,
     /// AWS's ids of the requests that were made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
@@ -204,10 +211,12 @@ pub struct EditOutcome {
 pub enum Outcome {
     /// Made, read back, and as planned.
     Verified,
-    /// Not made: a rail held it back right before the write.
+    /// Not made, or not to its end: a rail held a call back right before it.
     Withheld,
-    /// AWS refused it, or what was read back is not as planned.
+    /// Not made, or not to its end: AWS refused a call.
     Failed,
+    /// A call was made, or may have been, and nobody saw what came of it.
+    Unknown,
 }
 
 impl From<&engine::plan::Outcome> for Outcome {
@@ -215,6 +224,7 @@ impl From<&engine::plan::Outcome> for Outcome {
         match outcome {
             engine::plan::Outcome::Verified => Self::Verified,
             engine::plan::Outcome::Withheld(_) => Self::Withheld,
+            unknown if unknown.is_unknown() => Self::Unknown,
             engine::plan::Outcome::Failed(_) => Self::Failed,
         }
     }
@@ -222,18 +232,14 @@ impl From<&engine::plan::Outcome> for Outcome {
 
 impl Phase {
     /// The phase that follows from the outcomes of every resource.
-    pub fn of(outcomes: impl IntoIterator<Item = Outcome>) -> Self {
-        let (mut verified, mut other) = (false, false);
-        for outcome in outcomes {
-            match outcome {
-                Outcome::Verified => verified = true,
-                Outcome::Withheld | Outcome::Failed => other = true,
-            }
-        }
-        match (verified, other) {
-            (true, false) => Self::Applied,
-            (true, true) => Self::PartlyApplied,
-            (false, _) => Self::Failed,
+    pub fn of(outcomes: &[EditOutcome]) -> Self {
+        let traces = |edit: &EditOutcome| edit.verified_calls > 0 || edit.outcome == Outcome::Unknown;
+        if !outcomes.is_empty() && outcomes.iter().all(|edit| edit.outcome == Outcome::Verified) {
+            Self::Applied
+        } else if outcomes.iter().any(|edit| edit.outcome == Outcome::Verified || traces(edit)) {
+            Self::PartlyApplied
+        } else {
+            Self::Expired
         }
     }
 }
@@ -263,11 +269,25 @@ mod tests {
     }
 
     #[test]
-    fn the_phase_follows_from_the_outcomes() {
-        use Outcome::{Failed, Verified, Withheld};
-        assert_eq!(Phase::of([Verified, Verified]), Phase::Applied);
-        assert_eq!(Phase::of([Verified, Failed]), Phase::PartlyApplied);
-        assert_eq!(Phase::of([Withheld, Failed]), Phase::Failed);
-        assert_eq!(Phase::of([]), Phase::Failed);
+    fn the_phase_says_whether_anything_is_there_or_may_be() {
+        use Outcome::{Failed, Unknown, Verified, Withheld};
+        let phase = |outcomes: &[(Outcome, i32)]| {
+            let edit = |(outcome, verified_calls): &(Outcome, i32)| EditOutcome {
+                resource: "sg-1".to_owned(),
+                outcome: *outcome,
+                reason: None,
+                verified_calls: *verified_calls,
+                request_ids: Vec::new(),
+                finished_at: Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH),
+            };
+            Phase::of(&outcomes.iter().map(edit).collect::<Vec<_>>())
+        };
+        assert_eq!(phase(&[(Verified, 1), (Verified, 2)]), Phase::Applied);
+        assert_eq!(phase(&[(Verified, 1), (Failed, 0)]), Phase::PartlyApplied);
+        assert_eq!(phase(&[(Withheld, 0), (Failed, 0)]), Phase::Expired);
+        assert_eq!(phase(&[(Withheld, 1)]), Phase::PartlyApplied, "the second call was held back");
+        assert_eq!(phase(&[(Failed, 1)]), Phase::PartlyApplied, "the second call was refused");
+        assert_eq!(phase(&[(Unknown, 0)]), Phase::PartlyApplied, "the only call may have had an effect");
+        assert_eq!(phase(&[]), Phase::Expired);
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::facts::{Peer, Rule, Tags};
 use crate::finding::Severity;
+use crate::plan::Outcome;
 
 /// What an edit does, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,7 +53,7 @@ pub enum Impact {
     Interfaces {
         /// How many in all.
         interfaces: u32,
-        /// How many of them belong to load balancers.
+        /// How many load balancers some of them belong to.
         load_balancers: u32,
     },
     /// The interfaces could not be read.
@@ -215,6 +216,10 @@ pub enum Withheld {
     NotLeader,
     /// The change set could not be written to the Kubernetes API, so nothing may be written to AWS.
     JournalUnavailable,
+    /// The edits of the resource do not fit into one change set.
+    ChangeSetTooLarge,
+    /// It was tried in vain, with this outcome: it is tried again later.
+    BackingOff(Box<Outcome>),
 }
 
 /// A reason is the name of its variant. The match is exhaustive, so that a variant that is not in the list does not compile.
@@ -257,6 +262,8 @@ reasons!(
     BaselineChanged,
     NotLeader,
     JournalUnavailable,
+    ChangeSetTooLarge,
+    BackingOff,
 );
 
 impl Withheld {
@@ -295,6 +302,10 @@ impl Withheld {
             Self::JournalUnavailable => {
                 "the change set could not be written to the Kubernetes API first".to_owned()
             }
+            Self::ChangeSetTooLarge => {
+                "its edits do not fit into one change set: shorten the descriptions of its rules, or mend it by hand".to_owned()
+            }
+            Self::BackingOff(last) => format!("{}; it is tried again later", last.explain()),
         }
     }
 }

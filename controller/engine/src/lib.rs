@@ -19,6 +19,7 @@ mod questions;
 pub mod rails;
 mod ranges;
 pub mod report;
+pub mod retries;
 mod schema;
 pub mod select;
 pub mod sequence;

@@ -13,7 +13,8 @@ use crate::evaluate::arn;
 use crate::exposure::PrefixLists;
 use crate::facts::{Inventory, LiveGroup, Location, Peer, Rule, SecurityGroup};
 use crate::permit::Permit;
-use crate::plan::{Permitted, PermittedResource, Plan, Proposed, ProposedEdit, WithheldEdit};
+use crate::plan::{Permitted, PermittedResource, Plan, Proposed, ProposedEdit, WithheldEdit, with_a_say};
+use crate::retries::Retries;
 use crate::sequence::State;
 use crate::tenancy::Account;
 
@@ -26,27 +27,41 @@ pub const EDITS_PER_RESOURCE: usize = 50;
 /// A write rests on a read that is at most this old.
 pub const FRESHNESS: SignedDuration = SignedDuration::from_secs(10);
 
+/// What holds in this process, at the moment of planning.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    /// Whether the process leads.
+    pub leading: bool,
+    /// What was tried in vain.
+    pub retries: &'a Retries,
+    /// The time.
+    pub now: Timestamp,
+}
+
 /// Holds back every edit that may not be made now, and orders the rest by resource, worst first.
-pub fn apply(plan: Plan<Proposed>, inventory: &Inventory, account: &Account, leading: bool) -> Plan<Permitted> {
-    let Plan { location, stage } = plan;
-    let mut permitted = Permitted::default();
+pub fn apply(plan: Plan<Proposed>, inventory: &Inventory, account: &Account, moment: Moment<'_>) -> Plan<Permitted> {
+    let Plan { location, stage: Proposed { edits, baselines } } = plan;
+    let (mut permitted, mut candidates) = (Permitted::default(), Candidates::default());
     let Ok(groups) = inventory.security_groups.facts() else {
         return Plan { location, stage: permitted };
     };
     let groups: BTreeMap<&str, &SecurityGroup> = groups.iter().map(|group| (group.id.as_str(), group)).collect();
     let lists = inventory.prefix_lists.facts().ok();
-    for ProposedEdit { edit, hold } in stage.edits {
+    for ProposedEdit { edit, hold } in edits {
         let Some(group) = groups.get(edit.resource.as_str()) else {
             continue;
         };
         let held = hold
             .or_else(|| account_holds(account))
-            .or_else(|| (!leading).then_some(Withheld::NotLeader))
+            .or_else(|| (!moment.leading).then_some(Withheld::NotLeader))
             .or_else(|| owner(group, &location));
         match held {
             Some(reason) => permitted.withheld.push(WithheldEdit { edit, reason }),
-            None => admit(&mut permitted, group, edit, lists, account.rules_per_group),
+            None => permitted.withheld.extend(candidates.add(group, edit, lists, account.rules_per_group)),
         }
+    }
+    for (group, edits) in candidates.worst_first {
+        admit(&mut permitted, PermittedResource { group: group.clone(), edits, baselines: baselines.clone() }, moment);
     }
     permitted
         .withheld
@@ -64,23 +79,50 @@ fn account_holds(account: &Account) -> Option<Withheld> {
     }
 }
 
-/// Admits an edit to the plan, unless the sweep, the change set or the group has no room for it.
-fn admit(permitted: &mut Permitted, group: &SecurityGroup, edit: Edit, lists: PrefixLists<'_>, quota: u32) {
-    let full = permitted.resources.len() >= RESOURCES_PER_SWEEP;
-    let known = permitted.resources.iter_mut().find(|resource| resource.group.id == group.id);
-    let reason = match &known {
-        None if full => Some(Withheld::SweepLimit),
-        Some(resource) if resource.edits.len() >= EDITS_PER_RESOURCE => Some(Withheld::SweepLimit),
-        _ => {
-            let planned = known.as_ref().map(|resource| resource.edits.as_slice()).unwrap_or_default();
-            (!has_room(group, planned, &edit, lists, quota)).then_some(Withheld::RuleQuota)
+/// Groups that may be changed, by their worst edit, and what may be changed in each.
+#[derive(Default)]
+struct Candidates<'a> {
+    worst_first: Vec<(&'a SecurityGroup, Vec<Edit>)>,
+    places: BTreeMap<&'a str, usize>,
+}
+
+impl<'a> Candidates<'a> {
+    /// Adds an edit, or gives it back if the change set or the group has no room for it.
+    fn add(
+        &mut self,
+        group: &'a SecurityGroup,
+        edit: Edit,
+        lists: PrefixLists<'_>,
+        quota: u32,
+    ) -> Option<WithheldEdit> {
+        let known = self.places.get(group.id.as_str()).and_then(|place| self.worst_first.get_mut(*place));
+        let planned = known.as_ref().map(|(_, edits)| edits.as_slice()).unwrap_or_default();
+        if planned.len() >= EDITS_PER_RESOURCE {
+            return Some(WithheldEdit { edit, reason: Withheld::SweepLimit });
         }
-    };
-    match (reason, known) {
-        (Some(reason), _) => permitted.withheld.push(WithheldEdit { edit, reason }),
-        (None, Some(resource)) => resource.edits.push(edit),
-        (None, None) => permitted.resources.push(PermittedResource { group: group.clone(), edits: vec![edit] }),
+        if !has_room(group, planned, &edit, lists, quota) {
+            return Some(WithheldEdit { edit, reason: Withheld::RuleQuota });
+        }
+        match known {
+            Some((_, edits)) => edits.push(edit),
+            None => {
+                self.places.insert(&group.id, self.worst_first.len());
+                self.worst_first.push((group, vec![edit]));
+            }
+        }
+        None
     }
+}
+
+/// Admits a resource to the plan, unless it was just tried in vain or the sweep has no room for it.
+fn admit(permitted: &mut Permitted, resource: PermittedResource, moment: Moment<'_>) {
+    let reason = match moment.retries.waits(&resource.group.id, &resource.edits, moment.now) {
+        Some(last) => Withheld::BackingOff(Box::new(last.clone())),
+        None if permitted.resources.len() >= RESOURCES_PER_SWEEP => Withheld::SweepLimit,
+        None => return permitted.resources.push(resource),
+    };
+    let hold = |edit| WithheldEdit { edit, reason: reason.clone() };
+    permitted.withheld.extend(resource.edits.into_iter().map(hold));
 }
 
 /// Tag keys by which a service of AWS or a controller in a cluster marks the groups that it manages; a trailing `*`
@@ -193,14 +235,7 @@ pub fn permit(
     authority: &Authority<'_>,
     now: Timestamp,
 ) -> Result<Permit, Withheld> {
-    let account = authority.account.ok_or(Withheld::AccountGrant)?;
-    account_holds(account).map_or(Ok(()), Err)?;
-    if authority.lease_left.is_none_or(|left| left <= authority.write_timeout) {
-        return Err(Withheld::NotLeader);
-    }
-    for edit in &resource.edits {
-        still_demanded(location, &resource.group, edit, authority.desired)?;
-    }
+    still_allowed(location, resource, authority)?;
     let age = now.duration_since(live.read_at);
     if live.id != resource.group.id || State::of(live) != *expected {
         return Err(Withheld::ForeignChange);
@@ -209,6 +244,27 @@ pub fn permit(
         return Err(Withheld::IncompleteKnowledge);
     }
     Ok(Permit::new(location.clone(), resource.group.id.clone(), call))
+}
+
+/// Whether a resource may still be changed as planned, whatever has become of it.
+///
+/// # Errors
+/// The first thing that has changed since: authority or leadership.
+pub fn still_allowed(
+    location: &Location,
+    resource: &PermittedResource,
+    authority: &Authority<'_>,
+) -> Result<(), Withheld> {
+    let account = authority.account.ok_or(Withheld::AccountGrant)?;
+    account_holds(account).map_or(Ok(()), Err)?;
+    if authority.lease_left.is_none_or(|left| left <= authority.write_timeout) {
+        return Err(Withheld::NotLeader);
+    }
+    for edit in &resource.edits {
+        still_demanded(location, &resource.group, edit, authority.desired)?;
+    }
+    // A baseline that had no say in the plan may contradict it.
+    if with_a_say(authority.desired) == resource.baselines { Ok(()) } else { Err(Withheld::BaselineChanged) }
 }
 
 /// Whether every baseline that asked for an edit still asks for it, and may.

@@ -133,13 +133,9 @@ struct Tally<'p> {
 
 fn tallies<'p>(applied: &'p Applied, references: &[&'p BaselineRef]) -> BTreeMap<&'p BaselineRef, Tally<'p>> {
     let Applied { outcomes, withheld } = applied;
-    let held = withheld.iter().map(|WithheldEdit { edit, reason }| (edit, Fate::Withheld(reason)));
+    let held = withheld.iter().map(|WithheldEdit { edit, reason }| (edit, Fate::held_back(reason)));
     let tried = outcomes.iter().flat_map(|ResourceOutcome { edits, outcome, .. }| {
-        let fate = match outcome {
-            Outcome::Verified => Fate::Verified,
-            Outcome::Withheld(reason) => Fate::Withheld(reason),
-            Outcome::Failed(failure) => Fate::Failed(*failure),
-        };
+        let fate = Fate::of(outcome);
         edits.iter().map(move |edit| (edit, fate))
     });
     let mut tallies: BTreeMap<&BaselineRef, Tally<'_>> = BTreeMap::new();
@@ -169,7 +165,23 @@ enum Fate<'p> {
     Failed(Failure),
 }
 
-impl Fate<'_> {
+impl<'p> Fate<'p> {
+    fn of(outcome: &'p Outcome) -> Self {
+        match outcome {
+            Outcome::Verified => Self::Verified,
+            Outcome::Withheld(reason) => Self::held_back(reason),
+            Outcome::Failed(failure) => Self::Failed(*failure),
+        }
+    }
+
+    /// Until it is tried again, the last outcome stands: that is what somebody has to mend.
+    fn held_back(reason: &'p Withheld) -> Self {
+        match reason {
+            Withheld::BackingOff(last) => Self::of(last),
+            other => Self::Withheld(other),
+        }
+    }
+
     fn held(self) -> Option<Held> {
         match self {
             Self::Verified => None,

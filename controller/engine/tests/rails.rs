@@ -14,8 +14,10 @@ use engine::facts::{
     SecurityGroup, Source, Tags,
 };
 use engine::permit::Permit;
-use engine::plan::{Permitted, plan};
-use engine::rails::{self, Authority, EDITS_PER_RESOURCE, RESOURCES_PER_SWEEP};
+use engine::plan::{Failure, Outcome, Permitted, ResourceOutcome, plan};
+use engine::rails::{self, Authority, EDITS_PER_RESOURCE, Moment, RESOURCES_PER_SWEEP};
+use engine::report::report;
+use engine::retries::Retries;
 use engine::sequence::{State, sequence};
 use engine::spec::{Accounts, InfrastructureAsCode, Mode};
 use engine::tenancy::{Account, Namespace};
@@ -35,6 +37,7 @@ struct Case {
     account: Account,
     baselines: Vec<Baseline>,
     leading: bool,
+    retries: Retries,
 }
 
 impl Case {
@@ -61,6 +64,7 @@ impl Case {
             },
             baselines: vec![baseline("edge", json!({"internet": {"denyPresets": ["Admin"]}}))],
             leading: true,
+            retries: Retries::default(),
         }
     }
 
@@ -92,7 +96,8 @@ impl Case {
         let (desired, inventory) = (self.desired(), self.inventory());
         let evaluation = evaluate(&desired, &inventory, NOW, Keep::All);
         let plan = plan(&desired, &inventory, &evaluation);
-        rails::apply(plan, &inventory, &self.account, self.leading).stage
+        let moment = Moment { leading: self.leading, retries: &self.retries, now: NOW };
+        rails::apply(plan, &inventory, &self.account, moment).stage
     }
 
     /// The rules that go or are narrowed, and the reasons for which others are not.
@@ -326,6 +331,55 @@ fn the_worst_twenty_groups_go_first_and_the_rest_follows() {
     assert_eq!(waiting, 27 - RESOURCES_PER_SWEEP);
 }
 
+/// What came of the resources of a plan, if all of them fared alike.
+fn all(permitted: &Permitted, outcome: &Outcome) -> Vec<ResourceOutcome> {
+    let fared = |resource: &engine::plan::PermittedResource| ResourceOutcome {
+        id: resource.group.id.clone(),
+        edits: resource.edits.clone(),
+        outcome: outcome.clone(),
+        calls_verified: 0,
+        request_ids: Vec::new(),
+        finished_at: NOW,
+    };
+    permitted.resources.iter().map(fared).collect()
+}
+
+#[test]
+fn twenty_groups_that_cannot_be_written_do_not_keep_others_from_their_turn() {
+    let mut case = Case::with(|case| {
+        let ssh = |number| group(&format!("sg-{number:02}"), "shop", &["tcp/22 0.0.0.0/0"]);
+        case.groups = (0..27).map(ssh).collect();
+    });
+    let denied = Outcome::Failed(Failure::WriteDenied);
+    let first = case.permitted();
+    case.retries.note(&all(&first, &denied));
+    let second = case.permitted();
+    let changed: Vec<&str> = second.resources.iter().map(|resource| resource.group.id.as_str()).collect();
+    assert_eq!(changed, ["sg-20", "sg-21", "sg-22", "sg-23", "sg-24", "sg-25", "sg-26"]);
+    let waits = |held: &engine::plan::WithheldEdit| held.reason == Withheld::BackingOff(Box::new(denied.clone()));
+    assert_eq!(second.withheld.iter().filter(|held| waits(held)).count(), RESOURCES_PER_SWEEP);
+    case.retries.note(&all(&second, &denied));
+    assert_eq!(case.permitted().resources.len(), 0, "nothing is tried again at once");
+    case.baselines[0].reference.generation = 2;
+    assert_eq!(case.permitted().resources.len(), RESOURCES_PER_SWEEP, "another generation need not wait");
+}
+
+#[test]
+fn what_is_not_tried_again_yet_is_reported_as_what_it_failed_with() {
+    let mut case = Case::new();
+    let inventory = case.inventory();
+    let evaluation = evaluate(&case.desired(), &inventory, NOW, Keep::All);
+    let tell = |case: &Case, outcomes: Vec<ResourceOutcome>| {
+        let plan = engine::plan::Plan { location: location(), stage: case.permitted() };
+        report(&evaluation, &plan.applied(outcomes), NOW)
+    };
+    let outcomes = all(&case.permitted(), &Outcome::Failed(Failure::WriteDenied));
+    let told = tell(&case, outcomes.clone());
+    assert_eq!(told[0].failures, BTreeMap::from([("WriteDenied", 1)]));
+    case.retries.note(&outcomes);
+    assert_eq!(tell(&case, Vec::new()), told);
+}
+
 #[test]
 fn a_group_with_more_edits_than_a_change_set_holds_is_changed_in_parts() {
     let case = Case::with(|case| {
@@ -390,6 +444,21 @@ fn whoever_withdraws_authority_after_the_plan_stops_the_write() {
     for (expected, now) in withdrawn {
         assert_eq!(planned.permit(&now, &live(&planned.groups[0]), LEASE).err(), Some(expected));
     }
+}
+
+#[test]
+fn a_baseline_that_had_no_say_in_the_plan_stops_the_write_and_one_that_only_watches_does_not() {
+    let planned = Case::new();
+    let with = |mode| {
+        Case::with(|case| {
+            let required = json!({"required": {"ingress": [{"traffic": "tcp/443", "peer": "10.0.0.0/8"}]}});
+            case.baselines.push(baseline("other", required));
+            case.baselines[1].mode = mode;
+        })
+    };
+    let permit = |now: &Case| planned.permit(now, &live(&planned.groups[0]), LEASE).err();
+    assert_eq!(permit(&with(Mode::Enforce)), Some(Withheld::BaselineChanged));
+    assert_eq!(permit(&with(Mode::Audit)), None);
 }
 
 #[test]

@@ -13,7 +13,8 @@ use engine::evaluate::{Evaluation, Keep, evaluate};
 use engine::facts::{Inventory, Location, ReadFailure, Source};
 use engine::finding::Verdict;
 use engine::plan::{Permitted, plan as propose};
-use engine::rails;
+use engine::rails::{self, Moment};
+use engine::retries::Retries;
 use engine::tenancy::Account;
 use jiff::Timestamp;
 
@@ -163,7 +164,8 @@ async fn cell(
     let (inventory, foreign) = observe(&connection).await;
     let evaluation = evaluate(&desired, &inventory, Timestamp::now(), Keep::All);
     let proposed = propose(&desired, &inventory, &evaluation);
-    let permitted = rails::apply(proposed, &inventory, &account, true).stage;
+    let moment = Moment { leading: true, retries: &Retries::default(), now: Timestamp::now() };
+    let permitted = rails::apply(proposed, &inventory, &account, moment).stage;
     let groups = inventory.security_groups.facts().map(Vec::as_slice).unwrap_or_default();
     let names = groups.iter().map(|group| (group.id.clone(), group.name.clone())).collect();
     let failure = evaluation.failure.map(|failure| Unread::of(EVERYTHING, failure));

@@ -78,13 +78,14 @@ fn largest(character: char) -> Summary {
     }
 }
 
-const FAILURES: [Failure; 7] = [
+const FAILURES: [Failure; 8] = [
     Failure::WriteDenied,
     Failure::RuleQuota,
     Failure::Throttled,
     Failure::NotFound,
     Failure::OutcomeUnknown,
     Failure::NotVerified,
+    Failure::NotSent,
     Failure::Refused,
 ];
 

@@ -12,8 +12,9 @@ use engine::desired::Desired;
 use engine::evaluate::{Keep, evaluate};
 use engine::facts::{Inventory, Location};
 use engine::plan::{Applied, Plan, plan};
-use engine::rails;
+use engine::rails::{self, Moment};
 use engine::report::{NAMED, report};
+use engine::retries::Retries;
 use engine::tenancy::Account;
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
@@ -128,7 +129,8 @@ impl Steps {
         let (proposed, plan) = usage::thread_cpu(|| plan(desired, inventory, &evaluation));
         let edits = proposed.stage.edits.len();
         let (_, rest) = usage::thread_cpu(|| {
-            let permitted = rails::apply(proposed, inventory, account, true);
+            let moment = Moment { leading: true, retries: &Retries::default(), now };
+            let permitted = rails::apply(proposed, inventory, account, moment);
             let applied: Plan<Applied> = permitted.applied(Vec::new());
             report(&evaluation, &applied, now)
         });

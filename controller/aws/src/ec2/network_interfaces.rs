@@ -1,6 +1,6 @@
 //! `ec2/network_interfaces`: how many interfaces carry each group, by DescribeNetworkInterfaces in pages of 1,000.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::{NetworkInterface, NetworkInterfaceType};
 use engine::facts::InterfaceUse;
@@ -22,7 +22,7 @@ pub(crate) async fn observe(
     reads: &Reads<'_>,
 ) -> Result<BTreeMap<String, InterfaceUse>, AwsError> {
     let request = ec2.describe_network_interfaces().max_results(PAGE);
-    let mut uses = BTreeMap::new();
+    let mut carriers = BTreeMap::new();
     let mut ids = UniqueIds::new(OPERATION);
     let send = |token| request.clone().set_next_token(token).send();
     each_page(
@@ -32,28 +32,48 @@ pub(crate) async fn observe(
         |page| page.next_token(),
         |page| {
             let items = page.network_interfaces.unwrap_or_default();
-            items.into_iter().try_for_each(|item| count(item, &mut ids, &mut uses))
+            items.into_iter().try_for_each(|item| count(item, &mut ids, &mut carriers))
         },
     )
     .await?;
-    Ok(uses)
+    Ok(carriers.into_iter().map(|(group, carriers)| (group, carriers.counted())).collect())
+}
+
+/// What carries one group.
+#[derive(Debug, Default)]
+struct Carriers {
+    interfaces: u32,
+    /// By name: a load balancer has an interface in each of its subnets.
+    load_balancers: BTreeSet<String>,
+}
+
+impl Carriers {
+    fn counted(self) -> InterfaceUse {
+        let load_balancers = u32::try_from(self.load_balancers.len()).unwrap_or(u32::MAX);
+        InterfaceUse { interfaces: self.interfaces, load_balancers }
+    }
 }
 
 fn count(
     item: NetworkInterface,
     ids: &mut UniqueIds,
-    uses: &mut BTreeMap<String, InterfaceUse>,
+    carriers: &mut BTreeMap<String, Carriers>,
 ) -> Result<(), AwsError> {
     let missing = |member: &str| AwsError::unusable(OPERATION.name(), format!("an interface has no {member}"));
-    let load_balancer = is_load_balancer(&item);
-    ids.insert(&item.network_interface_id.ok_or_else(|| missing("NetworkInterfaceId"))?)?;
+    let is_load_balancer = is_load_balancer(&item);
+    let id = item.network_interface_id.ok_or_else(|| missing("NetworkInterfaceId"))?;
+    ids.insert(&id)?;
+    let load_balancer = is_load_balancer.then(|| load_balancer_name(item.description, id));
     for group in item.groups.unwrap_or_default() {
-        let entry = uses.entry(group.group_id.ok_or_else(|| missing("GroupId"))?).or_default();
+        let entry = carriers.entry(group.group_id.ok_or_else(|| missing("GroupId"))?).or_default();
         entry.interfaces = entry.interfaces.saturating_add(1);
-        entry.load_balancers = entry.load_balancers.saturating_add(u32::from(load_balancer));
+        entry.load_balancers.extend(load_balancer.clone());
     }
     Ok(())
 }
+
+/// How Elastic Load Balancing describes the interfaces that it makes.
+const DESCRIBED: &str = "ELB ";
 
 /// Network and gateway load balancers have interface types of their own (`InterfaceType`). Those of
 /// application and classic load balancers are of type `interface`; Elastic Load Balancing makes
@@ -68,7 +88,13 @@ fn is_load_balancer(item: &NetworkInterface) -> bool {
                 | NetworkInterfaceType::LoadBalancer
         )
     ) || item.requester_id.as_deref() == Some("amazon-elb")
-        || item.description.as_deref().is_some_and(|text| text.starts_with("ELB "))
+        || item.description.as_deref().is_some_and(|text| text.starts_with(DESCRIBED))
+}
+
+/// The description, which names the load balancer (`ELB app/NAME/ID`, `ELB net/NAME/ID`, `ELB NAME`) and is the same on
+/// all of its interfaces. An interface that is described in no such way counts as a load balancer by itself.
+fn load_balancer_name(description: Option<String>, interface_id: String) -> String {
+    description.filter(|text| text.starts_with(DESCRIBED)).unwrap_or(interface_id)
 }
 
 #[cfg(test)]
@@ -84,9 +110,9 @@ mod tests {
     }
 
     fn uses(items: Vec<NetworkInterfaceBuilder>) -> Result<BTreeMap<String, InterfaceUse>, AwsError> {
-        let (mut ids, mut uses) = (UniqueIds::new(OPERATION), BTreeMap::new());
-        items.into_iter().try_for_each(|item| count(item.build(), &mut ids, &mut uses))?;
-        Ok(uses)
+        let (mut ids, mut carriers) = (UniqueIds::new(OPERATION), BTreeMap::new());
+        items.into_iter().try_for_each(|item| count(item.build(), &mut ids, &mut carriers))?;
+        Ok(carriers.into_iter().map(|(group, carriers)| (group, carriers.counted())).collect())
     }
 
     #[test]
@@ -102,6 +128,27 @@ mod tests {
         .unwrap();
         assert_eq!(uses.get("sg-1"), Some(&InterfaceUse { interfaces: 4, load_balancers: 3 }));
         assert_eq!(uses.get("sg-2"), Some(&InterfaceUse { interfaces: 2, load_balancers: 0 }));
+    }
+
+    #[test]
+    fn a_load_balancer_in_three_zones_is_one() {
+        let balanced = |id: &str, name: &str| interface(id, &["sg-1"]).requester_id("amazon-elb").description(name);
+        let network = |id: &str, name: &str| {
+            interface(id, &["sg-2"]).interface_type(NetworkInterfaceType::NetworkLoadBalancer).description(name)
+        };
+        let uses = uses(vec![
+            balanced("eni-1", "ELB app/web/0123"),
+            balanced("eni-2", "ELB app/web/0123"),
+            balanced("eni-3", "ELB app/web/0123"),
+            balanced("eni-4", "ELB web"),
+            balanced("eni-5", "ELB web"),
+            network("eni-6", "ELB net/web/4567"),
+            network("eni-7", "ELB net/web/4567"),
+            network("eni-8", "ELB net/web/89ab"),
+        ])
+        .unwrap();
+        assert_eq!(uses.get("sg-1"), Some(&InterfaceUse { interfaces: 5, load_balancers: 2 }));
+        assert_eq!(uses.get("sg-2"), Some(&InterfaceUse { interfaces: 3, load_balancers: 2 }));
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl SecurityGroup {
 pub struct InterfaceUse {
     /// All interfaces with the group.
     pub interfaces: u32,
-    /// Those of them that belong to load balancers.
+    /// The load balancers that some of them belong to: each may have several.
     pub load_balancers: u32,
 }
 

@@ -12,7 +12,7 @@ mod settle;
 use jiff::Timestamp;
 
 use crate::desired::Desired;
-use crate::edit::{Edit, Withheld};
+use crate::edit::{BaselineRef, Edit, Withheld};
 use crate::evaluate::{Evaluation, arn};
 use crate::facts::{Inventory, Location, SecurityGroup};
 use crate::questions::questions;
@@ -31,6 +31,8 @@ pub struct Plan<Stage> {
 pub struct Proposed {
     /// Each edit, and why it is not made if that is settled already.
     pub edits: Vec<ProposedEdit>,
+    /// The baselines that had a say in it, sorted: those with a control that may make edits.
+    pub baselines: Vec<BaselineRef>,
 }
 
 /// An edit that controls ask for.
@@ -58,6 +60,8 @@ pub struct PermittedResource {
     pub group: SecurityGroup,
     /// The edits, worst first.
     pub edits: Vec<Edit>,
+    /// The baselines that had a say in the plan, sorted: another one may contradict it.
+    pub baselines: Vec<BaselineRef>,
 }
 
 /// An edit that is not made now.
@@ -87,6 +91,8 @@ pub struct ResourceOutcome {
     pub edits: Vec<Edit>,
     /// What came of them.
     pub outcome: Outcome,
+    /// How many calls were seen to have taken effect.
+    pub calls_verified: usize,
     /// AWS's ids of the write requests, for the audit trail.
     pub request_ids: Vec<String>,
     /// When that was known.
@@ -94,15 +100,31 @@ pub struct ResourceOutcome {
 }
 
 /// What came of the edits to one resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
     /// Written, read back, and as planned.
     Verified,
-    /// Nothing was written; the reason is one of the rails', found right before the write.
+    /// A call was not made; the reason is one of the rails', found right before it.
     Withheld(Withheld),
     /// AWS refused a call, or the state after a call is not as planned. What was added stays, nothing
     /// more is removed, and the next sweep plans anew.
     Failed(Failure),
+}
+
+impl Outcome {
+    /// What it is, and what to do about it.
+    pub(crate) fn explain(&self) -> String {
+        match self {
+            Self::Verified => "made".to_owned(),
+            Self::Withheld(reason) => reason.explain(),
+            Self::Failed(failure) => failure.advice().to_owned(),
+        }
+    }
+
+    /// Whether a call was sent and nobody saw what came of it.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Failed(Failure::OutcomeUnknown | Failure::NotVerified))
+    }
 }
 
 /// Why a resource could not be changed, by what a person has to do about it.
@@ -120,6 +142,8 @@ pub enum Failure {
     OutcomeUnknown,
     /// The read that followed a write does not show what was planned.
     NotVerified,
+    /// The request never left this process: no connection, no credentials, or no role to write with.
+    NotSent,
     /// AWS refused the write for another reason.
     Refused,
 }
@@ -134,6 +158,7 @@ impl Failure {
             Self::NotFound => "NotFound",
             Self::OutcomeUnknown => "OutcomeUnknown",
             Self::NotVerified => "NotVerified",
+            Self::NotSent => "NotSent",
             Self::Refused => "Refused",
         }
     }
@@ -147,9 +172,18 @@ impl Failure {
             Self::NotFound => "the resource is gone: nothing to do",
             Self::OutcomeUnknown => "AWS did not say whether it wrote, and it does not show: it is planned anew",
             Self::NotVerified => "what was read after the write is not what was planned: it is planned anew",
+            Self::NotSent => "the write could not be sent to AWS: it is tried again; the controller's log tells why",
             Self::Refused => "AWS refused the write: the controller's log tells AWS's words",
         }
     }
+}
+
+/// The baselines that have a control which may make edits, sorted.
+pub(crate) fn with_a_say(desired: &[Desired]) -> Vec<BaselineRef> {
+    let may_edit = |desired: &&Desired| desired.controls.iter().any(|active| active.hold.is_none());
+    let mut references: Vec<_> = desired.iter().filter(may_edit).map(|desired| desired.reference.clone()).collect();
+    references.sort();
+    references
 }
 
 /// Plans the edits of a cell from what was found wrong.
@@ -169,7 +203,7 @@ pub fn plan(desired: &[Desired], inventory: &Inventory, evaluation: &Evaluation)
         })
         .collect();
     edits.sort_by(|one, other| one.edit.worst_first(&other.edit).then_with(|| one.hold.cmp(&other.hold)));
-    Plan { location: inventory.location.clone(), stage: Proposed { edits } }
+    Plan { location: inventory.location.clone(), stage: Proposed { edits, baselines: with_a_say(desired) } }
 }
 
 impl Plan<Permitted> {

@@ -8,7 +8,8 @@ use engine::edit::{Change, Edit};
 use engine::evaluate::{Evaluation, Keep, evaluate};
 use engine::facts::{InterfaceUse, Inventory, Location, PrefixList, ReadFailure, Rule, SecurityGroup, Source};
 use engine::plan::{Permitted, Plan, Proposed, plan};
-use engine::rails;
+use engine::rails::{self, Moment};
+use engine::retries::Retries;
 use engine::tenancy::Account;
 use jiff::Timestamp;
 
@@ -60,7 +61,8 @@ impl World {
     }
 
     pub(crate) fn permit(&self, desired: &[Desired]) -> Permitted {
-        rails::apply(self.propose(desired), &self.inventory(), &self.account, true).stage
+        let moment = Moment { leading: true, retries: &Retries::default(), now: NOW };
+        rails::apply(self.propose(desired), &self.inventory(), &self.account, moment).stage
     }
 }
 
