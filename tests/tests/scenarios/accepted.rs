@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{ACCOUNT, WEB_ONLY, baseline, given, scenario, wait_for_reason};
+use super::{ACCOUNT, BASELINE, WEB_ONLY, baseline, given, scenario, wait_for_count, wait_for_reason};
 
 /// Applies an account and a baseline and waits for the refusal; EC2 was never asked.
 async fn refused(name: &str, account: &str, baseline: &str, reason: &str) -> Result<()> {
@@ -58,4 +58,59 @@ async fn a_caller_of_another_account() -> Result<()> {
     let lines = ACCOUNT.lines().filter(|line| !line.contains("Role:"));
     let account: String = lines.map(|line| format!("{line}\n")).collect();
     refused("identity", &account, &baseline("Audit", WEB_ONLY), "IdentityMismatch").await
+}
+
+#[tokio::test]
+async fn an_account_that_is_deleted() -> Result<()> {
+    let scenario = scenario("gone").await?;
+    given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Audit", WEB_ONLY)).await?;
+    scenario.wait_for_condition(BASELINE, "edge", "Ready", "True").await?;
+    scenario.delete(ACCOUNT).await?;
+    wait_for_reason(&scenario, "Accepted", "False", "UnknownAccount").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_younger_of_two_objects_for_one_account_waits_for_the_older_to_go() -> Result<()> {
+    let scenario = scenario("heir").await?;
+    let ready = async |reason: &str| {
+        let name = format!("{}-heir", scenario.namespace);
+        let object = scenario
+            .wait_for("AWSAccount", &name, &format!("Ready has the reason {reason}"), |object| {
+                let conditions = object.data.pointer("/status/conditions").and_then(serde_json::Value::as_array);
+                conditions.into_iter().flatten().any(|found| found["type"] == "Ready" && found["reason"] == *reason)
+            })
+            .await?;
+        anyhow::Ok(object)
+    };
+    scenario.apply(ACCOUNT).await?;
+    scenario.wait_for_condition("AWSAccount", &scenario.namespace, "Ready", "True").await?;
+    // Ages are counted in seconds.
+    tests::wait_until("a second has passed", scenario.patience, async || {
+        let object = scenario.object("AWSAccount", &scenario.namespace).await?;
+        let created = object.metadata.creation_timestamp.map(|time| time.0);
+        anyhow::ensure!(created.is_some_and(|created| created.as_second() < jiff::Timestamp::now().as_second()));
+        Ok(())
+    })
+    .await?;
+    scenario.apply(&ACCOUNT.replace("{name: $NAMESPACE}\nspec", "{name: $NAMESPACE-heir}\nspec")).await?;
+    ready("DuplicateAccount").await?;
+    scenario.delete(ACCOUNT).await?;
+    ready("IdentityProven").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_account_that_changes_is_looked_at_at_once() -> Result<()> {
+    let scenario = scenario("woken").await?;
+    given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
+    let stopped = ACCOUNT.replace("  readRole", "  writes: Stopped\n  readRole");
+    scenario.apply(&stopped).await?;
+    scenario.apply(&baseline("Enforce", WEB_ONLY).replace("interval: 10s", "interval: 24h")).await?;
+    wait_for_count(&scenario, "withheld", "WritesStopped").await?;
+    scenario.apply(&stopped.replace("  writeRole: arn:aws:iam::$ACCOUNT:role/baseward-write\n", "")).await?;
+    wait_for_count(&scenario, "withheld", "ReadOnlyAccount").await?;
+    Ok(())
 }

@@ -1,8 +1,12 @@
 //! What `Audit` sees and says, without a single write.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use tests::emulator::{GroupSeed, Seed};
+use tests::wait_until;
 
-use super::{ACCOUNT, BASELINE, WEB_ONLY, baseline, given, scenario, wait_for_sweeps, writes};
+use super::{
+    ACCOUNT, BASELINE, REGION, WEB_ONLY, baseline, given, scenario, wait_for_ingress, wait_for_sweeps, writes,
+};
 
 #[tokio::test]
 async fn a_baseline_answers_whether_we_are_safe_and_says_why_not() -> Result<()> {
@@ -24,6 +28,7 @@ async fn a_baseline_answers_whether_we_are_safe_and_says_why_not() -> Result<()>
     assert_eq!(worst["control"], "sg-no-open-admin-ports");
     assert_eq!(worst["actual"], "tcp/22 from 0.0.0.0/0");
     assert_eq!(worst["held"], "Audit");
+    assert!(worst["advice"].as_str().unwrap().contains("set mode: Enforce"), "{worst}");
     assert!(writes(&scenario).await?.is_empty());
     Ok(())
 }
@@ -77,5 +82,71 @@ async fn a_sweep_can_be_asked_for() -> Result<()> {
             object.data["status"]["lastHandledReconcileAt"] == "2026-11-21T10:00:00Z"
         })
         .await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn at_rest_nothing_is_written_for_two_regions_either() -> Result<()> {
+    const OTHER: &str = "eu-central-1";
+    let scenario = scenario("rest-of-two").await?;
+    for region in [REGION, OTHER] {
+        let group = GroupSeed::named("web").ingress(["tcp 443 0.0.0.0/0"])?;
+        scenario.aws.seed(&Seed::in_region(region).group(group)).await?;
+    }
+    scenario.apply(&ACCOUNT.replace("[eu-west-1]", "[eu-west-1, eu-central-1]")).await?;
+    scenario.apply(&baseline("Audit", WEB_ONLY)).await?;
+    scenario.wait_for_condition(BASELINE, "edge", "Ready", "True").await?;
+    let cells = scenario.status(BASELINE, "edge").await?["cells"].clone();
+    assert_eq!((&cells[0]["region"], &cells[1]["region"]), (&OTHER.into(), &REGION.into()), "{cells}");
+    let version =
+        async || -> Result<Option<String>> { Ok(scenario.object(BASELINE, "edge").await?.metadata.resource_version) };
+    let before = version().await?;
+    // The regions are swept in turns of their own: after a few each has come before the other.
+    wait_for_sweeps(&scenario, 5).await?;
+    assert_eq!(version().await?, before);
+    Ok(())
+}
+
+#[tokio::test]
+async fn edits_that_were_made_are_an_event_of_the_baseline() -> Result<()> {
+    let scenario = scenario("made").await?;
+    let seeded = given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Enforce", WEB_ONLY)).await?;
+    wait_for_ingress(&scenario, &seeded, "bastion", &[]).await?;
+    wait_until("an event tells of it", scenario.patience, async || {
+        let events = scenario.kubectl.run(["get", "events"]).await?.stdout;
+        ensure!(events.contains("EditsMade") && events.contains("1 edits made and verified"), "{events}");
+        Ok(())
+    })
+    .await
+}
+
+/// The rule is not there yet, so the baseline that forbids it finds nothing; it learns of the conflict all the same.
+#[tokio::test]
+async fn both_baselines_of_a_conflict_name_each_other() -> Result<()> {
+    let scenario = scenario("both").await?;
+    given(&scenario, &[("app", &["tcp 22 10.0.0.0/8"])]).await?;
+    let grant = "maxMode: Enforce, mayAddRules: {cidrs: [0.0.0.0/0], ports: [tcp/0-65535]}";
+    scenario.apply(&ACCOUNT.replace("maxMode: Enforce", grant)).await?;
+    scenario.apply(&baseline("Enforce", "internet: {allowPorts: [tcp/443]}")).await?;
+    let requires = "required: {ingress: [{traffic: tcp/8443, peer: 0.0.0.0/0}]}\noverrides: [{control: sg-world-ingress-only-allowed-ports, mode: \"Off\"}]";
+    scenario.apply(&baseline("Enforce", requires).replace("name: edge", "name: other")).await?;
+    for (name, rival) in [("edge", "other"), ("other", "edge")] {
+        let rival = format!("contradicts {}/{rival}", scenario.namespace);
+        scenario
+            .wait_for(BASELINE, name, "the conflict is counted and the other baseline is named", |object| {
+                let conditions = object.data["status"]["conditions"].as_array();
+                object.data["status"]["withheld"]["Conflicting"] == 1
+                    && conditions
+                        .into_iter()
+                        .flatten()
+                        .any(|found| found["message"].as_str().unwrap_or_default().contains(&rival))
+            })
+            .await?;
+    }
+    let status = scenario.status(BASELINE, "other").await?;
+    assert!(status["worst"].to_string().contains(&format!("contradicts {}/edge", scenario.namespace)), "{status}");
+    assert!(writes(&scenario).await?.is_empty());
     Ok(())
 }

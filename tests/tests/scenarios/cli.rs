@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use serde_json::Value;
+use tests::emulator::{Fault, FaultKind};
 use tests::{Scenario, World};
 
 use super::{ACCOUNT, WEB_ONLY, baseline, given, program, scenario};
@@ -76,6 +77,59 @@ async fn a_plan_refuses_what_admission_and_acceptance_refuse() -> Result<()> {
     assert_eq!(beyond.code, 1);
     assert!(beyond.stderr.contains("ModeBeyondGrant"), "{}", beyond.stderr);
     assert!(scenario.aws.ledger().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn only_a_plan_answers_two() -> Result<()> {
+    let world = World::shared().await?;
+    for (arguments, code) in [
+        (&["plan", "--no-such-flag"][..], 1),
+        (&["plan"], 1),
+        (&["nonsense"], 1),
+        (&["plan", "--help"], 0),
+        (&["--version"], 0),
+    ] {
+        let finished = program().run(world, arguments).await?;
+        assert_eq!(finished.code, code, "{arguments:?}: {}{}", finished.stdout, finished.stderr);
+        assert_eq!(finished.stderr.is_empty(), code == 0, "{arguments:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_said_and_the_rest_is_planned() -> Result<()> {
+    let scenario = bare("plan-unread").await?;
+    let seeded = given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
+    let two = ACCOUNT.replace("[eu-west-1]", "[eu-central-1, eu-west-1]");
+    let denied = |operation, service| {
+        Fault::from(FaultKind::AccessDenied).of_service(service).on(operation).in_region("eu-central-1").always()
+    };
+    for fault in [denied("DescribeSecurityGroups", "ec2"), denied("GetCallerIdentity", "sts")] {
+        scenario.aws.set_faults(&[fault]).await?;
+        let finished = plan(&scenario, &[&two, &baseline("Audit", WEB_ONLY)], &["-o", "json"]).await?;
+        assert_eq!(finished.code, 1, "{}", finished.stderr);
+        let said: Vec<&str> = finished.stderr.lines().collect();
+        assert_eq!(said.len(), 1, "{}", finished.stderr);
+        for part in [scenario.account.as_str(), "eu-central-1", "AccessDenied", "read policy"] {
+            assert!(said[0].contains(part), "{part}: {}", said[0]);
+        }
+        let document: Value = serde_json::from_str(&finished.stdout)?;
+        assert_eq!(document["edits"][0]["resource"], seeded.group("bastion")?);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn files_that_hold_two_objects_where_one_counts_are_refused() -> Result<()> {
+    let scenario = bare("plan-twice").await?;
+    let other = ACCOUNT.replace("{name: $NAMESPACE}\nspec", "{name: $NAMESPACE-2}\nspec");
+    let both = plan(&scenario, &[ACCOUNT, &other, &baseline("Audit", "")], &[]).await?;
+    assert_eq!(both.code, 1);
+    assert!(both.stderr.contains("are both for account"), "{}", both.stderr);
+    let twice = plan(&scenario, &[ACCOUNT, &baseline("Audit", ""), &baseline("Audit", WEB_ONLY)], &[]).await?;
+    assert_eq!(twice.code, 1);
+    assert!(twice.stderr.contains("stands there twice"), "{}", twice.stderr);
     Ok(())
 }
 

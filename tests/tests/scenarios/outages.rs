@@ -156,6 +156,64 @@ async fn a_graceful_stop_gives_the_lease_back() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_stop_does_not_wait_for_an_aws_that_does_not_answer() -> Result<()> {
+    let world = World::start().await?;
+    let mut controller = program().start(&world).await?;
+    let scenario = world.scenario("stop-silent").await?;
+    let seeded = enforcing(&scenario).await?;
+    wait_for_ingress(&scenario, &seeded, "bastion", &[]).await?;
+    let silent = Fault::from(FaultKind::Latency { milliseconds: 20_000.0 }).on("DescribeSecurityGroups").always();
+    scenario.aws.set_faults(&[silent]).await?;
+    wait_until("a sweep reads in vain", scenario.patience, async || {
+        ensure!(scenario.aws.faults().await?.iter().any(|fault| fault.fired > 0), "not yet");
+        Ok(())
+    })
+    .await?;
+    controller.process().signal(rustix::process::Signal::TERM)?;
+    wait_until("baseward has stopped", Duration::from_secs(4), async || {
+        ensure!(controller.process().exited()?.is_some(), "it still runs");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_change_set_that_a_killed_process_leaves_open_is_closed_as_unknown() -> Result<()> {
+    let world = World::start().await?;
+    let mut first = program().start(&world).await?;
+    let mut scenario = world.scenario("killed").await?;
+    scenario.patience = Duration::from_secs(60);
+    let slow = Fault::from(FaultKind::Latency { milliseconds: 2500.0 }).on("Revoke*").nth(1);
+    scenario.aws.set_faults(&[slow]).await?;
+    let ssh: &[&str] = &["tcp 22 0.0.0.0/0"];
+    let seeded = given(&scenario, &[("one", ssh), ("two", ssh)]).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Enforce", WEB_ONLY).replace("interval: 10s", "interval: 24h")).await?;
+    wait_until("the first write is under way", scenario.patience, async || {
+        ensure!(scenario.aws.faults().await?.iter().any(|fault| fault.fired > 0), "not yet");
+        Ok(())
+    })
+    .await?;
+    first.process().kill();
+    let _second = program().start(&world).await?;
+    // Long before its interval: it writes as soon as it may.
+    for group in ["one", "two"] {
+        wait_for_ingress(&scenario, &seeded, group, &[]).await?;
+    }
+    wait_until("both change sets are closed", scenario.patience, async || {
+        let sets = scenario.api("ChangeSet").await?.list(&Default::default()).await?.items;
+        let mut phases: Vec<_> = sets.iter().filter_map(|set| set.data["status"]["phase"].as_str()).collect();
+        phases.sort_unstable();
+        ensure!(phases == ["Applied", "PartlyApplied"], "{phases:?}");
+        let left = sets.iter().find(|set| set.data["status"]["phase"] == "PartlyApplied").unwrap();
+        let edits = left.data["status"]["edits"].as_array().unwrap();
+        ensure!(edits.iter().all(|edit| edit["outcome"] == "Unknown") && edits.len() == 2, "{edits:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn an_object_that_no_longer_decodes_does_not_stop_the_others() -> Result<()> {
     let world = World::start().await?;
     let scenario = world.scenario("undecodable").await?;

@@ -132,6 +132,42 @@ async fn a_role_that_cannot_be_assumed() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_write_role_that_cannot_be_assumed_holds_edits_back_and_nothing_else() -> Result<()> {
+    let scenario = scenario("write-role").await?;
+    let seeded = given(&scenario, BAD).await?;
+    let denied = Settings { denied_roles: vec!["baseward-write".to_owned()], ..Settings::default() };
+    scenario.aws.configure(&denied).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Enforce", WEB_ONLY)).await?;
+    let status = wait_for_count(&scenario, "withheld", "WriteRoleUnproven").await?;
+    assert_eq!(status["worst"][0]["held"], "WriteRoleUnproven", "{status}");
+    scenario.wait_for_condition(super::BASELINE, "edge", "Observed", "True").await?;
+    let account = scenario.wait_for_condition("AWSAccount", &scenario.namespace, "Ready", "False").await?;
+    assert!(account.data["status"].to_string().contains("writeRole"), "{:?}", account.data);
+    assert!(writes(&scenario).await?.is_empty());
+    scenario.aws.configure(&Settings::default()).await?;
+    wait_for_ingress(&scenario, &seeded, "bastion", &[]).await
+}
+
+#[tokio::test]
+async fn what_was_seen_stands_while_nothing_can_be_read() -> Result<()> {
+    let scenario = scenario("blind").await?;
+    given(&scenario, BAD).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Audit", WEB_ONLY)).await?;
+    scenario.wait_for_condition(super::BASELINE, "edge", "Compliant", "False").await?;
+    scenario.aws.set_faults(&[Fault::from(FaultKind::AccessDenied).on("DescribeSecurityGroups").always()]).await?;
+    let status = wait_for_reason(&scenario, "Observed", "False", "AccessDenied").await?;
+    assert_eq!((&status["resources"], &status["violations"]["critical"]), (&1.into(), &1.into()), "{status}");
+    assert_eq!(status["worst"][0]["control"], "sg-no-open-admin-ports", "{status}");
+    wait_for_reason(&scenario, "Stalled", "True", "NoCellReadable").await?;
+    scenario.aws.set_faults(&[Fault::from(FaultKind::InternalError).on("DescribeSecurityGroups").always()]).await?;
+    wait_for_reason(&scenario, "Observed", "False", "EndpointUnavailable").await?;
+    wait_for_reason(&scenario, "Stalled", "False", "NotStalled").await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn interfaces_that_cannot_be_read_hold_back_only_what_needs_them() -> Result<()> {
     let scenario = scenario("partial").await?;
     let seeded = given(&scenario, BAD).await?;
