@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use super::demands::{Asker, Demands, Requirers, Texts, baselines, enforced};
+use super::demands::{Asker, Demands, Keep, Requirers, Texts, baselines, enforced};
 use super::narrow::Remains;
 use super::settle::{Settlement, remains};
 use crate::controls::security_group::GroupView;
 use crate::desired::Scope;
 use crate::edit::Withheld;
 use crate::exposure::{Audience, PrefixLists};
-use crate::facts::{Grant, Peer, Rule};
+use crate::facts::{Grant, Peer, Rule, SecurityGroup};
 use crate::questions::Question;
 use crate::traffic::TrafficSet;
 
@@ -30,9 +30,13 @@ impl Conflict {
         }
         let required = members(&self.required.peer, lists);
         let meet = |one: &Peer| required.iter().filter_map(|other| one.intersection(other)).collect::<Vec<_>>();
-        let mut met = members(&before.peer, lists).into_iter().flat_map(|peer| meet(&peer));
-        met.any(|peer| {
-            let holds = |grant: &&Grant| members(&grant.peer, lists).iter().any(|other| other.contains(&peer));
+        let met: Vec<Peer> = match Audience::of(&before.peer, lists) {
+            // It may hold whoever is required.
+            Audience::Unknown => vec![before.peer.clone()],
+            _ => members(&before.peer, lists).iter().flat_map(meet).collect(),
+        };
+        met.iter().any(|peer| {
+            let holds = |grant: &&Grant| members(&grant.peer, lists).iter().any(|other| other.contains(peer));
             let same = after.iter().filter(|grant| grant.direction == before.direction);
             let kept: TrafficSet = same.filter(holds).map(|grant| grant.traffic).collect();
             !shared.is_subset(&kept)
@@ -78,7 +82,9 @@ impl<'d> Outlook<'d> {
             let Some(index) = group.rules.iter().position(|rule| rule.grant == *grant) else {
                 continue;
             };
-            outlook.conflicts.extend(conflict(grant, requirers, &asked, index));
+            let against = asked.keeps.get(&index).into_iter().flatten().filter(|keep| narrows(grant, keep));
+            let against = against.chain(provoked(view, &group, demands, &asked, grant));
+            outlook.conflicts.extend(conflict(grant, requirers, against));
             if let Some(texts) = asked.descriptions.remove(&index) {
                 outlook.descriptions.insert(grant.clone(), texts);
             }
@@ -106,12 +112,45 @@ impl<'d> Outlook<'d> {
     }
 }
 
-fn conflict(grant: &Grant, requirers: &Requirers<'_>, asked: &Demands<'_>, index: usize) -> Option<Conflict> {
-    let against = asked.keeps.get(&index).into_iter().flatten();
-    let forbidders: Vec<Asker<'_>> = against
-        .filter(|keep| remains(grant, &[keep]) != Remains::Unchanged)
-        .flat_map(|keep| enforced(&keep.askers))
-        .collect();
+fn narrows(grant: &Grant, keep: &Keep<'_>) -> bool {
+    remains(grant, &[keep]) != Remains::Unchanged
+}
+
+/// Demands on rules that nobody minds today and somebody would mind beside a required grant: together they may be the
+/// world. What is there goes before what is to come.
+fn provoked<'a, 'd>(
+    view: &GroupView<'_>,
+    group: &SecurityGroup,
+    demands: &Demands<'d>,
+    asked: &'a Demands<'d>,
+    required: &Grant,
+) -> Vec<&'a Keep<'d>> {
+    let today = |grant: &Grant| view.group.rules.iter().position(|rule| rule.grant == *grant);
+    if today(required).is_some() {
+        return Vec::new();
+    }
+    let unminded = |grant: &Grant| today(grant).is_some_and(|index| !demands.keeps.contains_key(&index));
+    let shares = |grant: &Grant| {
+        grant.direction == required.direction && TrafficSet::from(grant.traffic).meets(required.traffic)
+    };
+    let mut provoked = Vec::new();
+    for (index, keeps) in &asked.keeps {
+        if let Some(grant) = group.rules.get(*index).map(|rule| &rule.grant)
+            && unminded(grant)
+            && shares(grant)
+        {
+            provoked.extend(keeps.iter().filter(|keep| narrows(grant, keep)));
+        }
+    }
+    provoked
+}
+
+fn conflict<'a, 'd: 'a>(
+    grant: &Grant,
+    requirers: &Requirers<'_>,
+    against: impl Iterator<Item = &'a Keep<'d>>,
+) -> Option<Conflict> {
+    let forbidders: Vec<Asker<'_>> = against.flat_map(|keep| enforced(&keep.askers)).collect();
     let requirers = requirers.iter().map(|(_, asker)| asker).filter(|asker| asker.stands);
     (!forbidders.is_empty()).then(|| Conflict {
         required: grant.clone(),

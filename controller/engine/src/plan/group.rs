@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use ipnet::IpNet;
+
 use super::ProposedEdit;
 use super::conflict::{Outlook, declared, is_enforced, is_standing};
 use super::demands::{Asker, Demands, Requirers, Texts, agreed, baselines, enforced, reason};
@@ -94,14 +96,16 @@ impl<'p, 'd> Planner<'p, 'd> {
     /// A rule for a prefix list can let in what a required rule is to let in from now on. That one is added first, and
     /// seen at the next sweep, before the list loses its access.
     fn awaits(&self, before: &Grant, standing: &[&Grant]) -> Option<Withheld> {
-        let Audience::Networks(nets) = Audience::of(&before.peer, self.view.lists) else {
-            return None;
+        let audience = Audience::of(&before.peer, self.view.lists);
+        let may_hold = |net: IpNet| match audience {
+            Audience::Networks(nets) => nets.iter().any(|other| other.contains(&net) || net.contains(other)),
+            Audience::Unknown => true,
+            Audience::Network(_) | Audience::Trusted => false,
         };
         let overlaps = |grant: &&&Grant| {
-            let peer = grant.peer.as_network();
             grant.direction == before.direction
                 && TrafficSet::from(grant.traffic).meets(before.traffic)
-                && peer.is_some_and(|net| nets.iter().any(|other| other.contains(&net) || net.contains(other)))
+                && grant.peer.as_network().is_some_and(may_hold)
         };
         let added = |grant: &&&Grant| self.demands.requires.get(*grant).is_some_and(is_enforced);
         let missing = |grant: &&Grant| !standing.iter().any(|other| other.covers(grant));

@@ -43,18 +43,17 @@ fn is_continued(world: &World, permitted: &Permitted) -> bool {
     });
     let lists = world.lists.clone().unwrap_or_default();
     let public = |rule: &Rule| rule.grant.direction == Direction::Ingress && is_public(&rule.grant.peer, &lists);
-    let adds = |change: &Change| match change {
-        Change::Rule { before, after } => after
-            .iter()
-            .filter(|rule| public(rule))
-            .any(|rule| before.as_ref().is_none_or(|before| before.grant.peer != rule.grant.peer)),
-        Change::Tags { .. } => false,
+    let replaces = |change: &Change| match change {
+        Change::Rule { before: Some(before), after } => {
+            after.iter().any(|rule| public(rule) && rule.grant.peer != before.grant.peer)
+        }
+        Change::Rule { before: None, .. } | Change::Tags { .. } => false,
     };
     // A demand that would cut a rule into more than 60 is left out, and may have room on one of the pieces.
     let many = |change: &Change| matches!(change, Change::Rule { after, .. } if after.len() > 30);
     let mut edits = permitted.resources.iter().flat_map(|resource| &resource.edits);
     reports
-        || edits.any(|edit| many(&edit.change) || adds(&edit.change))
+        || edits.any(|edit| many(&edit.change) || replaces(&edit.change))
         || permitted.withheld.iter().any(|edit| waits(&edit.reason))
 }
 

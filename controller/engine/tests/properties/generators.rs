@@ -67,7 +67,7 @@ pub(crate) fn world(dice: &mut Dice<'_>) -> World {
     let account = account(dice);
     let baselines = (0..1 + dice.below(4)).map(|number| baseline(dice, number)).collect();
     let lists = (!dice.one_in(8)).then(|| lists(dice));
-    let groups: Vec<SecurityGroup> = (0..1 + dice.below(3)).map(|number| group(dice, number)).collect();
+    let groups: Vec<SecurityGroup> = (0..1 + dice.below(4) / 2).map(|number| group(dice, number)).collect();
     let usage = (!dice.one_in(8)).then(|| usage(dice, &groups));
     World { groups, lists, usage, account, baselines }
 }
