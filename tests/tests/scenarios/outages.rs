@@ -233,5 +233,16 @@ async fn an_object_that_no_longer_decodes_does_not_stop_the_others() -> Result<(
             object.data["status"]["conditions"][0]["reason"] == "Undecodable"
         })
         .await?;
+    scenario
+        .wait_for("AWSAccount", "broken", "it says that it cannot be read", |object| {
+            object.data["status"]["conditions"][0]["reason"] == "Undecodable"
+        })
+        .await?;
+    // It has said so: whatever else happens, there is nothing to add.
+    let version = async || anyhow::Ok(scenario.object(BASELINE, "broken").await?.metadata.resource_version);
+    let before = version().await?;
+    scenario.kubectl.run(["label", "namespace", &scenario.namespace, "wakes=everybody"]).await?;
+    wait_for_sweeps(&scenario, 1).await?;
+    anyhow::ensure!(version().await? == before);
     Ok(())
 }

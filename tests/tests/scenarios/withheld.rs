@@ -5,7 +5,8 @@ use serde_json::json;
 use tests::emulator::{Direction, Fault, FaultKind, ForeignChange, GroupSeed, Seed, Settings};
 
 use super::{
-    ACCOUNT, BASELINE, REGION, WEB_ONLY, baseline, given, rules, scenario, wait_for_count, wait_for_ingress, writes,
+    ACCOUNT, BASELINE, REGION, WEB_ONLY, baseline, given, rules, scenario, wait_for_count, wait_for_ingress,
+    wait_for_sweeps, writes,
 };
 
 #[tokio::test]
@@ -62,8 +63,70 @@ async fn a_denied_write() -> Result<()> {
     scenario.apply(&baseline("Enforce", WEB_ONLY)).await?;
     let status = wait_for_count(&scenario, "failures", "WriteDenied").await?;
     assert_eq!(status["worst"][0]["held"], "WriteDenied", "{status}");
+    wait_for_sweeps(&scenario, 1).await?;
+    let tries = scenario.aws.calls(0, "RevokeSecurityGroupIngress").await?.len();
+    let sets = scenario.api("ChangeSet").await?.list(&Default::default()).await?.items;
+    assert_eq!((tries, sets.len()), (1, 1), "the next sweep does not try it again");
+    assert_eq!(sets[0].data["status"]["phase"], "Expired");
+    assert_eq!(scenario.status(BASELINE, "edge").await?["failures"]["WriteDenied"], status["failures"]["WriteDenied"]);
     scenario.aws.clear_faults().await?;
+    // Whoever has mended it need not wait.
+    scenario.kubectl.run(["annotate", "sgb", "edge", "baseward.dev/reconcile-at=now"]).await?;
     wait_for_ingress(&scenario, &seeded, "bastion", &[]).await
+}
+
+#[tokio::test]
+async fn a_write_that_somebody_else_has_made_a_moment_before() -> Result<()> {
+    let scenario = scenario("same-hand").await?;
+    let seeded = given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"]), ("shop", &["tcp 80-443 0.0.0.0/0"])]).await?;
+    let revoked =
+        ForeignChange::of_group(seeded.group("bastion")?).revoke(Direction::Ingress, "tcp 22 0.0.0.0/0".parse()?);
+    let added = ForeignChange::of_group(seeded.group("shop")?)
+        .authorize(Direction::Ingress, "tcp 80 0.0.0.0/0".parse()?)
+        .authorize(Direction::Ingress, "tcp 443 0.0.0.0/0".parse()?);
+    let hand = |change, operation| Fault::from(FaultKind::ForeignWrite { change }).on(operation);
+    scenario
+        .aws
+        .set_faults(&[hand(revoked, "RevokeSecurityGroupIngress"), hand(added, "AuthorizeSecurityGroupIngress")])
+        .await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Enforce", "internet: {allowPorts: [tcp/80, tcp/443]}")).await?;
+    wait_for_ingress(&scenario, &seeded, "bastion", &[]).await?;
+    wait_for_ingress(&scenario, &seeded, "shop", &["tcp 80 0.0.0.0/0", "tcp 443 0.0.0.0/0"]).await?;
+    tests::wait_until("every change set is applied", scenario.patience, async || {
+        let sets = scenario.api("ChangeSet").await?.list(&Default::default()).await?.items;
+        let phases: Vec<_> = sets.iter().map(|set| set.data["status"]["phase"].clone()).collect();
+        anyhow::ensure!(!phases.is_empty() && phases.iter().all(|phase| phase == "Applied"), "{phases:?}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_namespace_that_takes_no_change_sets_holds_back_its_own_edits_alone() -> Result<()> {
+    let scenario = scenario("journals").await?;
+    let seeded = given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"]), ("shop", &["tcp 22 0.0.0.0/0"])]).await?;
+    let ending = format!("{}-ending", scenario.namespace);
+    scenario.kubectl.run(["create", "namespace", &ending]).await?;
+    let there = scenario.kubectl.in_namespace(&ending);
+    let grants = format!("maxMode: Enforce}}, {{name: {ending}, maxMode: Enforce");
+    scenario.apply(&ACCOUNT.replace("maxMode: Enforce", &grants)).await?;
+    let only = |name: &str, namespace: &str| {
+        baseline("Enforce", WEB_ONLY)
+            .replace("namespace: $NAMESPACE", &format!("namespace: {namespace}"))
+            .replace("select: {all: true}", &format!("select: {{names: [{name}]}}"))
+            .replace("$NAMESPACE", &scenario.namespace)
+    };
+    there.apply(&only("bastion", &ending).replace("  mode: ", "  suspend: true\n  mode: ")).await?;
+    // A namespace that ends takes nothing new.
+    there.run(["delete", "namespace", &ending, "--wait=false"]).await?;
+    there.run(["patch", "sgb", "edge", "--type=merge", "-p", r#"{"spec":{"suspend":false}}"#]).await?;
+    scenario.apply(&only("shop", &scenario.namespace)).await?;
+    wait_for_ingress(&scenario, &seeded, "shop", &[]).await?;
+    assert_eq!(rules(&scenario, &seeded, "bastion").await?.ingress.len(), 1);
+    assert_eq!(writes(&scenario).await?.len(), 1);
+    there.run(["delete", "sgb", "edge"]).await?;
+    Ok(())
 }
 
 #[tokio::test]
