@@ -285,6 +285,14 @@ impl Baseline {
                 format!("there is no control {:?} for this kind: `baseward controls` lists them", unknown.control);
             return Err(InvalidParameter::new("overrides", problem));
         }
+        let off = |control: &&Control| (control.setting)(&self.parameters) == Setting::Off;
+        let asks = |over: &&Override| over.mode == Some(OverrideMode::Enforce);
+        for over in self.overrides.iter().filter(asks) {
+            if let Some(idle) = controls().filter(off).find(|control| control.about.id == over.control) {
+                let problem = format!("{:?} has nothing to enforce: write spec.{}", over.control, idle.about.field);
+                return Err(InvalidParameter::new("overrides", problem));
+            }
+        }
         Ok(controls().filter_map(|control| self.active(control)).collect())
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use engine::call::Call;
 use engine::desired::{Baseline, Desired};
 use engine::edit::{BaselineRef, Withheld};
-use engine::evaluate::{Keep, evaluate};
+use engine::evaluate::{Keep, MAX_AGE, evaluate};
 use engine::facts::{
     Direction, Grant, InterfaceUse, Inventory, LiveGroup, LiveRule, Location, PrefixList, PrefixListEntries, Rule,
     SecurityGroup, Source, Tags,
@@ -21,7 +21,7 @@ use engine::retries::Retries;
 use engine::sequence::{State, sequence};
 use engine::spec::{Accounts, InfrastructureAsCode, Mode};
 use engine::tenancy::{Account, Namespace};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -276,6 +276,28 @@ fn an_unreadable_list_holds_back_its_own_rule_and_no_other() {
         case.lists.insert("pl-1".to_owned(), list);
     });
     assert_eq!(case.outcome().0, [SSH]);
+}
+
+#[test]
+fn facts_that_are_too_old_judge_nothing_and_change_nothing() {
+    let case = Case::new();
+    let (desired, inventory) = (case.desired(), case.inventory());
+    let judged = |age: SignedDuration| {
+        let evaluation = evaluate(&desired, &inventory, NOW + age, Keep::All);
+        let edits = plan(&desired, &inventory, &evaluation).stage.edits.len();
+        (evaluation.failure.is_some(), !evaluation.baselines[0].findings.is_empty(), edits)
+    };
+    assert_eq!(judged(MAX_AGE), (false, true, 1));
+    assert_eq!(judged(MAX_AGE + SignedDuration::from_secs(1)), (true, false, 0));
+}
+
+#[test]
+fn an_override_of_what_the_spec_leaves_out_is_refused_with_the_field_to_write() {
+    let mut overridden = Case::new().baselines.remove(0);
+    let over = json!([{"control": "sg-icmp-limited", "mode": "Enforce"}]);
+    overridden.overrides = serde_json::from_value(over).unwrap();
+    let refusal = overridden.accept(&[Case::new().account]).unwrap_err();
+    assert!(refusal.message.contains("write spec.internet.icmp"), "{refusal}");
 }
 
 #[test]

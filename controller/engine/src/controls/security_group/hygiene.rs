@@ -345,7 +345,10 @@ pub(super) const CONTROLS: &[Control] = &[
             "sets the default where the key is missing (CreateTags)",
             &[SECURITY_GROUPS]
         ),
-        setting: |spec| Setting::optional(spec.hygiene.as_ref().and_then(|hygiene| hygiene.required_tags.as_ref())),
+        setting: |spec| {
+            let tags = spec.hygiene.as_ref().and_then(|hygiene| hygiene.required_tags.as_ref());
+            Setting::optional(tags.filter(|tags| !tags.is_empty()))
+        },
         alike: |one, other| one.hygiene.tags == other.hygiene.tags,
         check: check_tags,
         remedy: Some(add_tags),

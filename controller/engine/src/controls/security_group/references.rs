@@ -1,5 +1,7 @@
 //! `spec.references`: rules that refer to other groups and to prefix lists.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -106,20 +108,19 @@ fn check_prefix_lists(_: &Parameters, view: &GroupView<'_>) -> Verdict {
     if !view.prefix_lists {
         return Verdict::Pass;
     }
-    let (mut world, mut unreadable) = (Vec::new(), false);
+    let (mut world, mut unreadable) = (BTreeSet::new(), false);
     for (_, rule) in view.rules(Direction::Ingress) {
         let Peer::PrefixList(id) = &rule.grant.peer else {
             continue;
         };
         match Audience::of(&rule.grant.peer, view.lists) {
             Audience::Networks(nets) if nets.iter().copied().collect::<AddressSet>().public_size().is_world() => {
-                world.push(id.clone());
+                world.insert(id.clone());
             }
             Audience::Unknown => unreadable = true,
             _ => {}
         }
     }
-    world.dedup();
     if !world.is_empty() {
         Verdict::fail("no prefix list that holds the world", named(world.into_iter()))
     } else if unreadable {

@@ -117,7 +117,10 @@ pub(super) const CONTROLS: &[Control] = &[Control {
         since: "0.1.0",
         sources: &[SECURITY_GROUPS],
     },
-    setting: |spec| Setting::optional(spec.required.as_ref()),
+    setting: |spec| {
+        let empty = |required: &&Required| required.ingress.is_empty() && required.egress.is_empty();
+        Setting::optional(spec.required.as_ref().filter(|required| !empty(required)))
+    },
     alike: |one, other| one.required == other.required,
     check,
     remedy: Some(remedy),

@@ -106,7 +106,8 @@ pub(super) const CONTROLS: &[Control] = &[
         },
         check: |parameters, view| {
             let Compiled { allowed, not_allowed, .. } = &parameters.internet;
-            check_ports(view, not_allowed, format_args!("nothing but {allowed} from the internet"))
+            let but = if allowed.is_empty() { String::new() } else { format!(" but {allowed}") };
+            check_ports(view, not_allowed, format_args!("nothing{but} from the internet"))
         },
         remedy: Some(close_unapproved_ports),
     },
@@ -298,7 +299,8 @@ fn check_broad(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
-    use super::super::vectors::{group, remedies, verdict};
+    use super::super::SecurityGroupParameters;
+    use super::super::vectors::{group, remedies, verdict, verdict_with};
     use super::*;
 
     #[test]
@@ -307,6 +309,16 @@ mod tests {
         let keep = remedies("sg-world-ingress-only-allowed-ports", &group);
         let allowed: TrafficSet = ["tcp/80", "tcp/443"].iter().map(|port| port.parse::<Traffic>().unwrap()).collect();
         assert_eq!(keep, [Remedy::keep(0, vec![Bound::anybody(allowed)])]);
+    }
+
+    #[test]
+    fn an_empty_list_of_ports_allows_nothing_and_says_so() {
+        let internet = Internet { allow_ports: Some(Vec::new()), ..Internet::default() };
+        let spec = SecurityGroupParameters { internet: Some(internet), ..Default::default() };
+        assert_eq!(
+            verdict_with(&spec, "sg-world-ingress-only-allowed-ports", &group(&["tcp/443 from 0.0.0.0/0"])),
+            Verdict::fail("nothing from the internet", "tcp/443 from 0.0.0.0/0")
+        );
     }
 
     #[test]
