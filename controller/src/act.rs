@@ -17,6 +17,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::authority::AuthorityNow;
+use crate::events::News;
 use crate::journal::{Journal, Recorded};
 use crate::metrics::Metrics;
 
@@ -35,6 +36,8 @@ pub struct Acting<'a> {
     pub authority: &'a (dyn Fn() -> AuthorityNow + Sync),
     /// Counts calls.
     pub metrics: &'a Metrics,
+    /// Why the last read before a write failed, if it did: said once.
+    pub unread: &'a News,
     /// Cancelled when nothing more is to be begun.
     pub stop: &'a CancellationToken,
 }
@@ -114,10 +117,14 @@ async fn change_resources(
 /// The fresh read, unless the process stops meanwhile.
 async fn read(acting: &Acting<'_>, ids: &[String]) -> Result<BTreeMap<String, LiveGroup>, Withheld> {
     let read = acting.stop.run_until_cancelled(read_live(acting.connection, ids, Timestamp::now)).await;
-    read.ok_or(Withheld::NotLeader)?.map_err(|error| {
-        tracing::warn!(%error, "No fresh read before writing: nothing is written");
-        Withheld::IncompleteKnowledge
-    })
+    let read = read.ok_or(Withheld::NotLeader)?;
+    let trouble = read.as_ref().err().map(AwsError::to_string);
+    if acting.unread.is_new(trouble.as_ref())
+        && let Some(error) = trouble
+    {
+        tracing::warn!(error, "No fresh read before writing: nothing is written");
+    }
+    read.map_err(|_| Withheld::IncompleteKnowledge)
 }
 
 /// Checks a resource against what it was planned on and orders its calls.

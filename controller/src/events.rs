@@ -1,6 +1,7 @@
 //! What is said aloud: one event and one line in the log for each change, and none while nothing changes.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crds::{SecurityGroupBaseline, conditions};
@@ -10,6 +11,20 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder};
+
+/// What was said last of something that can go wrong, so that it is not said again while it is the same.
+#[derive(Debug, Default)]
+pub struct News(Mutex<Option<String>>);
+
+impl News {
+    /// Whether this has not been said yet. `None`: all is well.
+    pub fn is_new(&self, now: Option<&String>) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = last.as_ref() != now;
+        *last = now.cloned();
+        is_new
+    }
+}
 
 /// The conditions of these types that flipped.
 pub fn flipped<'c>(before: &[Condition], now: &'c [Condition], kinds: &[&str]) -> Vec<&'c Condition> {
@@ -105,6 +120,13 @@ mod tests {
             verified,
             conflicts: BTreeSet::new(),
         }
+    }
+
+    #[test]
+    fn trouble_is_said_when_it_comes_and_not_while_it_lasts() {
+        let (news, denied, late) = (News::default(), "denied".to_owned(), "late".to_owned());
+        let said = [None, Some(&denied), Some(&denied), Some(&late), None, Some(&late)].map(|now| news.is_new(now));
+        assert_eq!(said, [false, true, false, true, true, true]);
     }
 
     #[test]

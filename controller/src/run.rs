@@ -188,6 +188,7 @@ async fn lead(
         identities: Arc::clone(&identities),
         installation_id,
         compiled: Arc::default(),
+        all_read: watch::Sender::new(false),
     };
     let context = Arc::new(Context {
         own_principal: OnceCell::new(),
@@ -241,7 +242,7 @@ async fn loops(
         std::future::ready(())
     });
     let ready = async {
-        objects.wait_until_ready().await;
+        objects.read_all().await;
         readiness.ready();
         tracing::info!("All objects read");
         cells::run(Arc::clone(&context)).await;

@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1;
 use kube::ResourceExt;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::reflector::Store;
+use tokio::sync::watch;
 
 use crate::accounts::target;
 use crate::context::{Distrust, Identities, Proof};
@@ -31,6 +32,8 @@ pub struct Objects {
     pub installation_id: String,
     /// The accounts as they were last compiled.
     pub compiled: Arc<CompiledAccounts>,
+    /// Whether every object was read once.
+    pub all_read: watch::Sender<bool>,
 }
 
 /// The accounts that can be used: of several objects for one account id only the oldest.
@@ -179,12 +182,19 @@ impl Objects {
         Ok(accepted)
     }
 
-    /// Waits until every object was read once.
-    pub async fn wait_until_ready(&self) {
+    /// Waits until every object was read once, and tells all others that do.
+    pub async fn read_all(&self) {
         // An error means that the watch ended, which it does only when the process stops.
         let _ = self.baselines.wait_until_ready().await;
         let _ = self.accounts.wait_until_ready().await;
         let _ = self.namespaces.wait_until_ready().await;
+        self.all_read.send_replace(true);
+    }
+
+    /// Waits until every object was read once. A store itself wakes only the last of those who wait for it.
+    pub async fn wait_until_ready(&self) {
+        // The sender is here, so it lives.
+        let _ = self.all_read.subscribe().wait_for(|all| *all).await;
     }
 
     /// Every baseline that decodes, oldest first.

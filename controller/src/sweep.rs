@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::act::{Acting, act};
 use crate::context::{Context, Reported};
+use crate::events::News;
 use crate::journal::Journal;
 use crate::store::Judged;
 
@@ -27,13 +28,14 @@ pub struct Memory {
     /// What was tried in vain.
     pub retries: Retries,
     journal: Journal,
+    unread: News,
 }
 
 impl Memory {
     /// Of a worker that has just started.
     pub fn new(context: &Context, location: &Location) -> Self {
         let journal = Journal::new(context.client.clone(), location.clone());
-        Self { inventory: None, retries: Retries::default(), journal }
+        Self { inventory: None, retries: Retries::default(), journal, unread: News::default() }
     }
 }
 
@@ -82,8 +84,9 @@ pub async fn sweep(
             let moment = Moment { leading, retries: &memory.retries, now };
             let permitted = rails::apply(proposed, &inventory, &account, moment);
             let authority = || context.authority(location);
-            let acting = Acting { connection, authority: &authority, metrics: &context.metrics, stop };
-            act(permitted, &mut memory.journal, &acting).await
+            let Memory { journal, unread, .. } = memory;
+            let acting = Acting { connection, authority: &authority, metrics: &context.metrics, unread, stop };
+            act(permitted, journal, &acting).await
         }
         None => Plan { location: location.clone(), stage: Applied::default() },
     };
