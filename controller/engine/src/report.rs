@@ -26,7 +26,7 @@ pub struct CellReport {
     pub reference: BaselineRef,
     /// The account and region.
     pub location: Location,
-    /// When the sweep ended.
+    /// When the facts were read.
     pub swept_at: Timestamp,
     /// When the look ended that the counts and findings are of; `None` if there was none at this generation.
     pub counted_at: Option<Timestamp>,
@@ -329,7 +329,7 @@ pub struct Summary {
 pub struct CellSummary {
     /// The account and region.
     pub location: Location,
-    /// When the last sweep ended.
+    /// When the facts of the last sweep were read.
     pub swept_at: Timestamp,
     /// Why there are no verdicts.
     pub failure: Option<ReadFailure>,
