@@ -83,7 +83,7 @@ impl<'d> Outlook<'d> {
                 continue;
             };
             let against = asked.keeps.get(&index).into_iter().flatten().filter(|keep| narrows(grant, keep));
-            let against = against.chain(provoked(view, &group, demands, &asked, grant));
+            let against = against.chain(provoked(view, &group, demands, settled, &asked, grant));
             outlook.conflicts.extend(conflict(grant, requirers, against));
             if let Some(texts) = asked.descriptions.remove(&index) {
                 outlook.descriptions.insert(grant.clone(), texts);
@@ -116,12 +116,13 @@ fn narrows(grant: &Grant, keep: &Keep<'_>) -> bool {
     remains(grant, &[keep]) != Remains::Unchanged
 }
 
-/// Demands on rules that nobody minds today and somebody would mind beside a required grant: together they may be the
-/// world. What is there goes before what is to come.
+/// Demands on what nobody minds today, or once it is narrowed, and somebody would mind beside a required grant: together
+/// they may be the world. What is there goes before what is to come.
 fn provoked<'a, 'd>(
     view: &GroupView<'_>,
     group: &SecurityGroup,
     demands: &Demands<'d>,
+    settled: &Settlement<'d>,
     asked: &'a Demands<'d>,
     required: &Grant,
 ) -> Vec<&'a Keep<'d>> {
@@ -129,14 +130,18 @@ fn provoked<'a, 'd>(
     if today(required).is_some() {
         return Vec::new();
     }
-    let unminded = |grant: &Grant| today(grant).is_some_and(|index| !demands.keeps.contains_key(&index));
+    let minds = |keep: &Keep<'d>| keep.askers.iter().any(Asker::enforced);
+    let is_settled = |grant: &Grant| match today(grant) {
+        Some(index) => !demands.keeps.get(&index).into_iter().flatten().any(minds),
+        None => settled.leaves(grant),
+    };
     let shares = |grant: &Grant| {
         grant.direction == required.direction && TrafficSet::from(grant.traffic).meets(required.traffic)
     };
     let mut provoked = Vec::new();
     for (index, keeps) in &asked.keeps {
         if let Some(grant) = group.rules.get(*index).map(|rule| &rule.grant)
-            && unminded(grant)
+            && is_settled(grant)
             && shares(grant)
         {
             provoked.extend(keeps.iter().filter(|keep| narrows(grant, keep)));

@@ -107,10 +107,12 @@ impl<'p, 'd> Planner<'p, 'd> {
                 && TrafficSet::from(grant.traffic).meets(before.traffic)
                 && grant.peer.as_network().is_some_and(may_hold)
         };
-        let added = |grant: &&&Grant| self.demands.requires.get(*grant).is_some_and(is_enforced);
-        let missing = |grant: &&Grant| !standing.iter().any(|other| other.covers(grant));
-        let mut awaited = self.required.iter().filter(added).filter(overlaps).copied();
-        awaited.any(|grant| missing(&grant)).then_some(Withheld::RequiredFirst)
+        let missing = |grant: &&&Grant| !standing.iter().any(|other| other.covers(grant));
+        let awaited = self.required.iter().filter(overlaps).find(missing)?;
+        let requirers: Vec<Asker<'d>> =
+            self.demands.requires.get(*awaited)?.iter().map(|(_, asker)| asker.clone()).collect();
+        // What keeps the required rule from being added keeps the list from losing its access.
+        Some(reason(&requirers).unwrap_or(Withheld::RequiredFirst))
     }
 
     fn narrowing_edit(&self, index: usize, fate: &Fate<'_, 'd>) -> ProposedEdit {

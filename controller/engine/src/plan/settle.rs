@@ -103,6 +103,12 @@ impl<'d> Settlement<'d> {
         }
     }
 
+    /// Whether a grant is what remains of a rule on which every demand is met.
+    pub(super) fn leaves(&self, grant: &Grant) -> bool {
+        let met = self.changes.iter().filter(|(index, _)| !self.inexact.contains_key(index));
+        met.flat_map(|(_, change)| &change.after).any(|after| after == grant)
+    }
+
     /// The grants of the group once the changes are made.
     pub(super) fn standing<'s>(&'s self, rules: &'s [Rule]) -> impl Iterator<Item = &'s Grant> {
         rules.iter().enumerate().flat_map(|(index, rule)| {

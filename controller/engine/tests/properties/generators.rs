@@ -255,7 +255,9 @@ fn select(dice: &mut Dice<'_>) -> Select {
 }
 
 fn over(dice: &mut Dice<'_>) -> Override {
-    let ids: Vec<&str> = controls().map(|control| control.about.id).collect();
+    // What is off unless its field is written is refused while it is to be enforced.
+    let on = controls().filter(|control| control.about.default != "Off");
+    let ids: Vec<&str> = on.map(|control| control.about.id).collect();
     let mode = *dice.pick(&[Some(OverrideMode::Enforce), Some(OverrideMode::Audit), Some(OverrideMode::Off), None]);
     let severity = *dice.pick(&[None, Some(Severity::Low), Some(Severity::Critical)]);
     Override {
