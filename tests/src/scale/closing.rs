@@ -198,10 +198,10 @@ mod tests {
 
     #[test]
     fn badness_is_severity_first_and_then_exposure() -> Result<()> {
-        let order =
-            ["all ::/0", "tcp 22 ::/0", "all 0.0.0.0/0", "tcp 0-65535 0.0.0.0/0", "tcp 22 0.0.0.0/0", "tcp 5432 ::/0"];
-        let order: Vec<Badness> =
-            order.iter().map(|rule| Ok(badness(&group("sg", &[rule])?))).collect::<Result<_>>()?;
+        let badness = |rule: &str| Ok::<_, anyhow::Error>(badness(&group("sg", &[rule])?));
+        let order = ["all ::/0", "tcp 0-65535 0.0.0.0/0", "tcp 20-30 ::/0", "tcp 22 0.0.0.0/0", "tcp 5000-6000 ::/0"];
+        let order: Vec<Badness> = order.iter().map(|rule| badness(rule)).collect::<Result<_>>()?;
+        assert_eq!(badness("tcp 22 ::/0")?, badness("tcp 22 0.0.0.0/0")?);
         assert!(order.is_sorted_by(|one, other| one > other), "{order:?}");
         assert!(worst_first(&order, 3));
         let turned: Vec<Badness> = order.iter().rev().copied().collect();
