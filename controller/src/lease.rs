@@ -274,15 +274,19 @@ mod tests {
         assert_eq!(claim(Some(&spec("me", Some(1))), "me", None, now), Claim::Renew);
     }
 
-    #[test]
-    fn writes_start_after_the_wait_and_stop_at_the_deadline() {
-        let settings = LeaseSettings {
+    fn settings() -> LeaseSettings {
+        LeaseSettings {
             namespace: String::new(),
             name: String::new(),
             identity: "me".to_owned(),
             duration: Duration::from_secs(10),
             write_timeout: Duration::from_secs(5),
-        };
+        }
+    }
+
+    #[test]
+    fn writes_start_after_the_wait_and_stop_at_the_deadline() {
+        let settings = settings();
         let (leadership, sent) = (Leadership::default(), Instant::now());
         assert_eq!(leadership.left(sent), None);
         leadership.renewed(sent, &settings, Duration::from_secs(15));
@@ -295,13 +299,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_the_right_to_write_is_woken_when_it_begins_and_when_a_renewal_makes_room() {
-        let settings = LeaseSettings {
-            namespace: String::new(),
-            name: String::new(),
-            identity: "me".to_owned(),
-            duration: Duration::from_secs(10),
-            write_timeout: Duration::from_secs(5),
-        };
+        let settings = settings();
         let leadership = Leadership::default();
         let within = |wait, room| tokio::time::timeout(wait, leadership.writable(room));
         let (short, room) = (Duration::from_millis(20), Duration::from_secs(5));

@@ -10,6 +10,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
 
 use crate::journal::FIELD_MANAGER;
+use crate::kubernetes::within;
 
 /// Says in the status of an object that it does not decode, unless it says so already.
 ///
@@ -25,7 +26,7 @@ where
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
         None => Api::all_with(client, &resource),
     };
-    let Some(raw) = api.get_opt(&name).await? else { return Ok(()) };
+    let Some(raw) = within(api.get_opt(&name)).await? else { return Ok(()) };
     let before = conditions_of(&raw);
     let generation = raw.metadata.generation;
     let now = conditions_after(&before, &invalid.error, kinds, generation, Timestamp::now());
@@ -41,7 +42,7 @@ where
     );
     let status = json!({"observedGeneration": generation, "conditions": now});
     let body = json!({"apiVersion": resource.api_version, "kind": resource.kind, "status": status});
-    api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(body)).await?;
+    within(api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(body))).await?;
     Ok(())
 }
 

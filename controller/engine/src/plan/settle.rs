@@ -59,8 +59,7 @@ impl<'d> Settlement<'d> {
         for keep in &mut keeps {
             keep.within.extend(kept.iter().cloned());
         }
-        let mut keeps: Vec<&Keep<'d>> = keeps.iter().collect();
-        keeps.sort_by_cached_key(rank);
+        let keeps: Vec<&Keep<'d>> = keeps.iter().collect();
         let (met, unmet, remains) = match remains(rule, &keeps) {
             Remains::NoExactForm => as_many_as_possible(rule, keeps),
             exact => (keeps, Vec::new(), exact),
@@ -148,14 +147,15 @@ fn rank(keep: &&Keep<'_>) -> impl Ord + use<> {
     (keep.must_narrow, Reverse(severity), asker.map(|(control, baseline)| (control, baseline.clone())))
 }
 
-/// Meets demands in their order and leaves out each that has no exact form beside those before it, so that no demand
+/// Meets demands, the worst first, and leaves out each that has no exact form beside those before it, so that no demand
 /// keeps a worse one from being met.
 ///
 /// A demand that is left out is met where it has an exact form after all: on some of the grants that remain.
 fn as_many_as_possible<'k, 'd>(
     rule: &Grant,
-    keeps: Vec<&'k Keep<'d>>,
+    mut keeps: Vec<&'k Keep<'d>>,
 ) -> (Vec<&'k Keep<'d>>, Vec<&'k Keep<'d>>, Remains) {
+    keeps.sort_by_cached_key(rank);
     let (mut met, mut unmet, mut left) = (Vec::new(), Vec::new(), Remains::Unchanged);
     for keep in keeps {
         met.push(keep);

@@ -99,7 +99,7 @@ proptest! {
     #[test]
     fn violations_only_ever_become_fewer(world in worlds()) {
         let desired = world.desired();
-        for History { resource, states } in histories(&world) {
+        for History { resource, states } in histories(&world, &desired) {
             let (enforced, judge) = (enforced(&world, &desired, &resource.group), Judge::new(&world, &resource.group));
             let required = required(&enforced, &resource.group);
             let cuts = cuts(&enforced);

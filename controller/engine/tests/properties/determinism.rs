@@ -2,7 +2,7 @@
 
 use engine::desired::Desired;
 use engine::edit::BaselineRef;
-use engine::plan::{Permitted, Plan};
+use engine::plan::{Permitted, Plan, plan};
 use engine::report::{CellReport, report};
 use proptest::prelude::*;
 
@@ -12,11 +12,14 @@ use crate::{config, worlds_and_choices};
 
 /// Everything that comes of a world.
 fn outcome(world: &World, desired: &[Desired]) -> (Vec<engine::plan::ProposedEdit>, Permitted, Vec<CellReport>) {
-    let permitted = world.permit(desired);
-    let plan = Plan { location: world.location(), stage: permitted.clone() };
-    let mut reports = report(&world.evaluate(desired), &plan.applied(Vec::new()), NOW);
+    let evaluation = world.evaluate(desired);
+    let proposed = plan(desired, &world.inventory(), &evaluation);
+    let edits = proposed.stage.edits.clone();
+    let permitted = world.check(proposed);
+    let permitted_plan = Plan { location: world.location(), stage: permitted.clone() };
+    let mut reports = report(&evaluation, &permitted_plan.applied(Vec::new()), NOW);
     reports.sort_by_key(|report| report.reference.clone());
-    (world.propose(desired).stage.edits, permitted, reports)
+    (edits, permitted, reports)
 }
 
 proptest! {

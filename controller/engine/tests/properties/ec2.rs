@@ -52,11 +52,11 @@ pub(crate) struct History {
 }
 
 /// A sweep over a copy of the world.
-pub(crate) fn histories(world: &World) -> Vec<History> {
-    let (mut changed, desired) = (world.clone(), world.desired());
-    let permitted = world.permit(&desired);
+pub(crate) fn histories(world: &World, desired: &[Desired]) -> Vec<History> {
+    let mut changed = world.clone();
+    let permitted = world.permit(desired);
     let mut histories: Vec<History> = Vec::new();
-    act(&mut changed, &desired, &permitted, |seen| {
+    act(&mut changed, desired, &permitted, |seen| {
         if histories.last().is_none_or(|last| last.resource.group.id != seen.resource.group.id) {
             let states = vec![seen.resource.group.rules.clone()];
             histories.push(History { resource: seen.resource.clone(), states });

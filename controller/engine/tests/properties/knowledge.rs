@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use engine::edit::{Change, Edit, Withheld};
-use engine::facts::{Direction, Peer, PrefixListEntries, Rule, SecurityGroup};
+use engine::evaluate::{Keep, MAX_AGE, evaluate};
+use engine::facts::{Direction, Inventory, Peer, PrefixListEntries, ReadFailure, Rule, SecurityGroup, Source};
 use engine::finding::Verdict;
-use engine::plan::Permitted;
+use engine::plan::{Permitted, plan};
+use jiff::SignedDuration;
 use proptest::prelude::*;
 
 use crate::dice::Dice;
 use crate::oracle::{Flows, Lists, Points};
-use crate::world::World;
-use crate::{config, worlds_and_choices};
+use crate::world::{NOW, World};
+use crate::{config, worlds, worlds_and_choices};
 
 /// The world with one of its sources unread, or a single list of it.
 fn hide(world: &World, dice: &mut Dice<'_>) -> World {
@@ -79,7 +81,8 @@ proptest! {
             }
         }
         let lists = world.lists.clone().unwrap_or_default();
-        let (plenty, few) = (world.permit(&full), hidden.permit(&partial));
+        let plenty = world.check(plan(&full, &world.inventory(), &known));
+        let few = hidden.check(plan(&partial, &hidden.inventory(), &guessed));
         for group in &world.groups {
             let (plenty_of, few_of) = (edits_of(&plenty, group), edits_of(&few, group));
             let rules = plenty_of.iter().chain(&few_of).flat_map(|edit| match &edit.change {
@@ -116,8 +119,20 @@ proptest! {
         }
     }
 
-    /// Nothing is planned while the groups themselves could not be read; the default group is closed only while it is
-    /// known that nobody uses it.
+    /// Nothing is planned while the groups themselves could not be read, or were read too long ago to judge by.
+    #[test]
+    fn without_fresh_groups_nothing_is_planned(world in worlds()) {
+        let (desired, read) = (world.desired(), world.inventory());
+        let failed = Source::failed(ReadFailure::Throttled, NOW);
+        let unread = Inventory { security_groups: failed, ..read.clone() };
+        for (inventory, now) in [(unread, NOW), (read, NOW + MAX_AGE + SignedDuration::from_secs(1))] {
+            let evaluation = evaluate(&desired, &inventory, now, Keep::All);
+            prop_assert!(evaluation.baselines.iter().all(|baseline| baseline.findings.is_empty()));
+            prop_assert_eq!(plan(&desired, &inventory, &evaluation).stage.edits, Vec::new());
+        }
+    }
+
+    /// The default group is closed only while it is known that nobody uses it.
     #[test]
     fn without_interfaces_no_default_group_is_closed((mut world, _) in worlds_and_choices()) {
         world.usage = None;

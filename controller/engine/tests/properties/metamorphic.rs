@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use engine::edit::{Change, Edit, Withheld};
 use engine::facts::{Peer, Rule};
 use engine::finding::Verdict;
-use engine::plan::ProposedEdit;
+use engine::plan::{ProposedEdit, plan};
 use proptest::prelude::*;
 
 use crate::dice::Dice;
@@ -34,9 +34,11 @@ proptest! {
         let added = group(&mut Dice::new(&choices), 9);
         let id = added.id.clone();
         more.groups.push(added);
-        let (own, others): (Vec<_>, Vec<_>) = proposed(&more).into_iter().partition(|edit| edit.edit.resource == id);
-        prop_assert_eq!(others, proposed(&world));
-        let evaluation = more.evaluate(&more.desired());
+        let desired = world.desired();
+        let evaluation = more.evaluate(&desired);
+        let edits = plan(&desired, &more.inventory(), &evaluation).stage.edits;
+        let (own, others): (Vec<_>, Vec<_>) = edits.into_iter().partition(|edit| edit.edit.resource == id);
+        prop_assert_eq!(others, world.propose(&desired).stage.edits);
         let mut findings = evaluation.baselines.iter().flat_map(|baseline| &baseline.findings);
         let fails = findings.any(|finding| finding.resource == id && matches!(finding.verdict, Verdict::Fail { .. }));
         prop_assert!(fails || own.is_empty(), "{:?}", own);
@@ -88,9 +90,11 @@ proptest! {
         let mut tighter = world.clone();
         let position = dice.below(tighter.baselines.len());
         tighten(&mut dice, &mut tighter.baselines[position]);
-        let (before, after) = (proposed(&world), proposed(&tighter));
+        let (desired, tighter_desired) = (world.desired(), tighter.desired());
+        prop_assume!(desired.len() == tighter_desired.len());
+        let (before, after) = (world.propose(&desired).stage.edits, tighter.propose(&tighter_desired).stage.edits);
         let contradicts = |edit: &ProposedEdit| matches!(edit.hold, Some(Withheld::Conflicting(_) | Withheld::NoExactForm));
-        prop_assume!(world.desired().len() == tighter.desired().len() && !after.iter().any(contradicts));
+        prop_assume!(!after.iter().any(contradicts));
         let lists = world.lists.clone().unwrap_or_default();
         for group in &world.groups {
             let (loose, tight) = (carried_out(&before, &group.id), carried_out(&after, &group.id));

@@ -1,5 +1,6 @@
 //! What baselines forbid and require, flow by flow, read from their specs as the catalogue of controls describes it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use engine::controls::security_group::{
@@ -59,13 +60,14 @@ pub(crate) struct Judge<'w> {
     pub(crate) world: &'w World,
     pub(crate) group: &'w SecurityGroup,
     pub(crate) lists: Lists,
-    world_open: std::cell::RefCell<BTreeMap<Message, (bool, bool)>>,
+    world_open: RefCell<BTreeMap<Message, (bool, bool)>>,
+    public: RefCell<BTreeMap<Peer, bool>>,
 }
 
 impl<'w> Judge<'w> {
     pub(crate) fn new(world: &'w World, group: &'w SecurityGroup) -> Self {
         let lists = world.lists.clone().unwrap_or_default();
-        Self { world, group, lists, world_open: Default::default() }
+        Self { world, group, lists, world_open: Default::default(), public: Default::default() }
     }
 
     /// Whether a rule for this peer takes part in opening a message to the world.
@@ -77,6 +79,11 @@ impl<'w> Judge<'w> {
             Peer::V6(_) => v6,
             Peer::PrefixList(_) | Peer::Group { .. } => v4 || v6,
         }
+    }
+
+    fn is_public(&self, peer: &Peer) -> bool {
+        let mut known = self.public.borrow_mut();
+        *known.entry(peer.clone()).or_insert_with(|| is_public(peer, &self.lists))
     }
 
     /// From whom, or to whom, the enforced controls forbid a rule to let a message through.
@@ -127,7 +134,7 @@ impl<'w> Judge<'w> {
         let together = grant.traffic == Traffic::All && message.is_icmp();
         let closes = grant.direction == Direction::Ingress
             && forbidden
-            && is_public(&grant.peer, &self.lists)
+            && self.is_public(&grant.peer)
             && (together || self.is_world(message, &grant.peer));
         let replaces = internet.on_overlap == Some(OnOverlap::Replace) && grant.peer.as_network().is_some();
         match closes {

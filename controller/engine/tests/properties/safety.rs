@@ -25,7 +25,7 @@ proptest! {
     #[test]
     fn no_call_opens_anything_that_was_closed(world in worlds()) {
         let (desired, lists) = (world.desired(), world.lists.clone().unwrap_or_default());
-        for History { resource: PermittedResource { group, .. }, states } in histories(&world) {
+        for History { resource: PermittedResource { group, .. }, states } in histories(&world, &desired) {
             let required = required(&enforced(&world, &desired, &group), &group);
             let points = Points::new(states.iter().flat_map(|rules| grants(rules)).chain(&required), &lists);
             for direction in DIRECTIONS {
@@ -43,7 +43,7 @@ proptest! {
     #[test]
     fn nothing_required_goes_away_even_for_a_moment(world in worlds()) {
         let (desired, lists) = (world.desired(), world.lists.clone().unwrap_or_default());
-        for History { resource: PermittedResource { group, .. }, states } in histories(&world) {
+        for History { resource: PermittedResource { group, .. }, states } in histories(&world, &desired) {
             let required = required(&standing(&world, &desired, &group), &group);
             if required.is_empty() {
                 continue;
@@ -64,7 +64,7 @@ proptest! {
     #[test]
     fn only_what_some_enforced_control_forbids_goes_away(world in worlds()) {
         let desired = world.desired();
-        for History { resource: PermittedResource { group, .. }, states } in histories(&world) {
+        for History { resource: PermittedResource { group, .. }, states } in histories(&world, &desired) {
             let (enforced, judge) = (enforced(&world, &desired, &group), Judge::new(&world, &group));
             let cuts = cuts(&enforced);
             let points = Points::new(states.iter().flat_map(|rules| grants(rules)).chain(&cuts), &judge.lists);
@@ -154,7 +154,7 @@ fn the_generated_worlds_are_changed_often_enough() {
     let (mut steps, mut changed) = (0, 0);
     for _ in 0..500 {
         let world = worlds().new_tree(&mut runner).unwrap().current();
-        let histories = histories(&world);
+        let histories = histories(&world, &world.desired());
         changed += usize::from(!histories.is_empty());
         steps += histories.iter().map(|history| history.states.len() - 1).sum::<usize>();
         for group in &world.groups {

@@ -61,8 +61,13 @@ impl World {
     }
 
     pub(crate) fn permit(&self, desired: &[Desired]) -> Permitted {
+        self.check(self.propose(desired))
+    }
+
+    /// What the rails leave of a plan.
+    pub(crate) fn check(&self, plan: Plan<Proposed>) -> Permitted {
         let moment = Moment { leading: true, retries: &Retries::default(), now: NOW };
-        rails::apply(self.propose(desired), &self.inventory(), &self.account, moment).stage
+        rails::apply(plan, &self.inventory(), &self.account, moment).stage
     }
 }
 

@@ -34,8 +34,8 @@ macro_rules! port_control {
             },
             setting: |spec| Preset::$preset.setting(spec.internet.as_ref()),
             alike: replaced_alike,
-            check: |parameters, view| check_ports(view, parameters.internet.preset(Preset::$preset), $expected),
-            remedy: Some(|parameters, view| close_ports(parameters, view, parameters.internet.preset(Preset::$preset))),
+            check: |_, view| check_ports(view, Preset::$preset.traffic(), $expected),
+            remedy: Some(|parameters, view| close_ports(parameters, view, Preset::$preset.traffic())),
         }
     };
 }

@@ -1,5 +1,7 @@
 //! The parameters of `spec.internet`, as they are written and as the checks use them.
 
+use std::sync::LazyLock;
+
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -191,6 +193,20 @@ impl Preset {
         }
     }
 
+    /// The ports of the preset as a set.
+    pub(super) fn traffic(self) -> &'static TrafficSet {
+        static SETS: LazyLock<[TrafficSet; 4]> = LazyLock::new(|| {
+            Preset::ALL.map(|preset| preset.ports().iter().filter_map(|port| port.parse::<Traffic>().ok()).collect())
+        });
+        let [admin, file_sharing, database, high_risk] = &*SETS;
+        match self {
+            Self::Admin => admin,
+            Self::FileSharing => file_sharing,
+            Self::Database => database,
+            Self::HighRisk => high_risk,
+        }
+    }
+
     pub(super) fn setting(self, internet: Option<&Internet>) -> Setting {
         match internet.and_then(|internet| internet.deny_presets.as_ref()) {
             None => Setting::Recommended,
@@ -220,7 +236,6 @@ impl Internet {
 pub(in crate::controls::security_group) struct Compiled {
     pub(super) allowed: TrafficSet,
     pub(super) not_allowed: TrafficSet,
-    presets: [TrafficSet; 4],
     pub(super) on_overlap: OnOverlap,
     pub(super) replace_with: Vec<Peer>,
     pub(super) broad: PublicSize,
@@ -245,8 +260,6 @@ impl Compiled {
         Ok(Self {
             not_allowed: TrafficSet::universe_without_icmp().difference(&allowed),
             allowed,
-            presets: Preset::ALL
-                .map(|preset| preset.ports().iter().filter_map(|port| port.parse::<Traffic>().ok()).collect()),
             on_overlap: on_overlap.unwrap_or_default(),
             replace_with: parse_replacement(replace_with.as_deref().unwrap_or_default())?,
             broad: PublicSize { v4: addresses_v4(v4), v6: addresses_v6(v6) },
@@ -254,19 +267,6 @@ impl Compiled {
             icmp_forbidden: TrafficSet::all_icmp().difference(&icmp_v4.union(&icmp_v6)),
             icmp_kept: if icmp_judged { [icmp_v4, icmp_v6] } else { Default::default() },
         })
-    }
-}
-
-impl Compiled {
-    /// The ports of a preset.
-    pub(super) fn preset(&self, preset: Preset) -> &TrafficSet {
-        let [admin, file_sharing, database, high_risk] = &self.presets;
-        match preset {
-            Preset::Admin => admin,
-            Preset::FileSharing => file_sharing,
-            Preset::Database => database,
-            Preset::HighRisk => high_risk,
-        }
     }
 }
 
