@@ -82,7 +82,7 @@ fn check_closed(_: &Parameters, view: &GroupView<'_>) -> Verdict {
     if !view.group.is_default() {
         return Verdict::not_applicable(NOT_DEFAULT);
     }
-    let rules = named(view.group.rules.iter().map(|rule| rule.grant.to_string()));
+    let rules = named(view.group.rules.iter().map(|rule| &rule.grant));
     if rules.is_empty() { Verdict::Pass } else { Verdict::fail("no rules in the default group", rules) }
 }
 

@@ -211,7 +211,7 @@ fn excessive<'v>(
 
 fn check(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
     let mut undecided = false;
-    let found = named(excessive(parameters, view, &mut undecided).map(|(_, rule)| rule.grant.to_string()));
+    let found = named(excessive(parameters, view, &mut undecided).map(|(_, rule)| &rule.grant));
     if !found.is_empty() {
         Verdict::fail("egress to the declared destinations only", found)
     } else if undecided {

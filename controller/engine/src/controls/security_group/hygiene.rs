@@ -417,7 +417,7 @@ fn check_rules_described(parameters: &Parameters, view: &GroupView<'_>) -> Verdi
     if view.shortest_description >= least {
         return Verdict::Pass;
     }
-    let found = named(undescribed(parameters, view).map(|(_, rule)| rule.grant.to_string()));
+    let found = named(undescribed(parameters, view).map(|(_, rule)| &rule.grant));
     Verdict::fail(format!("a description of {least} characters or more on every rule"), format!("none on {found}"))
 }
 

@@ -100,7 +100,7 @@ fn check_accounts(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
     if !view.foreign_references {
         return Verdict::Pass;
     }
-    let found = named(untrusted(parameters, view).map(|(_, rule)| rule.grant.to_string()));
+    let found = named(untrusted(parameters, view).map(|(_, rule)| &rule.grant));
     if found.is_empty() { Verdict::Pass } else { Verdict::fail("references to trusted accounts only", found) }
 }
 

@@ -131,7 +131,7 @@ fn check(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
         return Verdict::not_applicable("the default group of a VPC is to be empty");
     }
     let missing = parameters.required.missing(view.group);
-    let missing = named(missing.map(|rule| rule.grant.to_string()));
+    let missing = named(missing.map(|rule| &rule.grant));
     if missing.is_empty() {
         Verdict::Pass
     } else {

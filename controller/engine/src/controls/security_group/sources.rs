@@ -145,7 +145,7 @@ fn outside<'v>(parameters: &'v Parameters, view: &'v GroupView<'_>) -> impl Iter
 }
 
 fn check(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
-    let found = named(outside(parameters, view).map(|(_, rule)| rule.grant.to_string()));
+    let found = named(outside(parameters, view).map(|(_, rule)| &rule.grant));
     if !found.is_empty() {
         return Verdict::fail("ingress from the declared sources only", found);
     }

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use ipnet::IpNet;
 
@@ -99,12 +100,12 @@ impl<'a> GroupView<'a> {
 }
 
 /// Names at most three things and counts the rest, so that a sentence stays short.
-pub(super) fn named(things: impl Iterator<Item = String>) -> String {
+pub(super) fn named<T: Display>(mut things: impl Iterator<Item = T>) -> String {
     const NAMED: usize = 3;
-    let things: Vec<String> = things.collect();
-    let mut text = things.iter().take(NAMED).cloned().collect::<Vec<_>>().join("; ");
-    if things.len() > NAMED {
-        text.push_str(&format!("; and {} more", things.len() - NAMED));
+    let named: Vec<String> = things.by_ref().take(NAMED).map(|thing| thing.to_string()).collect();
+    let text = named.join("; ");
+    match things.count() {
+        0 => text,
+        more => format!("{text}; and {more} more"),
     }
-    text
 }

@@ -2,8 +2,6 @@
 
 mod parameters;
 
-use std::fmt::Display;
-
 use ipnet::IpNet;
 
 pub use parameters::{BroadCidr, Icmp, Internet, OnOverlap, Preset};
@@ -105,9 +103,8 @@ pub(super) const CONTROLS: &[Control] = &[
             mine.allowed == theirs.allowed && mine.icmp_kept == theirs.icmp_kept && replaced_alike(one, other)
         },
         check: |parameters, view| {
-            let Compiled { allowed, not_allowed, .. } = &parameters.internet;
-            let but = if allowed.is_empty() { String::new() } else { format!(" but {allowed}") };
-            check_ports(view, not_allowed, format_args!("nothing{but} from the internet"))
+            let Compiled { not_allowed, allowed_text, .. } = &parameters.internet;
+            check_ports(view, not_allowed, allowed_text)
         },
         remedy: Some(close_unapproved_ports),
     },
@@ -159,7 +156,7 @@ fn replaced_alike(one: &Parameters, other: &Parameters) -> bool {
 }
 
 /// `Fail` beats `Unknown`: a list that cannot be read cannot close a port that is open without it.
-fn check_ports(view: &GroupView<'_>, forbidden: &TrafficSet, expected: impl Display) -> Verdict {
+fn check_ports(view: &GroupView<'_>, forbidden: &TrafficSet, expected: &str) -> Verdict {
     if view.exposure.world.intersects(forbidden) {
         let open = view.offenders().iter().filter(|(_, part)| part.intersects(forbidden));
         let describe = |(index, part): (&usize, &TrafficSet)| {
@@ -170,7 +167,7 @@ fn check_ports(view: &GroupView<'_>, forbidden: &TrafficSet, expected: impl Disp
                 _ => format!("{} from {peer}", part.intersection(forbidden)),
             })
         };
-        Verdict::fail(expected.to_string(), named(open.filter_map(describe)))
+        Verdict::fail(expected, named(open.filter_map(describe)))
     } else if view.exposure.unknown.intersects(forbidden) {
         Verdict::unknown("a prefix list that could not be read decides whether these ports are open to the internet")
     } else {

@@ -236,6 +236,7 @@ impl Internet {
 pub(in crate::controls::security_group) struct Compiled {
     pub(super) allowed: TrafficSet,
     pub(super) not_allowed: TrafficSet,
+    pub(super) allowed_text: String,
     pub(super) on_overlap: OnOverlap,
     pub(super) replace_with: Vec<Peer>,
     pub(super) broad: PublicSize,
@@ -259,6 +260,10 @@ impl Compiled {
         let (v4, v6) = (broad.max_width_v4.unwrap_or(MAX_WIDTH_V4), broad.max_width_v6.unwrap_or(MAX_WIDTH_V6));
         Ok(Self {
             not_allowed: TrafficSet::universe_without_icmp().difference(&allowed),
+            allowed_text: match allowed.is_empty() {
+                true => "nothing from the internet".to_owned(),
+                false => format!("nothing but {allowed} from the internet"),
+            },
             allowed,
             on_overlap: on_overlap.unwrap_or_default(),
             replace_with: parse_replacement(replace_with.as_deref().unwrap_or_default())?,
