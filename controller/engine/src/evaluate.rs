@@ -259,11 +259,14 @@ impl<'a> Block<'a> {
             let counted = counted.entry(sight).or_insert_with(count);
             baseline.count(asking, counted.verdicts);
             let Some(failed) = self.failed.get_mut(asking.baseline) else { continue };
+            let matters = baseline.has_room_for(asking.active.severity);
             for &position in &counted.told {
                 let group = self.views.get(position).zip(answers.get(position)).zip(failed.get_mut(position));
                 if let Some(((view, answer), failed)) = group {
                     *failed |= answer.fails();
-                    baseline.record(asking, view, answer.verdict(), keep);
+                    if matters {
+                        baseline.record(asking, view, answer.verdict(), keep);
+                    }
                 }
             }
         }
@@ -371,6 +374,12 @@ impl BaselineEvaluation {
     pub(crate) fn unmade(&self, control: &str) -> Option<&Withheld> {
         let hold = self.remedies.get(control)?;
         Some(hold.as_ref().unwrap_or(&Withheld::NothingToWrite))
+    }
+
+    /// Whether a failure of this severity can be among those that are kept.
+    fn has_room_for(&self, severity: Severity) -> bool {
+        let worse = |least: &Finding| matches!(least.verdict, Verdict::Fail { .. }) && least.severity > severity;
+        !self.least.as_ref().is_some_and(worse)
     }
 
     /// Keeps a verdict that says that something is wrong.

@@ -21,6 +21,7 @@ use crate::traffic::TrafficSet;
 pub struct Egress {
     /// Traffic that may go out, for example {traffic: tcp/443, peer: 0.0.0.0/0}. A rule that lets out more keeps
     /// this part and loses the rest. An entry is no rule: what no rule lets out stays closed (see required.egress).
+    /// 0.0.0.0/0 stands for every IPv4 address, for security groups and for the lists of AWS; IPv6 needs ::/0 beside it.
     #[schemars(
         length(min = 1, max = 50),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["traffic", "peer"])
@@ -32,13 +33,16 @@ pub struct Egress {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Compiled {
     allow: Vec<Rule>,
+    /// The traffic of the entries in pieces, each of which an entry lets out whole or not at all.
+    pieces: Vec<TrafficSet>,
 }
 
 impl Compiled {
     pub(super) fn new(egress: Option<&Egress>) -> Result<Self, InvalidParameter> {
         let Egress { allow } = egress.cloned().unwrap_or_default();
         let parse = |rule: &RuleDeclaration| rule.parse("egress.allow", Direction::Egress);
-        Ok(Self { allow: allow.iter().map(parse).collect::<Result<_, _>>()? })
+        let allow: Vec<Rule> = allow.iter().map(parse).collect::<Result<_, _>>()?;
+        Ok(Self { pieces: pieces(&allow), allow })
     }
 }
 
@@ -129,10 +133,10 @@ impl Compiled {
 
     fn reach_of_others(&self, view: &GroupView<'_>, peer: &Peer) -> Reach {
         let mut reach = Reach::default();
-        for piece in self.pieces() {
+        for piece in &self.pieces {
             let lets_out = |entry: &&Rule| piece.is_subset(&entry.grant.traffic.into());
             let entries: Vec<&Peer> = self.allow.iter().filter(lets_out).map(|entry| &entry.grant.peer).collect();
-            let bound = Bound::anybody(piece);
+            let bound = Bound::anybody(piece.clone());
             match Members::of(view, peer, &entries) {
                 Members::All => reach.certain.push(bound),
                 Members::Unknown => reach.possible.push(bound),
@@ -144,19 +148,18 @@ impl Compiled {
         reach.partly.extend(reach.possible.iter().cloned());
         reach
     }
+}
 
-    /// The traffic of the entries in pieces, each of which an entry lets out whole or not at all.
-    fn pieces(&self) -> Vec<TrafficSet> {
-        let mut pieces: Vec<TrafficSet> = Vec::new();
-        for entry in &self.allow {
-            let traffic = TrafficSet::from(entry.grant.traffic);
-            let known = pieces.iter().fold(TrafficSet::empty(), |known, piece| known.union(piece));
-            let split = |piece: &TrafficSet| [piece.intersection(&traffic), piece.difference(&traffic)];
-            pieces = pieces.iter().flat_map(split).chain([traffic.difference(&known)]).collect();
-            pieces.retain(|piece| !piece.is_empty());
-        }
-        pieces
+fn pieces(allow: &[Rule]) -> Vec<TrafficSet> {
+    let mut pieces: Vec<TrafficSet> = Vec::new();
+    for entry in allow {
+        let traffic = TrafficSet::from(entry.grant.traffic);
+        let known = pieces.iter().fold(TrafficSet::empty(), |known, piece| known.union(piece));
+        let split = |piece: &TrafficSet| [piece.intersection(&traffic), piece.difference(&traffic)];
+        pieces = pieces.iter().flat_map(split).chain([traffic.difference(&known)]).collect();
+        pieces.retain(|piece| !piece.is_empty());
     }
+    pieces
 }
 
 /// How many of those behind a peer are behind some entries.
