@@ -6,6 +6,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use aws::ec2::live::read_live;
+use aws::ec2::network_interfaces::is_used;
 use aws::ec2::write::{NotSent, WriteResult, execute};
 use aws::{AwsError, Connection, ErrorClass};
 use engine::edit::Withheld;
@@ -82,7 +83,8 @@ impl Tried {
 
 /// Carries out a plan as far as that is possible; each resource has an outcome, whatever happens to the others.
 pub async fn act(plan: Plan<Permitted>, journal: &mut Journal, acting: &Acting<'_>) -> Plan<Applied> {
-    within_last_words(acting.stop, journal.catch_up()).await;
+    let settled = journal.settle_past((acting.authority)().lease_left.is_some());
+    within_last_words(acting.stop, settled).await;
     let outcomes = change_resources(&plan.stage.resources, journal, acting).await;
     plan.applied(outcomes)
 }
@@ -185,8 +187,24 @@ async fn until_stopped_for<T>(stop: &CancellationToken, grace: Duration, work: i
     }
 }
 
+/// Why a resource that is changed because nobody uses it is left alone after all.
+async fn used_meanwhile(resource: &PermittedResource, acting: &Acting<'_>) -> Option<Withheld> {
+    if !resource.must_be_unused() {
+        return None;
+    }
+    match acting.stop.run_until_cancelled(is_used(acting.connection, &resource.group.id)).await {
+        Some(Ok(false)) => None,
+        Some(Ok(true)) => Some(Withheld::InUse),
+        Some(Err(_)) => Some(Withheld::IncompleteKnowledge),
+        None => Some(Withheld::NotLeader),
+    }
+}
+
 /// Changes one resource, call by call.
 async fn change(ready: &Prepared, acting: &Acting<'_>) -> Tried {
+    if let Some(reason) = used_meanwhile(&ready.resource, acting).await {
+        return Tried::from(Outcome::Withheld(reason));
+    }
     let (mut live, mut expected) = (ready.live.clone(), State::of(&ready.live));
     let mut tried = Tried::from(Outcome::Verified);
     for step in &ready.steps {

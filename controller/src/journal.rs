@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crds::{
-    BaselineName, ChangeSet, ChangeSetSpec, ChangeSetStatus, EditOutcome, EditRecord, MAX_EDITS, Outcome, Phase,
+    BaselineName, ChangeSet, ChangeSetSpec, ChangeSetStatus, EditOutcome, EditRecord, MAX_EDITS, MAX_REQUEST_IDS,
+    Outcome, Phase,
 };
 use engine::edit::{BaselineRef, Withheld};
 use engine::facts::Location;
@@ -63,9 +64,7 @@ impl Journal {
 
     /// Writes down what is about to be changed. What cannot be written down keeps no other resource from being changed.
     pub async fn record(&mut self, prepared: &[Prepared], authority: &AuthorityNow) -> Recorded {
-        if !self.leftovers_closed {
-            self.close_leftovers().await;
-        }
+        self.settle_past(true).await;
         let Packed { sets, refused } = change_sets(&self.location, prepared, authority);
         let mut recorded = Recorded { entries: Vec::new(), refused };
         for set in sets {
@@ -115,24 +114,41 @@ impl Journal {
     async fn write(&mut self, entry: &mut Entry, outcomes: &[ResourceOutcome]) {
         let status = progress(&entry.resources, outcomes);
         entry.closed = status.phase != Some(Phase::Applying);
-        self.unwritten.retain(|(known, _)| known.name != entry.name || known.namespace != entry.namespace);
+        self.unwritten.retain(|(known, _)| !known.is(entry));
         // Noted first: whoever waits for the end of this may have to leave.
         self.unwritten.push((entry.clone(), status));
         self.catch_up().await;
     }
 
-    /// Tries again to write what could not be written.
-    pub async fn catch_up(&mut self) {
-        while let Some((entry, status)) = self.unwritten.first() {
+    /// Closes what an earlier process has left open, once this one may write, and tries again to write what could not be
+    /// written.
+    pub async fn settle_past(&mut self, leading: bool) {
+        if leading && !self.leftovers_closed {
+            self.close_leftovers().await;
+        }
+        self.catch_up().await;
+    }
+
+    /// Tries again to write what could not be written. What the API refuses for one change set keeps no other waiting.
+    async fn catch_up(&mut self) {
+        let mut position = 0;
+        while let Some((entry, status)) = self.unwritten.get(position) {
             match self.set_status(entry, status).await {
                 Ok(()) => {}
                 Err(kube::Error::Api(answer)) if answer.is_not_found() => {}
+                Err(kube::Error::Api(answer)) if answer.is_invalid() => {
+                    tracing::error!(error = %answer.message, change_set = entry.name, namespace = entry.namespace, "Outcome of a change set refused: it stays open");
+                }
                 Err(error) => {
                     tracing::warn!(%error, change_set = entry.name, namespace = entry.namespace, "Outcome of a change set not recorded yet");
-                    return;
+                    if !matches!(error, kube::Error::Api(_)) {
+                        return;
+                    }
+                    position += 1;
+                    continue;
                 }
             }
-            self.unwritten.remove(0);
+            self.unwritten.remove(position);
         }
     }
 
@@ -147,8 +163,11 @@ impl Journal {
             Ok(found) => {
                 self.leftovers_closed = true;
                 let now = Timestamp::now();
-                self.unwritten.extend(found.items.iter().map(|set| (Entry::of(set), abandoned(set, now))));
-                self.catch_up().await;
+                let left = found.items.iter().map(|set| (Entry::of(set), abandoned(set, now)));
+                // Of those that this process has written itself it knows better.
+                let unknown = left.filter(|(entry, _)| !self.unwritten.iter().any(|(known, _)| known.is(entry)));
+                let unknown: Vec<_> = unknown.collect();
+                self.unwritten.extend(unknown);
             }
             Err(error) => tracing::warn!(%error, "Change sets of an earlier process cannot be looked for"),
         }
@@ -163,6 +182,10 @@ impl Journal {
 }
 
 impl Entry {
+    fn is(&self, other: &Self) -> bool {
+        self.name == other.name && self.namespace == other.namespace
+    }
+
     fn of(set: &ChangeSet) -> Self {
         let (namespace, name) = (set.namespace().unwrap_or_default(), set.name_any());
         Self { namespace, name, resources: resources(&set.spec), closed: true }
@@ -215,7 +238,7 @@ fn edit_outcome(resource: &ResourceOutcome) -> EditOutcome {
         outcome: Outcome::from(&resource.outcome),
         reason,
         verified_calls: i32::try_from(resource.calls_verified).unwrap_or(i32::MAX),
-        request_ids: resource.request_ids.clone(),
+        request_ids: resource.request_ids.iter().take(MAX_REQUEST_IDS).cloned().collect(),
         finished_at: Time(resource.finished_at),
     }
 }

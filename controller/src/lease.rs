@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::events::News;
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -84,6 +85,12 @@ impl Leadership {
         }
     }
 
+    /// The lease is ours anew, for the first time or after it was taken away.
+    fn begun(&self, sent: Instant, settings: &LeaseSettings, wait: Duration) {
+        let (writes_from, deadline) = (sent + wait, sent + settings.duration);
+        self.held.send_replace(Some(Held { writes_from, deadline }));
+    }
+
     fn renewed(&self, sent: Instant, settings: &LeaseSettings, wait: Duration) {
         self.held.send_modify(|held| {
             let writes_from = held.map_or(sent + wait, |held| held.writes_from);
@@ -155,18 +162,23 @@ pub async fn elect(
     released: CancellationToken,
 ) -> Ended {
     let api: Api<Lease> = Api::namespaced(client, &settings.namespace);
-    let mut sighting = None;
+    let (mut sighting, troubles) = (None, News::default());
     loop {
-        let sent = Instant::now();
+        let (sent, mut trouble) = (Instant::now(), None);
         let attempt = attempt(&api, &settings, &mut sighting, sent);
         match tokio::time::timeout(settings.duration / 2, attempt).await {
             Ok(Ok(Claim::Renew)) => leadership.renewed(sent, &settings, settings.duration + settings.write_timeout),
-            Ok(Ok(Claim::TakeReleased)) => leadership.renewed(sent, &settings, Duration::ZERO),
-            Ok(Ok(Claim::TakeOver)) => leadership.renewed(sent, &settings, settings.duration + settings.write_timeout),
+            Ok(Ok(Claim::TakeReleased)) => leadership.begun(sent, &settings, Duration::ZERO),
+            Ok(Ok(Claim::TakeOver)) => leadership.begun(sent, &settings, settings.duration + settings.write_timeout),
             Ok(Ok(Claim::Wait { holder })) if leadership.is_held() => return Ended::Lost { holder },
             Ok(Ok(Claim::Wait { .. })) => {}
-            Ok(Err(error)) => tracing::debug!(%error, "Lease not renewed"),
-            Err(_) => tracing::debug!("Lease not renewed in time"),
+            Ok(Err(error)) => trouble = Some(error.to_string()),
+            Err(_) => trouble = Some("no answer in time".to_owned()),
+        }
+        if troubles.is_new(trouble.as_ref())
+            && let Some(error) = trouble
+        {
+            tracing::warn!(error, namespace = settings.namespace, name = settings.name, "Lease not renewed");
         }
         tokio::select! {
             () = released.cancelled() => break,

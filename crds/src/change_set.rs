@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 /// The most edits of one change set.
 pub const MAX_EDITS: usize = 50;
 
+/// The most ids of requests that one resource has: each of its edits can take a call, and there are calls that serve them all.
+pub const MAX_REQUEST_IDS: usize = 64;
+
 /// The most bytes of the spec of one change set, as JSON.
 pub const MAX_BYTES: usize = 256 * 1024;
 
@@ -200,7 +203,7 @@ pub struct EditOutcome {
     pub verified_calls: i32,
     /// AWS's ids of the requests that were made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 64), inner(length(max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
     pub request_ids: Vec<String>,
     /// When the outcome was known.
     pub finished_at: Time,

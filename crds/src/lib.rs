@@ -20,7 +20,7 @@ pub use baseline::{
 };
 pub use change_set::{
     BaselineName, ChangeSet, ChangeSetSpec, ChangeSetStatus, Direction, EditOutcome, EditRecord, MAX_BYTES, MAX_EDITS,
-    Outcome, Phase, Record,
+    MAX_REQUEST_IDS, Outcome, Phase, Record,
 };
 pub use generate::{crds, yaml_files};
 pub use security_group_baseline::{SecurityGroupBaseline, SecurityGroupBaselineSpec};

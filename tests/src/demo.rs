@@ -136,12 +136,16 @@ async fn badly_kept_account(aws: &AccountApi) -> Result<Seeded> {
 
 async fn plan(program: &Program, world: &World) -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let file = folder.path().join("baseline.yaml");
-    std::fs::write(&file, format!("{SETUP}---{BASELINE}"))?;
-    command("baseward plan -f baseline.yaml");
+    let write = |name: &str, yaml: &str| -> Result<String> {
+        let file = folder.path().join(name);
+        std::fs::write(&file, yaml)?;
+        Ok(file.to_str().context("the temporary folder's name is not text")?.to_owned())
+    };
+    let (account, baseline) = (write("account.yaml", SETUP)?, write("baseline.yaml", BASELINE)?);
     let installation = installation_id(&world.control_plane.kubectl()).await?;
-    let path = file.to_str().context("the temporary folder's name is not text")?;
-    let plan = program.run(world, ["plan", "-f", path, "--installation-id", &installation]).await?;
+    command(&format!("baseward plan -f account.yaml -f baseline.yaml --installation-id {installation}"));
+    let plan =
+        program.run(world, ["plan", "-f", &account, "-f", &baseline, "--installation-id", &installation]).await?;
     ensure!(plan.code == 2, "baseward plan ended with {}:\n{}", plan.code, plan.stderr);
     plan.stdout
         .lines()

@@ -12,10 +12,10 @@ mod rest;
 mod usage;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use crds::SecurityGroupBaseline;
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client};
@@ -65,6 +65,7 @@ pub async fn run(program: Program, options: Options) -> Result<()> {
 }
 
 async fn measure(program: &Program, options: Options) -> Result<Figures> {
+    let binary_mib = binary_mib()?;
     let world = World::start().await?;
     let scale = AtScale::seed(&world, options).await?;
     say(&format!("{} groups with {} rules are seeded after {:.1} s", options.groups, scale.rules, scale.seconds));
@@ -104,7 +105,7 @@ async fn measure(program: &Program, options: Options) -> Result<Figures> {
         seconds_to_first_verdict: start.seconds,
         emulator_seconds,
         throttles: throttles(&world.emulator.api().calls(0).await?),
-        binary_mib: binary_mib(),
+        binary_mib,
         closed,
     })
 }
@@ -175,11 +176,14 @@ fn throttles(calls: &[Call]) -> u64 {
     calls.iter().filter(throttled).count() as u64
 }
 
-/// The stripped program, if it was built beside this one.
-fn binary_mib() -> Option<f64> {
-    let rig = std::env::current_exe().ok()?;
-    let binary = rig.parent().unwrap_or(Path::new("")).join("baseward");
-    std::fs::metadata(binary).ok().map(|file| usage::mib(file.len()))
+/// The size of the stripped program, which stands beside this one once it is built.
+fn binary_mib() -> Result<f64> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let built = Command::new(cargo).args(["build", "--quiet", "--release", "--workspace"]).status()?;
+    ensure!(built.success(), "the program cannot be built");
+    let binary = std::env::current_exe()?.with_file_name("baseward");
+    let file = std::fs::metadata(&binary).with_context(|| format!("{} is not there", binary.display()))?;
+    Ok(usage::mib(file.len()))
 }
 
 /// Steps and their seconds.

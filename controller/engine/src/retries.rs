@@ -24,7 +24,8 @@ const LATER: Pace = Pace { first: Duration::from_secs(60), last: Duration::from_
 impl Pace {
     fn of(outcome: &Outcome) -> Option<Self> {
         match outcome {
-            Outcome::Failed(_) | Outcome::Withheld(Withheld::ChangeSetTooLarge) => Some(LATER),
+            Outcome::Failed(failure) => Some(if failure.may_pass() { SOON } else { LATER }),
+            Outcome::Withheld(Withheld::ChangeSetTooLarge) => Some(LATER),
             Outcome::Withheld(Withheld::ForeignChange | Withheld::JournalUnavailable) => Some(SOON),
             Outcome::Verified | Outcome::Withheld(_) => None,
         }

@@ -124,16 +124,19 @@ fn accept(documents: &Documents) -> anyhow::Result<(Vec<Account>, Vec<Accepted>)
         let baseline = object.compile(&namespace.labels);
         let title = format!("SecurityGroupBaseline {}", baseline.reference);
         match baseline.accept(&accounts) {
-            _ if baseline.suspended => tracing::warn!(baseline = title, "Suspended: passed over"),
+            Err(refusal) => refusals.push(format!("{title}: {refusal}")),
+            Ok(_) if baseline.suspended => tracing::warn!(baseline = title, "Suspended: passed over"),
             Ok(found) if found.assignments.cells.is_empty() => {
                 refusals.push(format!("{title}: no AWSAccount in the files matches and grants the namespace anything"));
             }
             Ok(found) => accepted.push(found),
-            Err(refusal) => refusals.push(format!("{title}: {refusal}")),
         }
     }
     if !refusals.is_empty() {
         bail!("not accepted, as in the cluster:\n{}", refusals.join("\n"));
+    }
+    if accepted.is_empty() {
+        bail!("every baseline in the files is suspended: there is nothing to judge");
     }
     Ok((accounts, accepted))
 }

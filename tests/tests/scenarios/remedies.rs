@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use tests::emulator::{GroupSeed, Rule, Seed, Seeded};
+use tests::emulator::{Fault, FaultKind, GroupSeed, Rule, Seed, Seeded};
 use tests::flows::FlowSet;
 use tests::{Scenario, wait_until};
 
@@ -151,14 +151,38 @@ async fn rules_for_groups_of_untrusted_accounts_go() -> Result<()> {
     Ok(())
 }
 
+/// The default group of a VPC as AWS makes it.
+fn default(vpc: &str) -> Result<GroupSeed> {
+    let own = format!("all group @{vpc}");
+    let group = GroupSeed::named(vpc).ingress([own.as_str()])?.egress(["all 0.0.0.0/0"])?;
+    Ok(group.with("vpc", vpc.into()).with("default", true.into()))
+}
+
+#[tokio::test]
+async fn a_default_group_that_somebody_begins_to_use_after_the_plan_stays_open() -> Result<()> {
+    let scenario = scenario("used-late").await?;
+    let vpcs = json!([{"key": "spare", "cidr": "10.1.0.0/16"}]);
+    let seeded = given(&scenario, region().with("vpcs", vpcs).group(default("spare")?)).await?;
+    let before = rules(&scenario, &seeded, "spare").await?;
+    let slow = Fault::from(FaultKind::Latency { milliseconds: 3000.0 }).on("DescribeSecurityGroupRules").nth(1);
+    scenario.aws.set_faults(&[slow]).await?;
+    enforce(&scenario, "defaultGroup: {close: true}").await?;
+    wait_until("the plan is made", scenario.patience, async || {
+        ensure!(scenario.aws.faults().await?.iter().any(|fault| fault.fired > 0), "not yet");
+        Ok(())
+    })
+    .await?;
+    let interfaces = json!([{"key": "host", "groups": [seeded.group("spare")?]}]);
+    scenario.aws.seed(&region().with("interfaces", interfaces)).await?;
+    wait_for_count(&scenario, "withheld", "InUse").await?;
+    assert_eq!(rules(&scenario, &seeded, "spare").await?, before);
+    assert_eq!(operations(&scenario, &seeded, "spare").await?, [""; 0]);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_default_group_is_closed_once_nothing_uses_it() -> Result<()> {
     let scenario = scenario("default").await?;
-    let default = |vpc: &str| -> Result<GroupSeed> {
-        let own = format!("all group @{vpc}");
-        let group = GroupSeed::named(vpc).ingress([own.as_str()])?.egress(["all 0.0.0.0/0"])?;
-        Ok(group.with("vpc", vpc.into()).with("default", true.into()))
-    };
     let vpcs = json!([{"key": "spare", "cidr": "10.1.0.0/16"}, {"key": "busy", "cidr": "10.2.0.0/16"}]);
     let interfaces = json!([{"key": "host", "groups": ["@busy"]}]);
     let seed = region().with("vpcs", vpcs).group(default("spare")?).group(default("busy")?);

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_ec2::operation::describe_network_interfaces::DescribeNetworkInterfacesOutput;
 use aws_sdk_ec2::types::{NetworkInterface, NetworkInterfaceType};
 use engine::facts::InterfaceUse;
+use tokio::time::Instant;
 
-use super::PAGE;
+use super::{PAGE, filter};
+use crate::connection::Connection;
 use crate::error::AwsError;
 use crate::limiter::Operation;
 use crate::paging::{UniqueIds, each_page};
@@ -37,6 +40,24 @@ pub(crate) async fn observe(
     )
     .await?;
     Ok(carriers.into_iter().map(|(group, carriers)| (group, carriers.counted())).collect())
+}
+
+/// Whether any interface carries a group right now.
+///
+/// # Errors
+/// Any failure of the read.
+pub async fn is_used(connection: &Connection, group_id: &str) -> Result<bool, AwsError> {
+    let reads = connection.reads(Instant::now() + connection.read_timeout());
+    let of_group = filter("group-id", &[group_id.to_owned()]);
+    let request = connection.read_client().describe_network_interfaces().filters(of_group).max_results(PAGE);
+    let send = |token| request.clone().set_next_token(token).send();
+    let mut used = false;
+    let any = |page: DescribeNetworkInterfacesOutput| {
+        used |= !page.network_interfaces.unwrap_or_default().is_empty();
+        Ok(())
+    };
+    each_page(&reads, OPERATION, send, |page| page.next_token(), any).await?;
+    Ok(used)
 }
 
 /// What carries one group.

@@ -95,12 +95,12 @@ pub struct Source<T> {
 }
 
 impl<T> Source<T> {
-    /// A complete read that was finished at `read_at`.
+    /// A complete read that began at `read_at`: nothing in it is older.
     pub fn complete(facts: T, read_at: Timestamp) -> Self {
         Self { state: Ok(facts), read_at }
     }
 
-    /// A read that failed at `read_at`; whatever pages had come are thrown away.
+    /// A read that began at `read_at` and failed; whatever pages had come are thrown away.
     pub fn failed(failure: ReadFailure, read_at: Timestamp) -> Self {
         Self { state: Err(failure), read_at }
     }
@@ -110,7 +110,7 @@ impl<T> Source<T> {
         self.state.as_ref().map_err(|failure| *failure)
     }
 
-    /// When the read ended.
+    /// When the read began.
     pub fn read_at(&self) -> Timestamp {
         self.read_at
     }

@@ -11,6 +11,7 @@ mod settle;
 
 use jiff::Timestamp;
 
+use crate::controls::security_group::DEFAULT_CLOSED;
 use crate::desired::Desired;
 use crate::edit::{BaselineRef, Edit, Withheld};
 use crate::evaluate::{Evaluation, arn};
@@ -149,6 +150,15 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether the next try may well succeed. What is read after a write is not what was planned also if somebody changed
+    /// the resource meanwhile.
+    pub fn may_pass(self) -> bool {
+        match self {
+            Self::Throttled | Self::OutcomeUnknown | Self::NotVerified | Self::NotSent => true,
+            Self::WriteDenied | Self::RuleQuota | Self::NotFound | Self::Refused => false,
+        }
+    }
+
     /// The reason as it stands in status and change sets.
     pub fn reason(self) -> &'static str {
         match self {
@@ -204,6 +214,14 @@ pub fn plan(desired: &[Desired], inventory: &Inventory, evaluation: &Evaluation)
         .collect();
     edits.sort_by(|one, other| one.edit.worst_first(&other.edit).then_with(|| one.hold.cmp(&other.hold)));
     Plan { location: inventory.location.clone(), stage: Proposed { edits, baselines: with_a_say(desired) } }
+}
+
+impl PermittedResource {
+    /// Whether the edits rest on nobody using the resource.
+    pub fn must_be_unused(&self) -> bool {
+        let mut demands = self.edits.iter().flat_map(|edit| &edit.demands);
+        demands.any(|demand| demand.control == DEFAULT_CLOSED)
+    }
 }
 
 impl Plan<Permitted> {

@@ -40,11 +40,14 @@ impl Compiled {
     }
 }
 
+/// The control whose edits rest on no interface carrying the group.
+pub const DEFAULT_CLOSED: &str = "sg-default-closed";
+
 /// The controls of this topic.
 pub(super) const CONTROLS: &[Control] = &[
     Control {
         about: About {
-            id: "sg-default-closed",
+            id: DEFAULT_CLOSED,
             title: "The default security group of each VPC has no rules",
             severity: Severity::High,
             field: "defaultGroup.close",

@@ -14,7 +14,7 @@ mod view;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use default_group::DefaultGroup;
+pub use default_group::{DEFAULT_CLOSED, DefaultGroup};
 pub use egress::Egress;
 pub use hygiene::{Hygiene, MaxRules, RequiredTag, RuleDescriptions};
 pub use internet::{BroadCidr, Icmp, Internet, OnOverlap, Preset};
