@@ -120,6 +120,11 @@ impl Journal {
         self.catch_up().await;
     }
 
+    /// Whether nothing of an earlier process is left open.
+    pub fn is_settled(&self) -> bool {
+        self.leftovers_closed
+    }
+
     /// Closes what an earlier process has left open, once this one may write, and tries again to write what could not be
     /// written.
     pub async fn settle_past(&mut self, leading: bool) {

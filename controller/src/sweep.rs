@@ -78,9 +78,9 @@ pub async fn sweep(
     let now = Timestamp::now();
     let evaluation = evaluate(&desired, &inventory, now, Keep::Worst(NAMED));
     let proposed = plan(&desired, &inventory, &evaluation);
+    let leading = context.authority(location).lease_left.is_some();
     let applied = match context.objects.account(location) {
         Some(account) => {
-            let leading = context.authority(location).lease_left.is_some();
             let moment = Moment { leading, retries: &memory.retries, now };
             let permitted = rails::apply(proposed, &inventory, &account, moment);
             let authority = || context.authority(location);
@@ -98,7 +98,8 @@ pub async fn sweep(
     note(context, location, &evaluation, started);
     let failed = evaluation.failure.map(|failure| (SECURITY_GROUPS, failure));
     let troubles: Vec<Trouble> = failed.into_iter().chain(evaluation.partial.iter().copied()).collect();
-    let next = next(&applied.stage, !troubles.is_empty());
+    let mut next = next(&applied.stage, !troubles.is_empty());
+    next.once_leading |= !leading && !memory.journal.is_settled();
     Some(Swept { next, troubles })
 }
 

@@ -144,6 +144,8 @@ mod tests {
         assert_eq!(pauses(&DENIED, 8), [60, 120, 240, 480, 960, 1920, 3600, 3600]);
         let foreign = Outcome::Withheld(Withheld::ForeignChange);
         assert_eq!(pauses(&foreign, 11), [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        // Whoever undoes a repair before it is read back must not switch it off.
+        assert_eq!(pauses(&Outcome::Failed(Failure::NotVerified), 11), pauses(&foreign, 11));
     }
 
     #[test]
