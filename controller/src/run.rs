@@ -39,7 +39,7 @@ pub struct Run {
     /// Makes the external ids of this installation unlike those of others. Default: the uid of the namespace kube-system.
     #[arg(long, env = "BASEWARD_INSTALLATION_ID")]
     pub installation_id: Option<String>,
-    /// Namespace of the Lease.
+    /// Namespace of the Lease. Only processes that use the same Lease keep each other from writing.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     pub lease_namespace: String,
     /// Name of the Lease.

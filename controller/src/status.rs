@@ -160,7 +160,7 @@ fn conditions_of(standing: &Standing<'_>) -> [Said; 5] {
         Standing::NoAccounts(left_out) => nothing_known(
             conditions::NO_ACCOUNTS,
             &format!(
-                "no AWSAccount that matches grants this namespace anything ({left_out} left out): its owner has to add it to spec.namespaces"
+                "no AWSAccount that matches grants this namespace what the baseline asks for ({left_out} left out): see its spec.namespaces and its condition Ready"
             ),
         ),
         Standing::InEffect(seen) => seen_conditions(seen),

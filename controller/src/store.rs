@@ -15,7 +15,7 @@ use kube::runtime::reflector::Store;
 use tokio::sync::watch;
 
 use crate::accounts::target;
-use crate::context::{Distrust, Identities, Proof};
+use crate::context::{Identities, Proof};
 
 /// The watched objects. An object that no longer decodes is passed over: it never stops the others.
 #[derive(Clone)]
@@ -171,14 +171,12 @@ impl Objects {
     }
 
     /// A caller of another account than the one that is named reads and writes nothing.
-    fn refuse_foreign_identity(&self, accepted: Accepted) -> Result<Accepted, Refusal> {
-        for cell in &accepted.assignments.cells {
-            let reading = self.proof(&cell.location).map(|proof| proof.reading);
-            if let Some(Err(Distrust { message, failure: None, .. })) = reading {
-                let message = format!("AWSAccount {:?}: {message}", cell.account);
-                return Err(Refusal::new(Reason::IdentityMismatch, message));
-            }
-        }
+    fn refuse_foreign_identity(&self, mut accepted: Accepted) -> Result<Accepted, Refusal> {
+        accepted.assignments.leave_out(|cell| {
+            let distrust = self.proof(&cell.location)?.reading.err()?;
+            let message = format!("AWSAccount {:?}: {}", cell.account, distrust.message);
+            distrust.failure.is_none().then(|| Refusal::new(Reason::IdentityMismatch, message))
+        })?;
         Ok(accepted)
     }
 

@@ -23,7 +23,10 @@ pub struct Common {
     pub accounts: Accounts,
     /// Which regions, such as eu-west-1. Left out: all regions of the accounts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 40), inner(length(max = 32), regex(pattern = "^[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}$")))]
+    #[schemars(
+        length(min = 1, max = 40),
+        inner(length(max = 32), regex(pattern = "^[a-z]{2,5}(-[a-z]+)+-[0-9]{1,2}$"))
+    )]
     pub regions: Vec<String>,
     /// Which resources: all: true, or those that match each written one of tags, names, arns and vpcIds; in a list one entry
     /// has to match. In a glob, * stands for any text, ? for one character, [ab] for a or b, and {web,api} for either word.
@@ -154,7 +157,8 @@ pub struct BaselineStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub cells_total: Option<i64>,
-    /// Accounts that match accounts.matchLabels and grant this namespace nothing.
+    /// Accounts that match accounts.matchLabels and are left out: they grant this namespace nothing, or less than the baseline
+    /// asks for, or are reached as another account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub accounts_left_out: Option<i64>,

@@ -14,7 +14,7 @@ use crate::finding::Severity;
 use crate::plan::narrow::{Remains, narrow};
 use crate::select::{Selectable, Selection, TagGlob, tag_globs, tags_match};
 use crate::spec::{Accounts, InfrastructureAsCode, Mode, Override, OverrideMode, Select};
-use crate::tenancy::{Account, Assignments, Grant, Namespace, assign};
+use crate::tenancy::{Account, Assignment, Assignments, Grant, Namespace, assign};
 
 /// A baseline as its user wrote it.
 #[derive(Clone, Debug)]
@@ -267,8 +267,8 @@ impl Baseline {
         let selection = Selection::new("select", &self.select)?;
         let code = CodeOwnership::new(&self.infrastructure_as_code)?;
         self.refuse_contradiction(&parameters, &controls)?;
-        let assignments = assign(&self.accounts, &self.regions, &self.namespace, accounts)?;
-        self.refuse_beyond_grant(&parameters, &controls, &assignments)?;
+        let mut assignments = assign(&self.accounts, &self.regions, &self.namespace, accounts)?;
+        assignments.leave_out(|cell| self.beyond_grant(&parameters, &controls, cell))?;
         Ok(Accepted {
             reference: self.reference.clone(),
             created: self.created,
@@ -352,30 +352,22 @@ impl Baseline {
         Ok(())
     }
 
-    fn refuse_beyond_grant(
-        &self,
-        parameters: &Compiled,
-        controls: &[ActiveControl],
-        assignments: &Assignments,
-    ) -> Result<(), Refusal> {
+    /// What the baseline asks of one account and region beyond what is granted there.
+    fn beyond_grant(&self, parameters: &Compiled, controls: &[ActiveControl], cell: &Assignment) -> Option<Refusal> {
         let mode = controls.iter().map(|active| active.mode).max().unwrap_or_default().max(self.mode);
-        for cell in &assignments.cells {
-            if mode > cell.grant.max_mode {
-                let message = format!(
-                    "mode {mode} is beyond the maxMode {} that AWSAccount {:?} grants namespace {:?}",
-                    cell.grant.max_mode, cell.account, self.namespace.name
-                );
-                return Err(Refusal::new(Reason::ModeBeyondGrant, message));
-            }
-            if let Some(rule) = parameters.required_rules().iter().find(|rule| !cell.grant.may_add.allows(rule)) {
-                let message = format!(
-                    "the required rule {} is beyond the mayAddRules that AWSAccount {:?} grants namespace {:?}",
-                    rule.grant, cell.account, self.namespace.name
-                );
-                return Err(Refusal::new(Reason::RequiredRuleBeyondGrant, message));
-            }
+        if mode > cell.grant.max_mode {
+            let message = format!(
+                "mode {mode} is beyond the maxMode {} that AWSAccount {:?} grants namespace {:?}",
+                cell.grant.max_mode, cell.account, self.namespace.name
+            );
+            return Some(Refusal::new(Reason::ModeBeyondGrant, message));
         }
-        Ok(())
+        let rule = parameters.required_rules().iter().find(|rule| !cell.grant.may_add.allows(rule))?;
+        let message = format!(
+            "the required rule {} is beyond the mayAddRules that AWSAccount {:?} grants namespace {:?}",
+            rule.grant, cell.account, self.namespace.name
+        );
+        Some(Refusal::new(Reason::RequiredRuleBeyondGrant, message))
     }
 }
 

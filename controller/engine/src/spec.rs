@@ -141,7 +141,7 @@ pub struct InfrastructureAsCode {
     /// Tags, beside CloudFormation's own, that mark a resource as owned by infrastructure as code; values are globs.
     /// Left out: ManagedBy and managed-by with a value that names Terraform, OpenTofu, Pulumi or CloudFormation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("maxProperties" = 20, "additionalProperties" = {"type": "string", "maxLength": 256}))]
+    #[schemars(extend("minProperties" = 1, "maxProperties" = 20, "additionalProperties" = {"type": "string", "maxLength": 256}))]
     pub tags: Option<BTreeMap<String, String>>,
 }
 

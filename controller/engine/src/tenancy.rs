@@ -2,7 +2,7 @@
 //!
 //! Nothing empty ever means "all": an account without grants is nobody's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
@@ -93,6 +93,8 @@ pub struct Assignment {
     pub account: String,
     /// Where to look.
     pub location: Location,
+    /// Whether the baseline names the account, and does not merely match it by label.
+    pub named: bool,
     /// What the account lets the namespace do.
     pub grant: Grant,
 }
@@ -102,8 +104,30 @@ pub struct Assignment {
 pub struct Assignments {
     /// The accounts and regions, sorted.
     pub cells: Vec<Assignment>,
-    /// Accounts that match by label and grant this namespace nothing.
+    /// Accounts that match by label and grant this namespace nothing, or less than is asked for, or cannot be used.
     pub left_out: usize,
+}
+
+impl Assignments {
+    /// Leaves out, and counts, what something is wrong with: a person who labels an account must not switch off the others.
+    ///
+    /// # Errors
+    /// What is wrong with an account that the baseline names.
+    pub fn leave_out(&mut self, problem: impl Fn(&Assignment) -> Option<Refusal>) -> Result<(), Refusal> {
+        let (mut kept, mut without) = (Vec::new(), BTreeSet::new());
+        for cell in std::mem::take(&mut self.cells) {
+            match problem(&cell) {
+                None => kept.push(cell),
+                Some(refusal) if cell.named => return Err(refusal),
+                Some(_) => {
+                    without.insert(cell.account);
+                }
+            }
+        }
+        self.cells = kept;
+        self.left_out += without.len();
+        Ok(())
+    }
 }
 
 /// Finds the accounts and regions of a baseline.
@@ -117,7 +141,9 @@ pub fn assign(
     accounts: &[Account],
 ) -> Result<Assignments, Refusal> {
     if let Some(missing) = wanted.names.iter().find(|name| !accounts.iter().any(|account| account.name == **name)) {
-        let message = format!("there is no AWSAccount {missing:?}: create it, or correct spec.accounts.names");
+        let message = format!(
+            "no AWSAccount {missing:?} is in use: create it, correct spec.accounts.names, or name the older object for its account id"
+        );
         return Err(Refusal::new(Reason::UnknownAccount, message));
     }
     let mut assignments = Assignments::default();
@@ -126,9 +152,10 @@ pub fn assign(
         if !named && !labels_match(&wanted.match_labels, &account.labels) {
             continue;
         }
-        match grant(account, namespace)? {
-            Some(grant) => {
-                let cells = cells(account, regions, &grant);
+        match grant(account, namespace) {
+            Err(refusal) if named => return Err(refusal),
+            Ok(Some(grant)) => {
+                let cells = cells(account, named, regions, &grant);
                 if named && cells.is_empty() {
                     let message =
                         format!("AWSAccount {:?} has none of the regions {}", account.name, regions.join(", "));
@@ -136,14 +163,14 @@ pub fn assign(
                 }
                 assignments.cells.extend(cells);
             }
-            None if named => {
+            Ok(None) if named => {
                 let message = format!(
                     "AWSAccount {:?} grants namespace {:?} nothing: its owner has to add it to spec.namespaces",
                     account.name, namespace.name
                 );
                 return Err(Refusal::new(Reason::NamespaceNotGranted, message));
             }
-            None => assignments.left_out += 1,
+            Ok(None) | Err(_) => assignments.left_out += 1,
         }
     }
     assignments
@@ -173,11 +200,12 @@ fn grant(account: &Account, namespace: &Namespace) -> Result<Option<Grant>, Refu
     }))
 }
 
-fn cells(account: &Account, regions: &[String], grant: &Grant) -> Vec<Assignment> {
+fn cells(account: &Account, named: bool, regions: &[String], grant: &Grant) -> Vec<Assignment> {
     let wanted = |region: &&String| regions.is_empty() || regions.contains(region);
     let cell = |region: &String| Assignment {
         account: account.name.clone(),
         location: Location { account: account.account_id.clone(), region: region.clone() },
+        named,
         grant: grant.clone(),
     };
     account.regions.iter().filter(wanted).map(cell).collect()
@@ -233,6 +261,27 @@ mod tests {
             Accounts { names: Vec::new(), match_labels: BTreeMap::from([("environment".into(), "prod".into())]) };
         let found = assign(&labels, &["eu-west-1".to_owned()], &security(), &accounts).unwrap();
         assert_eq!((found.cells.len(), found.left_out), (1, 1));
+    }
+
+    #[test]
+    fn only_what_is_named_is_refused_for_the_trouble_of_one_account() {
+        let refusal = || Some(Refusal::new(Reason::ModeBeyondGrant, "too far"));
+        let accounts = [
+            account("prod", serde_json::json!([{"name": "security", "maxMode": "Enforce"}])),
+            account("mine", serde_json::json!([{"name": "security", "maxMode": "Audit"}])),
+            account("odd", serde_json::json!([{"name": "security", "maxMode": "Audit", "select": {}}])),
+        ];
+        let left = |wanted: &Accounts| {
+            let mut found = assign(wanted, &[], &security(), &accounts)?;
+            found.leave_out(|cell| (cell.account == "mine").then(refusal).flatten())?;
+            let cells: Vec<String> = found.cells.into_iter().map(|cell| cell.account).collect();
+            Ok::<_, Refusal>((cells, found.left_out))
+        };
+        let labels = BTreeMap::from([("environment".to_owned(), "prod".to_owned())]);
+        let labelled = Accounts { names: Vec::new(), match_labels: labels };
+        assert_eq!(left(&labelled), Ok((vec!["prod".to_owned(); 2], 2)));
+        assert_eq!(left(&named("mine")).map_err(|refusal| refusal.reason), Err(Reason::ModeBeyondGrant));
+        assert_eq!(left(&named("odd")).map_err(|refusal| refusal.reason), Err(Reason::InvalidAccount));
     }
 
     #[test]

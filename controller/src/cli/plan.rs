@@ -127,7 +127,9 @@ fn accept(documents: &Documents) -> anyhow::Result<(Vec<Account>, Vec<Accepted>)
             Err(refusal) => refusals.push(format!("{title}: {refusal}")),
             Ok(_) if baseline.suspended => tracing::warn!(baseline = title, "Suspended: passed over"),
             Ok(found) if found.assignments.cells.is_empty() => {
-                refusals.push(format!("{title}: no AWSAccount in the files matches and grants the namespace anything"));
+                refusals.push(format!(
+                    "{title}: no AWSAccount in the files matches and grants the namespace what it asks for"
+                ));
             }
             Ok(found) => accepted.push(found),
         }
@@ -203,7 +205,7 @@ async fn observe(connection: &Connection) -> (Inventory, Option<Unread>) {
 /// 1 for anything unknown, else 2 for anything that fails, else 0.
 fn exit_code(cells: &[CellPlan]) -> ExitCode {
     let findings = || cells.iter().flat_map(|cell| &cell.evaluation.baselines).flat_map(|baseline| &baseline.findings);
-    let unread = cells.iter().any(|cell| cell.evaluation.failure.is_some());
+    let unread = cells.iter().any(|cell| !cell.unread.is_empty());
     if unread || findings().any(|finding| matches!(finding.verdict, Verdict::Unknown { .. })) {
         ExitCode::from(1)
     } else if findings().any(|finding| matches!(finding.verdict, Verdict::Fail { .. })) {

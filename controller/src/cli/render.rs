@@ -19,6 +19,18 @@ use super::plan::{CellPlan, Unread};
 struct Document<'p> {
     findings: Vec<FindingDocument<'p>>,
     edits: Vec<EditDocument<'p>>,
+    unread: Vec<UnreadDocument<'p>>,
+}
+
+/// What is missing from the findings, since it could not be read.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UnreadDocument<'p> {
+    account: &'p str,
+    region: &'p str,
+    what: &'static str,
+    reason: &'static str,
+    advice: &'p str,
 }
 
 #[derive(Serialize)]
@@ -50,7 +62,7 @@ struct EditDocument<'p> {
     withheld: Option<&'static str>,
 }
 
-/// One JSON document with every finding and every edit.
+/// One JSON document with every finding, every edit, and what could not be read.
 ///
 /// # Errors
 /// None in practice: plain values can be written as JSON.
@@ -65,7 +77,14 @@ pub fn json(cells: &[CellPlan]) -> serde_json::Result<String> {
     });
     let edits =
         cells.iter().flat_map(|cell| edits(cell).map(|(edit, reason)| edit_document(&cell.location, edit, reason)));
-    serde_json::to_string_pretty(&Document { findings: findings.collect(), edits: edits.collect() })
+    let unread = cells.iter().flat_map(|cell| cell.unread.iter().map(|unread| unread_document(&cell.location, unread)));
+    let (findings, edits, unread) = (findings.collect(), edits.collect(), unread.collect());
+    serde_json::to_string_pretty(&Document { findings, edits, unread })
+}
+
+fn unread_document<'p>(location: &'p Location, unread: &'p Unread) -> UnreadDocument<'p> {
+    let Unread { what, reason, advice } = unread;
+    UnreadDocument { account: &location.account, region: &location.region, what, reason, advice }
 }
 
 fn finding_document<'p>(location: &'p Location, baseline: String, finding: &'p Finding) -> FindingDocument<'p> {

@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 
-use super::{ACCOUNT, BASELINE, WEB_ONLY, baseline, given, scenario, wait_for_count, wait_for_reason};
+use super::{
+    ACCOUNT, BASELINE, WEB_ONLY, baseline, given, scenario, wait_for_count, wait_for_ingress, wait_for_reason,
+};
 
 /// Applies an account and a baseline and waits for the refusal; EC2 was never asked.
 async fn refused(name: &str, account: &str, baseline: &str, reason: &str) -> Result<()> {
@@ -50,6 +52,29 @@ async fn a_mode_beyond_the_grant_also_by_an_override() -> Result<()> {
 async fn required_rules_beyond_the_grant() -> Result<()> {
     let required = "required: {ingress: [{traffic: tcp/443, peer: 10.0.0.0/8}]}";
     refused("rules-grant", ACCOUNT, &baseline("Enforce", required), "RequiredRuleBeyondGrant").await
+}
+
+#[tokio::test]
+async fn accounts_that_only_match_by_label_are_left_out_for_their_own_trouble() -> Result<()> {
+    let scenario = scenario("labelled").await?;
+    let seeded = given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
+    let labelled = |name: &str, account: &str| {
+        let metadata = format!("metadata: {{name: $NAMESPACE{name}, labels: {{team: $NAMESPACE}}}}");
+        ACCOUNT.replace("metadata: {name: $NAMESPACE}", &metadata).replace("$ACCOUNT", account)
+    };
+    let lesser = labelled("-lesser", "444455556666").replace("maxMode: Enforce", "maxMode: Audit");
+    let foreign = labelled("-foreign", "777788889999");
+    let foreign: String =
+        foreign.lines().filter(|line| !line.contains("Role:")).map(|line| format!("{line}\n")).collect();
+    for account in [lesser, foreign, labelled("", &scenario.account)] {
+        scenario.apply(&account).await?;
+    }
+    let by_label = baseline("Enforce", WEB_ONLY).replace("names: [$NAMESPACE]", "matchLabels: {team: $NAMESPACE}");
+    scenario.apply(&by_label).await?;
+    wait_for_ingress(&scenario, &seeded, "bastion", &[]).await?;
+    let status = wait_for_reason(&scenario, "Accepted", "True", "Valid").await?;
+    assert_eq!(status["accountsLeftOut"], 2, "{status}");
+    Ok(())
 }
 
 #[tokio::test]

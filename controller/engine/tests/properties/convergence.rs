@@ -8,6 +8,8 @@ use engine::facts::{Direction, Rule};
 use engine::finding::Verdict;
 use engine::plan::Permitted;
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 use crate::ec2::{History, act, histories};
 use crate::oracle::{Flows, Message, Place, Points, is_public};
@@ -134,6 +136,21 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn of_many_worlds_that_are_changed_one_sweep_must_be_enough() {
+    let mut runner = TestRunner::deterministic();
+    let (mut changed, mut excused) = (0, 0);
+    for _ in 0..500 {
+        let world = worlds().new_tree(&mut runner).unwrap().current();
+        let permitted = world.permit(&world.desired());
+        if !permitted.resources.is_empty() {
+            changed += 1;
+            excused += usize::from(is_continued(&world, &permitted));
+        }
+    }
+    assert!(changed > 100 && changed > 2 * excused, "{excused} of {changed} may be continued");
 }
 
 /// What a change makes of a rule, if it takes anything away.
