@@ -64,7 +64,6 @@ impl Journal {
 
     /// Writes down what is about to be changed. What cannot be written down keeps no other resource from being changed.
     pub async fn record(&mut self, prepared: &[Prepared], authority: &AuthorityNow) -> Recorded {
-        self.settle_past(true).await;
         let Packed { sets, refused } = change_sets(&self.location, prepared, authority);
         let mut recorded = Recorded { entries: Vec::new(), refused };
         for set in sets {

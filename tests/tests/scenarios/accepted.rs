@@ -54,6 +54,11 @@ async fn required_rules_beyond_the_grant() -> Result<()> {
     refused("rules-grant", ACCOUNT, &baseline("Enforce", required), "RequiredRuleBeyondGrant").await
 }
 
+/// Without a role the controller's own identity counts, which is of an account of its own.
+fn without_roles(account: &str) -> String {
+    account.lines().filter(|line| !line.contains("Role:")).map(|line| format!("{line}\n")).collect()
+}
+
 #[tokio::test]
 async fn accounts_that_only_match_by_label_are_left_out_for_their_own_trouble() -> Result<()> {
     let scenario = scenario("labelled").await?;
@@ -63,9 +68,7 @@ async fn accounts_that_only_match_by_label_are_left_out_for_their_own_trouble() 
         ACCOUNT.replace("metadata: {name: $NAMESPACE}", &metadata).replace("$ACCOUNT", account)
     };
     let lesser = labelled("-lesser", "444455556666").replace("maxMode: Enforce", "maxMode: Audit");
-    let foreign = labelled("-foreign", "777788889999");
-    let foreign: String =
-        foreign.lines().filter(|line| !line.contains("Role:")).map(|line| format!("{line}\n")).collect();
+    let foreign = without_roles(&labelled("-foreign", "777788889999"));
     for account in [lesser, foreign, labelled("", &scenario.account)] {
         scenario.apply(&account).await?;
     }
@@ -79,10 +82,7 @@ async fn accounts_that_only_match_by_label_are_left_out_for_their_own_trouble() 
 
 #[tokio::test]
 async fn a_caller_of_another_account() -> Result<()> {
-    // Without a role the controller's own identity counts, which is of an account of its own.
-    let lines = ACCOUNT.lines().filter(|line| !line.contains("Role:"));
-    let account: String = lines.map(|line| format!("{line}\n")).collect();
-    refused("identity", &account, &baseline("Audit", WEB_ONLY), "IdentityMismatch").await
+    refused("identity", &without_roles(ACCOUNT), &baseline("Audit", WEB_ONLY), "IdentityMismatch").await
 }
 
 #[tokio::test]

@@ -5,7 +5,10 @@ use serde_json::Value;
 use tests::emulator::Direction;
 use tests::wait_until;
 
-use super::{ACCOUNT, BASELINE, WEB_ONLY, baseline, given, rules, scenario, wait_for_count, wait_for_ingress, writes};
+use super::{
+    ACCOUNT, BASELINE, WEB_ONLY, baseline, given, rules, scenario, wait_for_count, wait_for_fault, wait_for_ingress,
+    writes,
+};
 
 #[tokio::test]
 async fn holes_close_and_legitimate_flows_stay() -> Result<()> {
@@ -70,11 +73,7 @@ async fn the_change_set_is_there_before_the_first_write_and_holds_the_undo_data(
     scenario.aws.set_faults(&[tests::emulator::Fault::from(slow).on("Revoke*").nth(1)]).await?;
     scenario.apply(ACCOUNT).await?;
     scenario.apply(&baseline("Enforce", WEB_ONLY)).await?;
-    wait_until("the first write is under way", scenario.patience, async || {
-        ensure!(scenario.aws.faults().await?.iter().any(|fault| fault.fired > 0), "not yet");
-        Ok(())
-    })
-    .await?;
+    wait_for_fault(&scenario, "the first write is under way").await?;
     let sets = scenario.api("ChangeSet").await?.list(&Default::default()).await?.items;
     assert_eq!(sets.iter().map(|set| &set.data["status"]["phase"]).collect::<Vec<_>>(), ["Applying"]);
     wait_for_ingress(&scenario, &seeded, "bastion", &[]).await?;

@@ -91,6 +91,15 @@ fn described(text: &str) -> Result<Rule> {
     }
 }
 
+/// Waits until a fault of the scenario has begun to tell; `what` has happened then.
+async fn wait_for_fault(scenario: &Scenario<'_>, what: &str) -> Result<()> {
+    wait_until(what, scenario.patience, async || {
+        ensure!(scenario.aws.faults().await?.iter().any(|fault| fault.fired > 0), "not yet");
+        Ok(())
+    })
+    .await
+}
+
 /// The mutating EC2 calls that the controller made in this account.
 async fn writes(scenario: &Scenario<'_>) -> Result<Vec<Call>> {
     let calls = scenario.aws.ledger().await?;

@@ -8,7 +8,8 @@ use tests::emulator::{Call, Fault, FaultKind, Seeded};
 use tests::{Scenario, World, wait_until};
 
 use super::{
-    ACCOUNT, BASELINE, WEB_ONLY, baseline, given, program, wait_for_ingress, wait_for_reason, wait_for_sweeps, writes,
+    ACCOUNT, BASELINE, WEB_ONLY, baseline, given, program, wait_for_fault, wait_for_ingress, wait_for_reason,
+    wait_for_sweeps, writes,
 };
 
 async fn enforcing(scenario: &Scenario<'_>) -> Result<Seeded> {
@@ -117,11 +118,7 @@ async fn a_leader_that_sleeps_past_its_lease_with_writes_to_make_never_writes_ag
     let seeded = given(&scenario, &[("one", ssh), ("two", ssh), ("three", ssh)]).await?;
     scenario.apply(ACCOUNT).await?;
     scenario.apply(&baseline("Enforce", WEB_ONLY)).await?;
-    wait_until("the second write is under way", scenario.patience, async || {
-        ensure!(scenario.aws.faults().await?.iter().any(|fault| fault.fired > 0), "not yet");
-        Ok(())
-    })
-    .await?;
+    wait_for_fault(&scenario, "the second write is under way").await?;
     first.process().freeze(true)?;
     wait_until("another process holds the lease", scenario.patience, async || {
         ensure!(leader(&world).await? != sleeper, "{sleeper} still does");
@@ -164,11 +161,7 @@ async fn a_stop_does_not_wait_for_an_aws_that_does_not_answer() -> Result<()> {
     wait_for_ingress(&scenario, &seeded, "bastion", &[]).await?;
     let silent = Fault::from(FaultKind::Latency { milliseconds: 20_000.0 }).on("DescribeSecurityGroups").always();
     scenario.aws.set_faults(&[silent]).await?;
-    wait_until("a sweep reads in vain", scenario.patience, async || {
-        ensure!(scenario.aws.faults().await?.iter().any(|fault| fault.fired > 0), "not yet");
-        Ok(())
-    })
-    .await?;
+    wait_for_fault(&scenario, "a sweep reads in vain").await?;
     controller.process().signal(rustix::process::Signal::TERM)?;
     wait_until("baseward has stopped", Duration::from_secs(4), async || {
         ensure!(controller.process().exited()?.is_some(), "it still runs");
@@ -196,11 +189,7 @@ async fn is_closed_after_a_kill(groups: &[&str], expected: &[&str]) -> Result<()
     let seeded = given(&scenario, &open).await?;
     scenario.apply(ACCOUNT).await?;
     scenario.apply(&baseline("Enforce", WEB_ONLY).replace("interval: 10s", "interval: 24h")).await?;
-    wait_until("the first write is under way", scenario.patience, async || {
-        ensure!(scenario.aws.faults().await?.iter().any(|fault| fault.fired > 0), "not yet");
-        Ok(())
-    })
-    .await?;
+    wait_for_fault(&scenario, "the first write is under way").await?;
     first.process().kill();
     let _second = program().start(&world).await?;
     // Long before its interval: it writes as soon as it may.

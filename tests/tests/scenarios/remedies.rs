@@ -8,7 +8,7 @@ use tests::emulator::{Fault, FaultKind, GroupSeed, Rule, Seed, Seeded};
 use tests::flows::FlowSet;
 use tests::{Scenario, wait_until};
 
-use super::{ACCOUNT, BASELINE, REGION, WEB_ONLY, baseline, rules, scenario, wait_for_count, writes};
+use super::{ACCOUNT, BASELINE, REGION, WEB_ONLY, baseline, rules, scenario, wait_for_count, wait_for_fault, writes};
 
 const ADD_EGRESS: &str = "AuthorizeSecurityGroupEgress";
 const REWRITE: &str = "ModifySecurityGroupRules";
@@ -167,11 +167,7 @@ async fn a_default_group_that_somebody_begins_to_use_after_the_plan_stays_open()
     let slow = Fault::from(FaultKind::Latency { milliseconds: 3000.0 }).on("DescribeSecurityGroupRules").nth(1);
     scenario.aws.set_faults(&[slow]).await?;
     enforce(&scenario, "defaultGroup: {close: true}").await?;
-    wait_until("the plan is made", scenario.patience, async || {
-        ensure!(scenario.aws.faults().await?.iter().any(|fault| fault.fired > 0), "not yet");
-        Ok(())
-    })
-    .await?;
+    wait_for_fault(&scenario, "the plan is made").await?;
     let interfaces = json!([{"key": "host", "groups": [seeded.group("spare")?]}]);
     scenario.aws.seed(&region().with("interfaces", interfaces)).await?;
     wait_for_count(&scenario, "withheld", "InUse").await?;

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use tests::emulator::{Call, Fault, FaultKind};
 use tests::{Scenario, wait_until};
 
-use super::{ACCOUNT, BASELINE, WEB_ONLY, baseline, given, scenario, writes};
+use super::{ACCOUNT, BASELINE, WEB_ONLY, baseline, given, scenario, wait_for_fault, writes};
 
 /// As long as a read before a write may take, or nearly so: time enough for a person.
 const MILLISECONDS: f64 = 4000.0;
@@ -22,11 +22,7 @@ async fn meanwhile(
     scenario.aws.set_faults(&[slow.nth(nth)]).await?;
     scenario.apply(ACCOUNT).await?;
     scenario.apply(&baseline("Enforce", WEB_ONLY)).await?;
-    wait_until("the slow read is under way", scenario.patience, async || {
-        ensure!(scenario.aws.faults().await?.iter().any(|fault| fault.fired > 0), "not yet");
-        Ok(())
-    })
-    .await?;
+    wait_for_fault(&scenario, "the slow read is under way").await?;
     happens(&scenario).await?;
     // The sweep that tells of this one begins after the one with the slow read has ended.
     scenario.apply(&baseline("Audit", WEB_ONLY).replace("name: edge", "name: witness")).await?;

@@ -8,14 +8,12 @@ use engine::facts::{Direction, Rule};
 use engine::finding::Verdict;
 use engine::plan::Permitted;
 use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
 
 use crate::ec2::{History, act, histories};
 use crate::oracle::{Flows, Message, Place, Points, is_public};
 use crate::policy::{Judge, cuts, enforced, required};
 use crate::world::{World, brief};
-use crate::{config, worlds};
+use crate::{config, sample, worlds};
 
 /// Sweeps until nothing is permitted any more; what each sweep permitted.
 fn sweeps(mut world: World) -> Vec<Permitted> {
@@ -140,10 +138,8 @@ proptest! {
 
 #[test]
 fn of_many_worlds_that_are_changed_one_sweep_must_be_enough() {
-    let mut runner = TestRunner::deterministic();
     let (mut changed, mut excused) = (0, 0);
-    for _ in 0..500 {
-        let world = worlds().new_tree(&mut runner).unwrap().current();
+    for world in sample(500) {
         let permitted = world.permit(&world.desired());
         if !permitted.resources.is_empty() {
             changed += 1;

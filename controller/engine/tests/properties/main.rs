@@ -25,7 +25,8 @@ mod safety;
 mod world;
 
 use proptest::prelude::*;
-use proptest::test_runner::RngSeed;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{RngSeed, TestRunner};
 
 use crate::dice::Dice;
 use crate::world::World;
@@ -44,6 +45,12 @@ fn config() -> ProptestConfig {
 /// An account with groups, prefix lists, interfaces and baselines.
 fn worlds() -> impl Strategy<Value = World> {
     prop::collection::vec(any::<u16>(), 0..600).prop_map(|numbers| generators::world(&mut Dice::new(&numbers)))
+}
+
+/// So many worlds, always the same ones.
+fn sample(count: usize) -> impl Iterator<Item = World> {
+    let mut runner = TestRunner::deterministic();
+    (0..count).map(move |_| worlds().new_tree(&mut runner).unwrap().current())
 }
 
 /// A world, and choices beside it for what a property varies.

@@ -5,12 +5,11 @@ use engine::facts::{Direction, Grant, LiveGroup, Rule};
 use engine::plan::PermittedResource;
 use engine::sequence::State;
 use proptest::prelude::*;
-use proptest::strategy::ValueTree;
 
 use crate::ec2::{History, act, ask, histories, live};
 use crate::oracle::{Flows, Points};
 use crate::policy::{Judge, cuts, enforced, required, standing};
-use crate::{config, worlds, worlds_and_choices};
+use crate::{config, sample, worlds, worlds_and_choices};
 
 const DIRECTIONS: [Direction; 2] = [Direction::Ingress, Direction::Egress];
 
@@ -150,10 +149,8 @@ fn disturb(group: &mut LiveGroup, choice: usize) {
 
 #[test]
 fn the_generated_worlds_are_changed_often_enough() {
-    let mut runner = proptest::test_runner::TestRunner::deterministic();
     let (mut steps, mut changed) = (0, 0);
-    for _ in 0..500 {
-        let world = worlds().new_tree(&mut runner).unwrap().current();
+    for world in sample(500) {
         let histories = histories(&world, &world.desired());
         changed += usize::from(!histories.is_empty());
         steps += histories.iter().map(|history| history.states.len() - 1).sum::<usize>();
