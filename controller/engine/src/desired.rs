@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use crate::controls::security_group::{Compiled, Control, GroupView, Remedy, SecurityGroupParameters, controls};
 use crate::controls::{InvalidParameter, Setting};
 use crate::edit::{BaselineRef, Withheld};
+use crate::exempt::{ExemptBy, Exempting, exemption};
 use crate::facts::{Location, SecurityGroup, Tags};
 use crate::finding::Severity;
 use crate::plan::narrow::{Remains, narrow};
@@ -161,6 +162,9 @@ pub struct Desired {
     pub parameters: Compiled,
     /// Which resources infrastructure as code owns, and whether they may be written all the same.
     pub code: CodeOwnership,
+    /// Name of the account's object.
+    account: String,
+    exemptions: Vec<Exempting>,
     selection: Selection,
 }
 
@@ -187,9 +191,20 @@ impl Scope {
 }
 
 impl Desired {
+    /// The same under those of some exemptions that reach it.
+    pub fn exempted(self, exemptions: &[Exempting]) -> Self {
+        let reaches = |exempting: &&Exempting| exempting.reaches(&self.reference.namespace, &self.account);
+        Self { exemptions: exemptions.iter().filter(reaches).cloned().collect(), ..self }
+    }
+
+    /// The exemption under which findings of a control on a group stand.
+    pub fn exemption(&self, control: &str, group: &SecurityGroup, arn: &str, now: Timestamp) -> Option<&ExemptBy> {
+        exemption(&self.exemptions, control, selectable(group, arn), now)
+    }
+
     /// How the baseline sees a group.
     pub fn scope(&self, group: &SecurityGroup, arn: &str) -> Scope {
-        let resource = Selectable { name: &group.name, tags: &group.tags, arn, vpc: &group.vpc };
+        let resource = selectable(group, arn);
         if self.grant.selection.as_ref().is_some_and(|selection| !selection.matches(resource)) {
             Scope::Outside
         } else if self.selection.matches(resource) {
@@ -200,6 +215,10 @@ impl Desired {
             Scope::Outside
         }
     }
+}
+
+fn selectable<'g>(group: &'g SecurityGroup, arn: &'g str) -> Selectable<'g> {
+    Selectable { name: &group.name, tags: &group.tags, arn, vpc: &group.vpc }
 }
 
 /// Which resources infrastructure as code owns.
@@ -383,6 +402,8 @@ impl Accepted {
             controls,
             parameters,
             code,
+            account: assignment.account.clone(),
+            exemptions: Vec::new(),
             selection,
         })
     }

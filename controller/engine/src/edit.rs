@@ -218,6 +218,8 @@ pub enum Withheld {
     JournalUnavailable,
     /// The edits of the resource do not fit into one change set.
     ChangeSetTooLarge,
+    /// An exemption was made after the edit was planned; this is it.
+    Exempt(String),
     /// It was tried in vain, with this outcome: it is tried again later.
     BackingOff(Box<Outcome>),
 }
@@ -263,6 +265,7 @@ reasons!(
     NotLeader,
     JournalUnavailable,
     ChangeSetTooLarge,
+    Exempt,
     BackingOff,
 );
 
@@ -305,6 +308,7 @@ impl Withheld {
             Self::ChangeSetTooLarge => {
                 "its edits do not fit into one change set: shorten the descriptions of its rules, or mend it by hand".to_owned()
             }
+            Self::Exempt(by) => by.clone(),
             Self::BackingOff(last) => format!("{}; it is tried again later", last.explain()),
         }
     }

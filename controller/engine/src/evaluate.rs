@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::controls::security_group::GroupView;
 use crate::desired::{ActiveControl, Desired, Scope};
 use crate::edit::{BaselineRef, Impact, Withheld};
+use crate::exempt::ExemptBy;
 use crate::facts::{Inventory, Location, ReadFailure, SecurityGroup};
 use crate::finding::{Severity, Verdict};
 use crate::questions::{Asking, Question, questions};
@@ -32,10 +33,12 @@ pub struct Finding {
     pub verdict: Verdict,
     /// What hangs on the resource.
     pub impact: Impact,
+    /// The exemption under which a failure stands.
+    pub exempt: Option<ExemptBy>,
 }
 
 impl Finding {
-    /// Sorts the worst first: failures before the unknown, then severity, control and resource.
+    /// Sorts the worst first: failures before the unknown before what is exempt, then severity, control and resource.
     pub fn worst_first(&self, other: &Self) -> std::cmp::Ordering {
         Rank::of(self).cmp(&Rank::of(other))
     }
@@ -43,15 +46,20 @@ impl Finding {
 
 /// What findings are sorted by: the worst is the least.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Rank<'f>(Reverse<(bool, Severity)>, &'f str, &'f str);
+struct Rank<'f>(Reverse<(u8, Severity)>, &'f str, &'f str);
 
 impl<'f> Rank<'f> {
-    fn new(verdict: &Verdict, severity: Severity, control: &'f str, resource: &'f str) -> Self {
-        Self(Reverse((matches!(verdict, Verdict::Fail { .. }), severity)), control, resource)
+    fn new(verdict: &Verdict, exempt: bool, severity: Severity, control: &'f str, resource: &'f str) -> Self {
+        let urgency = match verdict {
+            Verdict::Fail { .. } if !exempt => 2,
+            Verdict::Unknown { .. } => 1,
+            Verdict::Fail { .. } | Verdict::Pass | Verdict::NotApplicable { .. } => 0,
+        };
+        Self(Reverse((urgency, severity)), control, resource)
     }
 
     fn of(finding: &'f Finding) -> Self {
-        Self::new(&finding.verdict, finding.severity, finding.control, &finding.resource)
+        Self::new(&finding.verdict, finding.exempt.is_some(), finding.severity, finding.control, &finding.resource)
     }
 }
 
@@ -71,6 +79,8 @@ pub struct Verdicts {
     pub pass: u64,
     /// Not as demanded.
     pub fail: u64,
+    /// Not as demanded, and exempt.
+    pub exempt: u64,
     /// The control has nothing to say.
     pub not_applicable: u64,
     /// The facts do not suffice.
@@ -89,9 +99,10 @@ impl Verdicts {
 
     /// Adds another count.
     pub fn add(&mut self, other: Self) {
-        let Self { pass, fail, not_applicable, unknown } = other;
+        let Self { pass, fail, exempt, not_applicable, unknown } = other;
         self.pass += pass;
         self.fail += fail;
+        self.exempt += exempt;
         self.not_applicable += not_applicable;
         self.unknown += unknown;
     }
@@ -148,6 +159,11 @@ impl Evaluation {
         self.failing.iter().copied()
     }
 
+    /// The time at which exemptions were looked at.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
     pub(crate) fn view<'a>(&self, inventory: &'a Inventory, group: &'a SecurityGroup) -> GroupView<'a> {
         view(inventory, group, self.now)
     }
@@ -185,6 +201,8 @@ const BLOCK: usize = 128;
 /// Some groups and how every baseline sees them.
 struct Block<'a> {
     views: Vec<GroupView<'a>>,
+    arns: Vec<String>,
+    now: Timestamp,
     /// The different ways to see them.
     sights: Vec<Vec<Scope>>,
     /// For each baseline the position of its sight.
@@ -214,6 +232,8 @@ impl<'a> Block<'a> {
         }
         Self {
             views: groups.iter().map(|group| view(inventory, group, now)).collect(),
+            arns,
+            now,
             sights,
             sight_of,
             failed: vec![vec![false; groups.len()]; desired.len()],
@@ -261,11 +281,16 @@ impl<'a> Block<'a> {
             let Some(failed) = self.failed.get_mut(asking.baseline) else { continue };
             let matters = baseline.has_room_for(asking.active.severity);
             for &position in &counted.told {
-                let group = self.views.get(position).zip(answers.get(position)).zip(failed.get_mut(position));
-                if let Some(((view, answer), failed)) = group {
-                    *failed |= answer.fails();
+                let known = self.views.get(position).zip(self.arns.get(position)).zip(answers.get(position));
+                if let Some((((view, arn), answer), failed)) = known.zip(failed.get_mut(position)) {
+                    let exempt = || asking.desired.exemption(question.control.about.id, view.group, arn, self.now);
+                    let exempt = if answer.fails() { exempt() } else { None };
+                    *failed |= answer.fails() && exempt.is_none();
+                    if exempt.is_some() {
+                        baseline.exempt(asking);
+                    }
                     if matters {
-                        baseline.record(asking, view, answer.verdict(), keep);
+                        baseline.record(asking, view, answer.verdict(), exempt, keep);
                     }
                 }
             }
@@ -370,6 +395,14 @@ impl BaselineEvaluation {
         }
     }
 
+    /// Counts a failure as exempt.
+    fn exempt(&mut self, asking: &Asking<'_>) {
+        if let Some(count) = self.controls.get_mut(asking.position) {
+            count.verdicts.fail = count.verdicts.fail.saturating_sub(1);
+            count.verdicts.exempt += 1;
+        }
+    }
+
     /// Why a control that could repair a failure asks for no edit of its own.
     pub(crate) fn unmade(&self, control: &str) -> Option<&Withheld> {
         let hold = self.remedies.get(control)?;
@@ -378,26 +411,37 @@ impl BaselineEvaluation {
 
     /// Whether a failure of this severity can be among those that are kept.
     fn has_room_for(&self, severity: Severity) -> bool {
-        let worse = |least: &Finding| matches!(least.verdict, Verdict::Fail { .. }) && least.severity > severity;
+        let worse = |least: &Finding| {
+            matches!(least.verdict, Verdict::Fail { .. }) && least.exempt.is_none() && least.severity > severity
+        };
         !self.least.as_ref().is_some_and(worse)
     }
 
     /// Keeps a verdict that says that something is wrong.
-    fn record(&mut self, asking: &Asking<'_>, view: &GroupView<'_>, verdict: &Verdict, keep: Keep) {
+    fn record(
+        &mut self,
+        asking: &Asking<'_>,
+        view: &GroupView<'_>,
+        verdict: &Verdict,
+        exempt: Option<&ExemptBy>,
+        keep: Keep,
+    ) {
         let wrong = matches!(verdict, Verdict::Fail { .. } | Verdict::Unknown { .. });
         if !wrong && keep != Keep::All {
             return;
         }
-        let about = Rank::new(verdict, asking.active.severity, asking.active.control.about.id, &view.group.id);
+        let control = asking.active.control.about.id;
+        let about = Rank::new(verdict, exempt.is_some(), asking.active.severity, control, &view.group.id);
         if self.least.as_ref().is_some_and(|least| Rank::of(least) <= about) {
             return;
         }
         self.findings.push(Finding {
             resource: view.group.id.clone(),
-            control: asking.active.control.about.id,
+            control,
             severity: asking.active.severity,
             verdict: verdict.clone(),
             impact: impact(view),
+            exempt: exempt.cloned(),
         });
         // Cut now and then, so that a fleet of violations does not pile up before the worst are chosen.
         if let Keep::Worst(most) = keep

@@ -10,6 +10,7 @@ pub mod controls;
 pub mod desired;
 pub mod edit;
 pub mod evaluate;
+pub mod exempt;
 pub mod exposure;
 pub mod facts;
 pub mod finding;

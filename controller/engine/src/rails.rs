@@ -235,7 +235,7 @@ pub fn permit(
     authority: &Authority<'_>,
     now: Timestamp,
 ) -> Result<Permit, Withheld> {
-    still_allowed(location, resource, authority)?;
+    still_allowed(location, resource, authority, now)?;
     let age = now.duration_since(live.read_at);
     if live.id != resource.group.id || State::of(live) != *expected {
         return Err(Withheld::ForeignChange);
@@ -254,6 +254,7 @@ pub fn still_allowed(
     location: &Location,
     resource: &PermittedResource,
     authority: &Authority<'_>,
+    now: Timestamp,
 ) -> Result<(), Withheld> {
     let account = authority.account.ok_or(Withheld::AccountGrant)?;
     account_holds(account).map_or(Ok(()), Err)?;
@@ -261,7 +262,7 @@ pub fn still_allowed(
         return Err(Withheld::NotLeader);
     }
     for edit in &resource.edits {
-        still_demanded(location, &resource.group, edit, authority.desired)?;
+        still_demanded(location, &resource.group, edit, authority.desired, now)?;
     }
     // A baseline that had no say in the plan may contradict it.
     if with_a_say(authority.desired) == resource.baselines { Ok(()) } else { Err(Withheld::BaselineChanged) }
@@ -273,6 +274,7 @@ fn still_demanded(
     group: &SecurityGroup,
     edit: &Edit,
     desired: &[Desired],
+    now: Timestamp,
 ) -> Result<(), Withheld> {
     let arn = arn(location, group);
     for demand in &edit.demands {
@@ -283,6 +285,9 @@ fn still_demanded(
         let active = active.ok_or(Withheld::BaselineChanged)?;
         if !baseline.scope(group, &arn).includes(active.control) {
             return Err(Withheld::AccountGrant);
+        }
+        if let Some(by) = baseline.exemption(demand.control, group, &arn, now) {
+            return Err(Withheld::Exempt(by.to_string()));
         }
         let held = active.hold.clone().or_else(|| baseline.code.forbids(&group.tags));
         held.map_or(Ok(()), Err)?;

@@ -219,6 +219,9 @@ impl<'p> Tally<'p> {
 
     /// Why a finding is not repaired. What could be repaired and has no edit is held by the spec, or there is nothing to write.
     fn held(&self, baseline: &BaselineEvaluation, finding: &Finding) -> Option<Held> {
+        if let Some(by) = &finding.exempt {
+            return Some(Held::from(&Withheld::Exempt(by.to_string())));
+        }
         match self.reasons.get(&(finding.resource.as_str(), finding.control)) {
             Some(fate) => fate.held(),
             None if !matches!(finding.verdict, Verdict::Fail { .. }) => None,

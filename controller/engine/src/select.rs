@@ -30,7 +30,7 @@ pub struct Selection {
 
 /// A compiled [`Match`]. Without any list it matches everything.
 #[derive(Clone, Debug)]
-struct Criteria {
+pub(crate) struct Criteria {
     tags: Vec<TagGlob>,
     names: Option<Globs>,
     arns: Option<Globs>,
@@ -98,7 +98,7 @@ impl Selection {
 }
 
 impl Criteria {
-    fn new(field: &str, wanted: &Match) -> Result<Self, InvalidParameter> {
+    pub(crate) fn new(field: &str, wanted: &Match) -> Result<Self, InvalidParameter> {
         let Match { tags, names, arns, vpc_ids } = wanted;
         Ok(Self {
             tags: tag_globs(&format!("{field}.tags"), tags)?,
@@ -108,7 +108,7 @@ impl Criteria {
         })
     }
 
-    fn matches(&self, resource: Selectable<'_>) -> bool {
+    pub(crate) fn matches(&self, resource: Selectable<'_>) -> bool {
         let listed = |globs: &Option<Globs>, text: &str| globs.as_ref().is_none_or(|globs| globs.is_match(text));
         tags_match(&self.tags, resource.tags)
             && listed(&self.names, resource.name)

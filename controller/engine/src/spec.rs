@@ -79,6 +79,29 @@ pub struct Match {
     pub vpc_ids: Vec<String>,
 }
 
+impl Match {
+    /// Whether nothing is written, so that everything would match.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The resources of an exemption.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "(has(self.tags) && self.tags.size() > 0) || (has(self.names) && self.names.size() > 0) || (has(self.arns) && self.arns.size() > 0) || (has(self.vpcIds) && self.vpcIds.size() > 0)",
+    "message": "resources takes at least one of tags, names, arns, vpcIds"
+}]))]
+pub struct ExemptResources {
+    /// Globs by which they are found.
+    #[serde(flatten)]
+    pub matches: Match,
+    /// Names of the AWSAccount objects that they are in. Left out: any account that the baselines of the namespace may use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), inner(length(min = 1, max = 253)))]
+    pub accounts: Vec<String>,
+}
+
 /// Which resources are meant: all, or those that match.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::demands::{Asker, Demands, Keep, Requirers, Texts, baselines, enforced};
+use super::demands::{Asker, Demands, Keep, Requirers, Say, Texts, baselines, enforced};
 use super::narrow::Remains;
 use super::settle::{Settlement, remains};
 use crate::controls::security_group::GroupView;
-use crate::desired::Scope;
 use crate::edit::Withheld;
 use crate::exposure::{Audience, PrefixLists};
 use crate::facts::{Grant, Peer, Rule, SecurityGroup};
@@ -64,7 +63,7 @@ impl<'d> Outlook<'d> {
     pub(super) fn new(
         view: &GroupView<'_>,
         questions: &[Question<'d>],
-        scopes: &[Scope],
+        say: &Say<'_>,
         demands: &Demands<'d>,
         settled: &Settlement<'d>,
     ) -> Self {
@@ -76,7 +75,7 @@ impl<'d> Outlook<'d> {
         group.rules = rules.into_iter().map(|(grant, description)| Rule { grant, description }).collect();
         let mut hypothesis = GroupView::new(&group, None, view.lists);
         hypothesis.usage = view.usage;
-        let mut asked = Demands::gather(&hypothesis, questions, scopes);
+        let mut asked = Demands::gather(&hypothesis, questions, say);
         let mut outlook = Self::default();
         for (grant, requirers) in required() {
             let Some(index) = group.rules.iter().position(|rule| rule.grant == *grant) else {

@@ -3,12 +3,35 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use crate::controls::security_group::{Bound, GroupView, Remedy};
-use crate::desired::Scope;
+use crate::desired::{Desired, Scope};
 use crate::edit::{BaselineRef, Demand, Withheld};
-use crate::facts::Grant;
+use crate::facts::{Grant, SecurityGroup};
 use crate::finding::Severity;
 use crate::questions::{Asking, Question};
+
+/// Which controls of which baselines have a say about a group: those that see it, unless an exemption silences them.
+pub(super) struct Say<'a> {
+    group: &'a SecurityGroup,
+    arn: String,
+    now: Timestamp,
+    scopes: Vec<Scope>,
+}
+
+impl<'a> Say<'a> {
+    pub(super) fn new(desired: &[Desired], group: &'a SecurityGroup, arn: String, now: Timestamp) -> Self {
+        let scopes = desired.iter().map(|desired| desired.scope(group, &arn)).collect();
+        Self { group, arn, now, scopes }
+    }
+
+    fn has(&self, asking: &Asking<'_>) -> bool {
+        let control = asking.active.control;
+        self.scopes.get(asking.baseline).is_some_and(|scope| scope.includes(control))
+            && asking.desired.exemption(control.about.id, self.group, &self.arn, self.now).is_none()
+    }
+}
 
 /// Who asks for something, how urgently, and why it is not done if that is settled.
 #[derive(Clone, Debug)]
@@ -67,15 +90,11 @@ pub(super) struct Demands<'d> {
 }
 
 impl<'d> Demands<'d> {
-    /// Puts together what every question asks of a group. `scopes` says how each baseline sees it.
-    pub(super) fn gather(view: &GroupView<'_>, questions: &[Question<'d>], scopes: &[Scope]) -> Self {
+    /// Puts together what every question asks of a group, as far as those who ask have a say.
+    pub(super) fn gather(view: &GroupView<'_>, questions: &[Question<'d>], say: &Say<'_>) -> Self {
         let mut demands = Self::default();
         for question in questions {
-            let in_scope = |asking: &&Asking<'d>| {
-                let scope = scopes.get(asking.baseline);
-                scope.is_some_and(|scope| scope.includes(question.control))
-            };
-            let asking: Vec<&Asking<'d>> = question.askers.iter().filter(in_scope).collect();
+            let asking: Vec<&Asking<'d>> = question.askers.iter().filter(|asking| say.has(asking)).collect();
             let Some(remedy) = question.control.remedy.filter(|_| !asking.is_empty()) else {
                 continue;
             };

@@ -9,11 +9,10 @@ use ipnet::IpNet;
 
 use super::ProposedEdit;
 use super::conflict::{Outlook, declared, is_enforced, is_standing};
-use super::demands::{Asker, Demands, Requirers, Texts, agreed, baselines, enforced, reason};
+use super::demands::{Asker, Demands, Requirers, Say, Texts, agreed, baselines, enforced, reason};
 use super::settle::{Change as Narrowed, Settlement};
 use crate::address::{AddressSet, PublicSize};
 use crate::controls::security_group::GroupView;
-use crate::desired::Scope;
 use crate::edit::{Change, Edit, Operation, Withheld};
 use crate::evaluate::impact;
 use crate::exposure::Audience;
@@ -22,16 +21,16 @@ use crate::finding::Severity;
 use crate::questions::Question;
 use crate::traffic::TrafficSet;
 
-/// The edits of one group, held or not. `scopes` says how each baseline sees it.
-pub(super) fn plan(view: &GroupView<'_>, questions: &[Question<'_>], scopes: &[Scope]) -> Vec<ProposedEdit> {
-    let demands = Demands::gather(view, questions, scopes);
+/// The edits of one group, held or not.
+pub(super) fn plan(view: &GroupView<'_>, questions: &[Question<'_>], say: &Say<'_>) -> Vec<ProposedEdit> {
+    let demands = Demands::gather(view, questions, say);
     let rules = &view.group.rules;
     let mut settled = Settlement::new(rules, &demands, &[], |asker| asker.enforced());
     let mut outlook = Outlook::default();
     let mut required: Vec<&Grant> =
         demands.requires.iter().filter(|(_, requirers)| is_standing(requirers)).map(|(grant, _)| grant).collect();
     if !required.is_empty() {
-        outlook = Outlook::new(view, questions, scopes, &demands, &settled);
+        outlook = Outlook::new(view, questions, say, &demands, &settled);
         required.retain(|grant| outlook.conflict(grant).is_none());
         settled = Settlement::new(rules, &demands, &required, |asker| asker.enforced());
     }

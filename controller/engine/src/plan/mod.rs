@@ -9,6 +9,7 @@ mod group;
 pub mod narrow;
 mod settle;
 
+use demands::Say;
 use jiff::Timestamp;
 
 use crate::controls::security_group::DEFAULT_CLOSED;
@@ -207,9 +208,8 @@ pub fn plan(desired: &[Desired], inventory: &Inventory, evaluation: &Evaluation)
         .filter_map(|index| groups.get(index))
         .flat_map(|found| {
             let view = evaluation.view(inventory, found);
-            let arn = arn(&inventory.location, found);
-            let scopes: Vec<_> = desired.iter().map(|desired| desired.scope(found, &arn)).collect();
-            group::plan(&view, &questions, &scopes)
+            let say = Say::new(desired, found, arn(&inventory.location, found), evaluation.now());
+            group::plan(&view, &questions, &say)
         })
         .collect();
     edits.sort_by(|one, other| one.edit.worst_first(&other.edit).then_with(|| one.hold.cmp(&other.hold)));
