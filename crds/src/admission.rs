@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::account::AWSAccount;
 use crate::change_set::ChangeSet;
+use crate::exemption::BaselineExemption;
 use crate::generate::{crds, whole_numbers};
 use crate::security_group_baseline::SecurityGroupBaseline;
 use structure::Found;
@@ -60,6 +61,8 @@ pub enum Object {
     Account(Box<AWSAccount>),
     /// A `SecurityGroupBaseline`.
     SecurityGroupBaseline(Box<SecurityGroupBaseline>),
+    /// A `BaselineExemption`.
+    Exemption(Box<BaselineExemption>),
     /// A `ChangeSet`.
     ChangeSet(Box<ChangeSet>),
 }
@@ -136,7 +139,7 @@ struct Kind {
 static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(kinds);
 
 fn kinds() -> Vec<Kind> {
-    let [account, baseline, change_set] = crds().map(|crd| {
+    let [account, baseline, exemption, change_set] = crds().map(|crd| {
         let version = crd.spec.versions.into_iter().next();
         let schema = version.and_then(|version| version.schema?.open_api_v3_schema);
         let schema = schema.and_then(|schema| serde_json::to_value(schema).ok());
@@ -146,6 +149,7 @@ fn kinds() -> Vec<Kind> {
     vec![
         kind(account, |value| serde_json::from_value(value).map(Object::Account)),
         kind(baseline, |value| serde_json::from_value(value).map(Object::SecurityGroupBaseline)),
+        kind(exemption, |value| serde_json::from_value(value).map(Object::Exemption)),
         kind(change_set, |value| serde_json::from_value(value).map(Object::ChangeSet)),
     ]
 }

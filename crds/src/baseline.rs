@@ -221,6 +221,10 @@ pub struct Verdicts {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub fail: i64,
+    /// Not as demanded, and exempt by a BaselineExemption.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub exempt: i64,
     /// The control has nothing to say about the resource.
     #[serde(default)]
     #[schemars(range(min = 0))]
@@ -246,6 +250,10 @@ pub struct ControlStatus {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub fail: i64,
+    /// Resources that fail it and are exempt.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub exempt: i64,
     /// Resources of which too little is known to say.
     #[serde(default)]
     #[schemars(range(min = 0))]
@@ -380,8 +388,14 @@ impl From<&BTreeMap<Severity, u64>> for Violations {
 
 impl From<evaluate::Verdicts> for Verdicts {
     fn from(verdicts: evaluate::Verdicts) -> Self {
-        let evaluate::Verdicts { pass, fail, not_applicable, unknown } = verdicts;
-        Self { pass: count(pass), fail: count(fail), not_applicable: count(not_applicable), unknown: count(unknown) }
+        let evaluate::Verdicts { pass, fail, exempt, not_applicable, unknown } = verdicts;
+        Self {
+            pass: count(pass),
+            fail: count(fail),
+            exempt: count(exempt),
+            not_applicable: count(not_applicable),
+            unknown: count(unknown),
+        }
     }
 }
 
@@ -392,6 +406,7 @@ impl From<&ControlCount> for ControlStatus {
             severity: control.severity,
             mode: control.mode,
             fail: count(control.verdicts.fail),
+            exempt: count(control.verdicts.exempt),
             unknown: count(control.verdicts.unknown),
         }
     }

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use engine::desired::Baseline;
 use engine::edit::BaselineRef;
+use engine::exempt::Exemption;
 use engine::tenancy::{Account, Namespace};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::account::{AWSAccount, AWSAccountSpec, Writes};
 use crate::baseline::Common;
+use crate::exemption::{BaselineExemption, BaselineExemptionSpec};
 use crate::security_group_baseline::{SecurityGroupBaseline, SecurityGroupBaselineSpec};
 
 /// The namespace of a file that names none, as for kubectl.
@@ -54,6 +56,21 @@ impl SecurityGroupBaseline {
 
 fn created(metadata: &ObjectMeta) -> Timestamp {
     metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |created| created.0)
+}
+
+impl BaselineExemption {
+    /// The exemption for the engine. An object that comes from a file begins now.
+    pub fn compile(&self, now: Timestamp) -> Exemption {
+        let BaselineExemptionSpec { controls, resources, reason: _, ticket: _, expires } = self.spec.clone();
+        Exemption {
+            namespace: self.metadata.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
+            name: self.metadata.name.clone().unwrap_or_default(),
+            created: self.metadata.creation_timestamp.as_ref().map_or(now, |created| created.0),
+            controls,
+            resources,
+            expires: expires.0,
+        }
+    }
 }
 
 impl AWSAccount {

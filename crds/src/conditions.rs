@@ -43,6 +43,18 @@ pub const STALLED: &str = "Stalled";
 /// asked, which may pass ([`IDENTITY_UNKNOWN`], or a [`engine::facts::ReadFailure`]).
 pub const READY: &str = "Ready";
 
+/// Positive, on exemptions. `True` ([`IN_EFFECT`], [`EXPIRES_SOON`]): the findings stand. `False`: it is over ([`EXPIRED`]) or
+/// cannot be used ([`INVALID_SPEC`], [`UNDECODABLE`]).
+pub const ACTIVE: &str = "Active";
+
+/// [`ACTIVE`] is `True`.
+pub const IN_EFFECT: &str = "InEffect";
+/// [`ACTIVE`] is `True`, for at most 14 more days.
+pub const EXPIRES_SOON: &str = "ExpiresSoon";
+/// [`ACTIVE`] is `False`: the exemption has ended.
+pub const EXPIRED: &str = "Expired";
+/// [`ACTIVE`] is `False`: the spec passes the schema and still cannot be used.
+pub const INVALID_SPEC: &str = "InvalidSpec";
 /// [`ACCEPTED`] is `True`.
 pub const VALID: &str = "Valid";
 /// [`OBSERVED`] is `True`.

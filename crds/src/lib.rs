@@ -9,6 +9,7 @@ mod baseline;
 mod change_set;
 mod compile;
 pub mod conditions;
+mod exemption;
 mod generate;
 mod security_group_baseline;
 #[cfg(test)]
@@ -22,6 +23,7 @@ pub use change_set::{
     BaselineName, ChangeSet, ChangeSetSpec, ChangeSetStatus, Direction, EditOutcome, EditRecord, MAX_BYTES, MAX_EDITS,
     MAX_REQUEST_IDS, Outcome, Phase, Record,
 };
+pub use exemption::{BaselineExemption, BaselineExemptionSpec, BaselineExemptionStatus};
 pub use generate::{crds, yaml_files};
 pub use security_group_baseline::{SecurityGroupBaseline, SecurityGroupBaselineSpec};
 

@@ -131,7 +131,7 @@ fn other_kinds_and_versions_are_told_apart() {
     let mut document = example("account.yaml");
     document["kind"] = json!("ECSBaseline");
     let refused = admit(&document).unwrap_err().to_string();
-    assert!(refused.contains("it has AWSAccount, SecurityGroupBaseline, ChangeSet"), "{refused}");
+    assert!(refused.contains("it has AWSAccount, SecurityGroupBaseline, BaselineExemption, ChangeSet"), "{refused}");
     document["apiVersion"] = json!("baseward.dev/v1");
     assert!(admit(&document).unwrap_err().to_string().contains("is not baseward.dev/v1alpha1"));
     assert!(crate::admission::is_ours(&document));
@@ -196,7 +196,8 @@ fn the_full_examples_use_every_field() {
     let examples = [
         (0, "account-full.yaml", &["spec.namespaces.select.all"][..]),
         (1, "security-group-baseline-full.yaml", &["spec.select.all"]),
-        (2, "change-set.yaml", &[]),
+        (2, "exemption.yaml", &[]),
+        (3, "change-set.yaml", &[]),
     ];
     for (index, name, exclusive) in examples {
         let schema = serde_json::to_value(&crds()[index].spec.versions[0].schema).unwrap();

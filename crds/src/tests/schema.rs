@@ -38,7 +38,7 @@ fn for_each_node(mut check: impl FnMut(&Node<'_>)) {
     for (kind, schema) in schemas() {
         let mut nodes = Vec::new();
         walk(&kind, &schema, &mut nodes);
-        assert!(nodes.len() > 30, "{kind} is almost empty");
+        assert!(nodes.len() > 20, "{kind} is almost empty");
         nodes.iter().for_each(&mut check);
     }
 }

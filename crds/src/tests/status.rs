@@ -32,6 +32,7 @@ fn named(verdict: Verdict) -> NamedFinding {
         severity: Severity::Critical,
         verdict,
         impact: Impact::Interfaces { interfaces: u32::MAX, load_balancers: u32::MAX },
+        exempt: None,
     };
     let held = Held { reason: longest(Withheld::REASONS.iter().copied()), advice: String::new() };
     NamedFinding { location: location(), finding, held: Some(held) }
@@ -46,7 +47,8 @@ fn largest(character: char) -> Summary {
     const MOST: u64 = u64::MAX;
     let text = character.to_string().repeat(TEXT + 1);
     let location = Location { region: "r".repeat(32), ..location() };
-    let verdicts = engine::evaluate::Verdicts { pass: MOST, fail: MOST, not_applicable: MOST, unknown: MOST };
+    let verdicts =
+        engine::evaluate::Verdicts { pass: MOST, fail: MOST, exempt: MOST, not_applicable: MOST, unknown: MOST };
     let count = |control: &Control| ControlCount {
         control: control.about.id,
         severity: Severity::Critical,
