@@ -276,7 +276,7 @@ async fn turn(
     acting: &Acting<'_>,
 ) -> Result<LiveGroup, Withheld> {
     let connection = acting.connection;
-    still_allowed(connection.location(), resource, &(acting.authority)().as_authority())?;
+    still_allowed(connection.location(), resource, &(acting.authority)().as_authority(), Timestamp::now())?;
     let waiting = async {
         tokio::time::sleep(connection.write_delay(&step.call)).await;
         refreshed(live, connection).await.map_err(|_| Withheld::IncompleteKnowledge)

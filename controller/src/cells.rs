@@ -1,6 +1,6 @@
 //! Cells: exactly one worker for each account and region that a baseline in effect applies to.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, Distrust, Proof, Reported};
-use crate::store::{AccountVersion, Judged};
+use crate::store::{AccountVersion, ExemptionVersions, Judged};
 use crate::sweep::{Memory, Next, Trouble, sweep};
 
 /// Cells that no baseline applies to any more are noticed after at most this long.
@@ -87,7 +87,7 @@ fn ended(location: &Location, result: Result<(), JoinError>) {
 }
 
 /// What a sweep depends on beside AWS: as long as it is the same, only time asks for another sweep.
-type Fingerprint = (Vec<(BaselineRef, Option<String>)>, Option<AccountVersion>, Proven);
+type Fingerprint = (Vec<(BaselineRef, Option<String>)>, Option<AccountVersion>, Proven, ExemptionVersions);
 
 /// What is known of the roles that read and write; `None` before AWS was asked.
 type Proven = Option<[Option<Distrust>; 2]>;
@@ -175,7 +175,10 @@ fn log_news(location: &Location, known: &mut Vec<Trouble>, now: Vec<Trouble>) {
 fn fingerprint(context: &Context, location: &Location, in_effect: &[(Judged, Desired)]) -> Fingerprint {
     let baselines = in_effect.iter().map(|(judged, desired)| (desired.reference.clone(), judged.reconcile_at.clone()));
     let proven = context.objects.proof(location).map(|proof| [proof.reading.err(), proof.writing.err()]);
-    (baselines.collect(), context.objects.account_version(location), proven)
+    let namespaces: BTreeSet<&str> =
+        in_effect.iter().map(|(_, desired)| desired.reference.namespace.as_str()).collect();
+    let exemptions = context.objects.exemption_versions(&namespaces, Timestamp::now());
+    (baselines.collect(), context.objects.account_version(location), proven, exemptions)
 }
 
 /// The shortest interval of the baselines in effect.

@@ -106,7 +106,9 @@ impl Context {
         let accounts = self.objects.accounts();
         self.seen.keep(&names().collect());
         self.status_writes.keep(&baselines.iter().filter_map(|object| crate::baselines::uid(object)).collect());
-        self.backoff.keep(&names().chain(self.objects.account_names()).collect());
+        let exemptions = self.objects.exemptions.state();
+        let exemptions = exemptions.iter().map(|object| crate::exemptions::key(object));
+        self.backoff.keep(&names().chain(self.objects.account_names()).chain(exemptions).collect());
         self.identities.keep(|location| accounts.has(location));
         self.metrics.keep_baselines(&names().collect());
         self.wake_cells.send_replace(());

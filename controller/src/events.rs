@@ -38,9 +38,14 @@ pub fn flipped<'c>(before: &[Condition], now: &'c [Condition], kinds: &[&str]) -
 
 /// Says that a condition of an object flipped.
 pub async fn announce(recorder: &Recorder, object: &ObjectReference, condition: &Condition) {
-    let Condition { type_, status, reason, message, .. } = condition;
+    announce_as(recorder, object, condition, condition.status != "True").await;
+}
+
+/// Says what a condition of an object has become, as a warning if that is urgent.
+pub async fn announce_as(recorder: &Recorder, object: &ObjectReference, condition: &Condition, urgent: bool) {
+    let Condition { type_, reason, message, .. } = condition;
     let event = Event {
-        type_: if status == "True" { EventType::Normal } else { EventType::Warning },
+        type_: if urgent { EventType::Warning } else { EventType::Normal },
         reason: reason.clone(),
         note: Some(message.clone()),
         action: type_.clone(),

@@ -14,6 +14,7 @@ mod cells;
 mod cli;
 mod context;
 mod events;
+mod exemptions;
 mod http;
 mod journal;
 mod kubernetes;

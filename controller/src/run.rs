@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use aws::{Connector, ConnectorOptions};
 use clap::Args;
-use crds::{AWSAccount, SecurityGroupBaseline};
+use crds::{AWSAccount, BaselineExemption, SecurityGroupBaseline};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
@@ -26,7 +26,7 @@ use crate::kubernetes::within;
 use crate::lease::{Ended, Leadership, LeaseSettings, RENEWALS_PER_LEASE, elect};
 use crate::metrics::Metrics;
 use crate::store::Objects;
-use crate::{accounts, baselines, cells, http, kubernetes};
+use crate::{accounts, baselines, cells, exemptions, http, kubernetes};
 
 /// Objects of one kind that are reconciled at once.
 const CONCURRENCY: u16 = 8;
@@ -178,12 +178,14 @@ async fn lead(
     let gone = watch::Sender::new(());
     let (baselines_store, baselines) = watched::<SecurityGroupBaseline>(&client, &gone);
     let (accounts_store, accounts) = watched::<AWSAccount>(&client, &gone);
+    let (exemptions_store, exemptions) = watched::<BaselineExemption>(&client, &gone);
     let (wake_cells, wake_baselines) = (watch::Sender::new(()), watch::Sender::new(()));
     let (reported, reports) = mpsc::unbounded_channel();
     let identities = Arc::new(Identities::default());
     let objects = Objects {
         baselines: baselines_store,
         accounts: accounts_store,
+        exemptions: exemptions_store,
         namespaces: watch_namespaces(client.clone(), [wake_cells.clone(), wake_baselines.clone()], stopping.clone()),
         identities: Arc::clone(&identities),
         installation_id,
@@ -209,19 +211,31 @@ async fn lead(
         seen: baselines::Seen::default(),
         stopping,
     });
-    loops(context, baselines, accounts, reports, &gone, readiness).await;
+    let watches = Watches { baselines, accounts, exemptions };
+    loops(context, watches, reports, &gone, readiness).await;
     Ok(())
 }
 
-/// The three loops, until the process is told to stop.
+/// The changes of the objects that have a loop of their own.
+struct Watches<B, A, E> {
+    baselines: B,
+    accounts: A,
+    exemptions: E,
+}
+
+/// The loops, until the process is told to stop.
 async fn loops(
     context: Arc<Context>,
-    baselines: impl Stream<Item = WatchResult<DeserializeGuard<SecurityGroupBaseline>>> + Send + 'static,
-    accounts: impl Stream<Item = WatchResult<DeserializeGuard<AWSAccount>>> + Send + 'static,
+    watches: Watches<
+        impl Changes<DeserializeGuard<SecurityGroupBaseline>>,
+        impl Changes<DeserializeGuard<AWSAccount>>,
+        impl Changes<DeserializeGuard<BaselineExemption>>,
+    >,
     reports: mpsc::UnboundedReceiver<WatchedBaseline>,
     gone: &watch::Sender<()>,
     readiness: http::Readiness,
 ) {
+    let Watches { baselines, accounts, exemptions } = watches;
     let (stopping, objects) = (&context.stopping, &context.objects);
     let guarded = ControllerConfig::default().concurrency(CONCURRENCY);
     let baselines = Controller::for_stream(baselines, objects.baselines.clone())
@@ -230,6 +244,11 @@ async fn loops(
         .reconcile_on(each(reports))
         .graceful_shutdown_on(stopping.clone().cancelled_owned())
         .run(baselines::reconcile, baselines::on_error, Arc::clone(&context))
+        .for_each(|_| async {});
+    let exemptions = Controller::for_stream(exemptions, objects.exemptions.clone())
+        .with_config(guarded.clone())
+        .graceful_shutdown_on(stopping.clone().cancelled_owned())
+        .run(exemptions::reconcile, exemptions::on_error, Arc::clone(&context))
         .for_each(|_| async {});
     let accounts = Controller::for_stream(accounts, objects.accounts.clone())
         .with_config(guarded)
@@ -247,7 +266,7 @@ async fn loops(
         tracing::info!("All objects read");
         cells::run(Arc::clone(&context)).await;
     };
-    tokio::join!(baselines, accounts, forgetting, ready);
+    tokio::join!(baselines, accounts, exemptions, forgetting, ready);
 }
 
 /// The uid of the namespace `kube-system`, which lives as long as the cluster, unless an id is given.
@@ -283,6 +302,11 @@ where
 }
 
 type WatchResult<K> = Result<K, watcher::Error>;
+
+/// A stream of changed objects.
+trait Changes<K>: Stream<Item = WatchResult<K>> + Send + 'static {}
+
+impl<K, S: Stream<Item = WatchResult<K>> + Send + 'static> Changes<K> for S {}
 
 /// Keeps names and labels of all namespaces.
 fn watch_namespaces(

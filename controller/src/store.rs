@@ -1,13 +1,15 @@
 //! What the API server last showed: baselines, accounts and namespaces, and what follows from them for a cell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws::Target;
-use crds::{AWSAccount, RECONCILE_AT, SecurityGroupBaseline};
+use crds::{AWSAccount, BaselineExemption, RECONCILE_AT, SecurityGroupBaseline};
 use engine::desired::{Accepted, Baseline, Desired, Reason, Refusal};
+use engine::exempt::Exempting;
 use engine::facts::Location;
 use engine::tenancy::{Account, Namespace};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1;
 use kube::ResourceExt;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
@@ -24,6 +26,8 @@ pub struct Objects {
     pub baselines: Store<DeserializeGuard<SecurityGroupBaseline>>,
     /// Every account.
     pub accounts: Store<DeserializeGuard<AWSAccount>>,
+    /// Every exemption.
+    pub exemptions: Store<DeserializeGuard<BaselineExemption>>,
     /// Names and labels of every namespace.
     pub namespaces: Store<PartialObjectMeta<v1::Namespace>>,
     /// Proven and failed identities of accounts.
@@ -54,6 +58,9 @@ struct AccountObject {
 
 /// The uid of an account object, and its generation.
 pub type AccountVersion = (Option<String>, Option<i64>);
+
+/// Uid and generation of exemptions, and whether each has ended.
+pub type ExemptionVersions = Vec<(Option<String>, Option<i64>, bool)>;
 
 impl Accounts {
     fn of(objects: &[Arc<DeserializeGuard<AWSAccount>>], installation_id: &str) -> Self {
@@ -185,6 +192,7 @@ impl Objects {
         // An error means that the watch ended, which it does only when the process stops.
         let _ = self.baselines.wait_until_ready().await;
         let _ = self.accounts.wait_until_ready().await;
+        let _ = self.exemptions.wait_until_ready().await;
         let _ = self.namespaces.wait_until_ready().await;
         self.all_read.send_replace(true);
     }
@@ -210,12 +218,34 @@ impl Objects {
     /// The baselines in effect in one cell, oldest first.
     pub fn in_cell(&self, location: &Location) -> Vec<(Judged, Desired)> {
         let in_effect = self.judged().into_iter().filter(|judged| !judged.baseline.suspended);
+        let exempting = self.exempting();
         in_effect
             .filter_map(|judged| {
                 let desired = judged.accepted.as_ref().ok()?.in_cell(location)?;
-                Some((judged, desired))
+                Some((judged, desired.exempted(&exempting)))
             })
             .collect()
+    }
+
+    /// Every exemption that is in order.
+    fn exempting(&self) -> Vec<Exempting> {
+        let now = Timestamp::now();
+        let objects = self.exemptions.state();
+        let decoded = objects.iter().filter_map(|object| object.0.as_ref().ok());
+        decoded.filter_map(|exemption| exemption.compile(now).accept().ok()).collect()
+    }
+
+    /// Which exemptions there are in some namespaces: the generation of each by its uid, and whether it has ended.
+    pub fn exemption_versions(&self, namespaces: &BTreeSet<&str>, now: Timestamp) -> ExemptionVersions {
+        let objects = self.exemptions.state();
+        let mut versions: ExemptionVersions = objects
+            .iter()
+            .filter_map(|object| object.0.as_ref().ok())
+            .filter(|exemption| exemption.namespace().is_some_and(|name| namespaces.contains(name.as_str())))
+            .map(|exemption| (exemption.uid(), exemption.metadata.generation, exemption.spec.expires.0 <= now))
+            .collect();
+        versions.sort();
+        versions
     }
 
     /// Every account and region that a baseline in effect applies to, with the name of the account.

@@ -15,7 +15,7 @@ use crate::exemption::{BaselineExemption, BaselineExemptionSpec};
 use crate::security_group_baseline::{SecurityGroupBaseline, SecurityGroupBaselineSpec};
 
 /// The namespace of a file that names none, as for kubectl.
-const DEFAULT_NAMESPACE: &str = "default";
+pub const DEFAULT_NAMESPACE: &str = "default";
 
 /// The quota of AWS, for an object that was stored with one that makes no sense.
 const DEFAULT_RULES_PER_GROUP: u32 = 60;

@@ -23,6 +23,7 @@ pub use change_set::{
     BaselineName, ChangeSet, ChangeSetSpec, ChangeSetStatus, Direction, EditOutcome, EditRecord, MAX_BYTES, MAX_EDITS,
     MAX_REQUEST_IDS, Outcome, Phase, Record,
 };
+pub use compile::DEFAULT_NAMESPACE;
 pub use exemption::{BaselineExemption, BaselineExemptionSpec, BaselineExemptionStatus};
 pub use generate::{crds, yaml_files};
 pub use security_group_baseline::{SecurityGroupBaseline, SecurityGroupBaselineSpec};

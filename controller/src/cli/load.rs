@@ -1,4 +1,4 @@
-//! Reads baselines and accounts from files, as strictly as the API server.
+//! Reads baselines, accounts and exemptions from files, as strictly as the API server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use crds::admission::{self, Object};
-use crds::{AWSAccount, SecurityGroupBaseline};
+use crds::{AWSAccount, BaselineExemption, SecurityGroupBaseline};
 use engine::edit::BaselineRef;
 use engine::tenancy::Namespace;
 use kube::ResourceExt;
@@ -19,6 +19,8 @@ pub struct Documents {
     pub accounts: Vec<AWSAccount>,
     /// Every `SecurityGroupBaseline` with its namespace.
     pub baselines: Vec<(SecurityGroupBaseline, Namespace)>,
+    /// Every `BaselineExemption`.
+    pub exemptions: Vec<BaselineExemption>,
 }
 
 /// Reads files; `-` is standard input. Every problem of every document is reported, not just the first.
@@ -71,8 +73,13 @@ impl Documents {
                     .push(format!("AWSAccount {other} and AWSAccount {name} are both for account {id}: leave one out"));
             }
         }
-        for (baseline, _) in &self.baselines {
-            let title = format!("SecurityGroupBaseline {}", baseline.reference());
+        let baselines =
+            self.baselines.iter().map(|(baseline, _)| format!("SecurityGroupBaseline {}", baseline.reference()));
+        let exemptions = self.exemptions.iter().map(|exemption| {
+            let namespace = exemption.namespace().unwrap_or_else(|| crds::DEFAULT_NAMESPACE.to_owned());
+            format!("BaselineExemption {namespace}/{}", exemption.name_any())
+        });
+        for title in baselines.chain(exemptions) {
             if !names.insert(title.clone()) {
                 problems.push(format!("{title} stands there twice: leave one out"));
             }
@@ -84,6 +91,7 @@ impl Documents {
         match object {
             Object::Account(account) => self.accounts.push(*account),
             Object::SecurityGroupBaseline(baseline) => self.baselines.push((*baseline, Namespace::default())),
+            Object::Exemption(exemption) => self.exemptions.push(*exemption),
             Object::ChangeSet(set) => {
                 tracing::warn!(name = set.name_any(), "ChangeSet passed over: the controller alone writes them")
             }
@@ -138,11 +146,13 @@ mod tests {
         let fine = Documents {
             accounts: vec![account("one", "111122223333"), account("two", "444455556666")],
             baselines: vec![baseline("blue"), baseline("green")],
+            exemptions: Vec::new(),
         };
         assert_eq!(fine.twice(), Vec::<String>::new());
         let wrong = Documents {
             accounts: vec![account("one", "1"), account("two", "1"), account("two", "2")],
             baselines: vec![baseline("blue"), baseline("blue")],
+            exemptions: Vec::new(),
         };
         let problems = wrong.twice();
         assert_eq!(problems.len(), 3, "{problems:?}");

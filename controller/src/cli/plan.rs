@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use crds::AWSAccount;
 use engine::desired::{Accepted, Desired};
 use engine::evaluate::{Evaluation, Keep, evaluate};
+use engine::exempt::Exempting;
 use engine::facts::{Inventory, Location, ReadFailure, Source};
 use engine::finding::Verdict;
 use engine::plan::{Permitted, plan as propose};
@@ -17,6 +18,7 @@ use engine::rails::{self, Moment};
 use engine::retries::Retries;
 use engine::tenancy::Account;
 use jiff::Timestamp;
+use kube::ResourceExt;
 
 use super::load::{Documents, load};
 use super::render;
@@ -25,7 +27,7 @@ use crate::accounts::{distrust, target};
 /// What to plan, and how to show it.
 #[derive(Args, Clone, Debug)]
 pub struct PlanOptions {
-    /// Files with AWSAccount and baseline documents (and Namespaces, for grants by label); - is standard input.
+    /// Files with AWSAccount, baseline and exemption documents (and Namespaces, for grants by label); - is standard input.
     #[arg(short = 'f', long = "filename", required = true, value_name = "FILE", num_args = 1..)]
     files: Vec<PathBuf>,
     /// The installation id of the cluster that the baselines are meant for: it is part of the roles' external id.
@@ -94,6 +96,7 @@ const EVERYTHING: &str = "it";
 pub async fn plan(options: PlanOptions) -> anyhow::Result<ExitCode> {
     let documents = load(&options.files)?;
     let (accounts, accepted) = accept(&documents)?;
+    let exempting = exempting(&documents)?;
     let connector = Connector::new(ConnectorOptions {
         allow_instance_role: options.allow_instance_role,
         read_timeout: Duration::from_secs(options.read_seconds),
@@ -102,7 +105,9 @@ pub async fn plan(options: PlanOptions) -> anyhow::Result<ExitCode> {
     .await;
     let mut cells = Vec::new();
     for location in locations(&accepted) {
-        cells.push(cell(&location, &documents, &accounts, &accepted, &connector, &options.installation_id).await?);
+        let desired = accepted.iter().filter_map(|accepted| accepted.in_cell(&location));
+        let desired: Vec<Desired> = desired.map(|desired| desired.exempted(&exempting)).collect();
+        cells.push(cell(&location, &documents, &accounts, &desired, &connector, &options.installation_id).await?);
     }
     match options.output {
         Output::Text => print!("{}", render::text(&cells)),
@@ -143,6 +148,26 @@ fn accept(documents: &Documents) -> anyhow::Result<(Vec<Account>, Vec<Accepted>)
     Ok((accounts, accepted))
 }
 
+/// The exemptions of the files. One that cannot be used is an error here: in the cluster it would have no effect.
+fn exempting(documents: &Documents) -> anyhow::Result<Vec<Exempting>> {
+    let now = Timestamp::now();
+    let (mut exempting, mut refusals) = (Vec::new(), Vec::new());
+    for exemption in &documents.exemptions {
+        if exemption.spec.expires.0 <= now {
+            tracing::warn!(exemption = exemption.name_any(), "Exemption has ended: passed over");
+            continue;
+        }
+        match exemption.compile(now).accept() {
+            Ok(found) => exempting.push(found),
+            Err(problem) => refusals.push(format!("BaselineExemption {}: {problem}", exemption.name_any())),
+        }
+    }
+    if !refusals.is_empty() {
+        bail!("not in effect, as in the cluster:\n{}", refusals.join("\n"));
+    }
+    Ok(exempting)
+}
+
 fn locations(accepted: &[Accepted]) -> Vec<Location> {
     let cells = accepted.iter().flat_map(|accepted| &accepted.assignments.cells);
     let mut locations: Vec<Location> = cells.map(|cell| cell.location.clone()).collect();
@@ -155,7 +180,7 @@ async fn cell(
     location: &Location,
     documents: &Documents,
     accounts: &[Account],
-    accepted: &[Accepted],
+    desired: &[Desired],
     connector: &Connector,
     installation_id: &str,
 ) -> anyhow::Result<CellPlan> {
@@ -165,10 +190,9 @@ async fn cell(
     let connection = connector.connect(&target(object, installation_id), &location.region);
     let mut account = account.clone();
     account.write_distrust = connection.prove(Role::Write).await.err().map(|error| error.to_string());
-    let desired: Vec<Desired> = accepted.iter().filter_map(|accepted| accepted.in_cell(location)).collect();
     let (inventory, foreign) = observe(&connection).await;
-    let evaluation = evaluate(&desired, &inventory, Timestamp::now(), Keep::All);
-    let proposed = propose(&desired, &inventory, &evaluation);
+    let evaluation = evaluate(desired, &inventory, Timestamp::now(), Keep::All);
+    let proposed = propose(desired, &inventory, &evaluation);
     let moment = Moment { leading: true, retries: &Retries::default(), now: Timestamp::now() };
     let permitted = rails::apply(proposed, &inventory, &account, moment).stage;
     let groups = inventory.security_groups.facts().map(Vec::as_slice).unwrap_or_default();
@@ -202,13 +226,13 @@ async fn observe(connection: &Connection) -> (Inventory, Option<Unread>) {
     (inventory, Some(Unread { what: EVERYTHING, reason: distrust.reason, advice }))
 }
 
-/// 1 for anything unknown, else 2 for anything that fails, else 0.
+/// 1 for anything unknown, else 2 for anything that fails and is not exempt, else 0.
 fn exit_code(cells: &[CellPlan]) -> ExitCode {
     let findings = || cells.iter().flat_map(|cell| &cell.evaluation.baselines).flat_map(|baseline| &baseline.findings);
     let unread = cells.iter().any(|cell| !cell.unread.is_empty());
     if unread || findings().any(|finding| matches!(finding.verdict, Verdict::Unknown { .. })) {
         ExitCode::from(1)
-    } else if findings().any(|finding| matches!(finding.verdict, Verdict::Fail { .. })) {
+    } else if findings().any(|finding| matches!(finding.verdict, Verdict::Fail { .. }) && finding.exempt.is_none()) {
         ExitCode::from(2)
     } else {
         ExitCode::SUCCESS

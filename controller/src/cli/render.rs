@@ -1,5 +1,6 @@
 //! How a plan looks: as Terraform users know it, or as one JSON document.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
@@ -45,6 +46,8 @@ struct FindingDocument<'p> {
     severity: Severity,
     expected: Option<&'p str>,
     actual: Option<&'p str>,
+    /// The exemption under which a failure stands, and until when.
+    exempt: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -103,6 +106,7 @@ fn finding_document<'p>(location: &'p Location, baseline: String, finding: &'p F
         severity: finding.severity,
         expected,
         actual,
+        exempt: finding.exempt.as_ref().map(ToString::to_string),
     }
 }
 
@@ -168,24 +172,17 @@ fn write_cell(out: &mut String, cell: &CellPlan) -> std::fmt::Result {
 fn write_findings(out: &mut String, cell: &CellPlan) -> std::fmt::Result {
     for baseline in &cell.evaluation.baselines {
         writeln!(out, "\n  Baseline {}: {} groups selected", baseline.reference, baseline.resources)?;
-        let mut by_control: BTreeMap<(bool, std::cmp::Reverse<Severity>, &str), Vec<&Finding>> = BTreeMap::new();
+        let mut by_control: BTreeMap<(Shown, Reverse<Severity>, &str), Vec<&Finding>> = BTreeMap::new();
         for finding in &baseline.findings {
-            let unknown = match finding.verdict {
-                Verdict::Fail { .. } => false,
-                Verdict::Unknown { .. } => true,
-                Verdict::Pass | Verdict::NotApplicable { .. } => continue,
-            };
-            by_control
-                .entry((unknown, std::cmp::Reverse(finding.severity), finding.control))
-                .or_default()
-                .push(finding);
+            if let Some(shown) = Shown::of(finding) {
+                by_control.entry((shown, Reverse(finding.severity), finding.control)).or_default().push(finding);
+            }
         }
         if by_control.is_empty() {
             writeln!(out, "    every control passes")?;
         }
-        for ((unknown, std::cmp::Reverse(severity), control), findings) in by_control {
-            let word = if unknown { "unknown" } else { "failed" };
-            writeln!(out, "    {severity:<8} {control}: {word} on {}", findings.len())?;
+        for ((shown, Reverse(severity), control), findings) in by_control {
+            writeln!(out, "    {severity:<8} {control}: {} on {}", shown.word(), findings.len())?;
             for finding in findings.iter().take(3) {
                 writeln!(out, "             {}: {}", named(cell, &finding.resource), actual(finding))?;
             }
@@ -197,8 +194,36 @@ fn write_findings(out: &mut String, cell: &CellPlan) -> std::fmt::Result {
     Ok(())
 }
 
+/// Findings that are shown, in this order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Shown {
+    Failed,
+    Unknown,
+    Exempt,
+}
+
+impl Shown {
+    fn of(finding: &Finding) -> Option<Self> {
+        match finding.verdict {
+            Verdict::Fail { .. } if finding.exempt.is_some() => Some(Self::Exempt),
+            Verdict::Fail { .. } => Some(Self::Failed),
+            Verdict::Unknown { .. } => Some(Self::Unknown),
+            Verdict::Pass | Verdict::NotApplicable { .. } => None,
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+            Self::Exempt => "exempt",
+        }
+    }
+}
+
 fn actual(finding: &Finding) -> String {
     match &finding.verdict {
+        Verdict::Fail { actual, .. } if let Some(exempt) = &finding.exempt => format!("{} ({exempt})", cut(actual)),
         Verdict::Fail { expected, actual } => format!("{} (expected: {expected})", cut(actual)),
         Verdict::Unknown { why } | Verdict::NotApplicable { why } => why.to_string(),
         Verdict::Pass => String::new(),
