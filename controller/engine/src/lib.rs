@@ -27,3 +27,4 @@ pub mod sequence;
 pub mod spec;
 pub mod tenancy;
 pub mod traffic;
+pub mod window;
