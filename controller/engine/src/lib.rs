@@ -6,6 +6,7 @@
 
 pub mod address;
 pub mod call;
+pub mod contests;
 pub mod controls;
 pub mod desired;
 pub mod edit;

@@ -1,0 +1,527 @@
+//! What somebody else keeps undoing, so that two who disagree do not rewrite a group at every sweep.
+//!
+//! A finding is a control on a resource. Ports, addresses and texts do not count: whoever varies them would have a new
+//! finding each time. It is contested if it is asked for again after three repairs within an hour. From then on each
+//! repair waits for a pause after the one before. The contest is over once the finding was not repaired for two hours.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::edit::{Edit, Operation, Withheld};
+use crate::finding::Severity;
+use crate::plan::{Applied, Outcome};
+
+/// So many repairs within `WITHIN` begin a contest.
+const REPAIRS: usize = 3;
+
+const WITHIN: SignedDuration = SignedDuration::from_hours(1);
+
+/// Without a repair for so long, a contest is over. Longer than the longest pause, which would otherwise end it itself.
+const CALM: SignedDuration = SignedDuration::from_hours(2);
+
+/// The pause after the repair that begins a contest. It doubles with each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How long the pauses become. Each pace has a history of its own, so that neither lengthens the pauses of the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Pace {
+    /// Of critical edits that only remove access: whoever opens a way in again and again must not switch off its repair.
+    Urgent,
+    /// Of all others.
+    Patient,
+}
+
+impl Pace {
+    fn of(edit: &Edit) -> Self {
+        match (edit.operation, edit.severity) {
+            (Operation::RemoveGrant | Operation::NarrowGrant, Severity::Critical) => Self::Urgent,
+            _ => Self::Patient,
+        }
+    }
+
+    fn pause(self, doublings: u32) -> Duration {
+        let longest = match self {
+            Self::Urgent => Duration::from_secs(5 * 60),
+            Self::Patient => Duration::from_secs(60 * 60),
+        };
+        FIRST_PAUSE.saturating_mul(2u32.saturating_pow(doublings)).min(longest)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Finding {
+    resource: String,
+    control: String,
+    pace: Pace,
+}
+
+fn findings(edit: &Edit) -> impl Iterator<Item = Finding> {
+    let pace = Pace::of(edit);
+    let finding = move |control: &str| Finding { resource: edit.resource.clone(), control: control.to_owned(), pace };
+    edit.controls().into_iter().map(finding)
+}
+
+/// How often somebody has undone the repair of a finding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Contest {
+    /// How many repairs were made in it.
+    pub repairs: u32,
+    /// When the first of them was made.
+    pub since: Timestamp,
+    /// When the next one may be made.
+    pub next: Timestamp,
+}
+
+/// The repairs of one finding.
+#[derive(Clone, Debug, Default)]
+struct History {
+    /// When the latest were made, oldest first, at most `REPAIRS`.
+    latest: VecDeque<Timestamp>,
+    begun: Option<Begun>,
+}
+
+/// A contest that begins with the next time that the finding is asked for.
+#[derive(Clone, Debug)]
+struct Begun {
+    since: Timestamp,
+    /// Repairs beyond those that began it.
+    more: u32,
+    told: bool,
+}
+
+impl History {
+    fn add(&mut self, at: Timestamp, pace: Pace) {
+        // Edits that were made together are one repair.
+        if self.latest.back().is_some_and(|last| at <= *last) {
+            return;
+        }
+        // Made for another control. If it counted here, edits for this one alone would wait longer and longer.
+        if self.contest(pace).is_some_and(|contest| at < contest.next) {
+            return;
+        }
+        if !self.is_recent(at) {
+            *self = Self::default();
+        }
+        self.latest.push_back(at);
+        if self.latest.len() > REPAIRS {
+            self.latest.pop_front();
+        }
+        if let Some(begun) = &mut self.begun {
+            begun.more = begun.more.saturating_add(1);
+            begun.told = true;
+        } else if let Some(since) = self.latest.front().copied()
+            && self.latest.len() == REPAIRS
+            && at.duration_since(since) <= WITHIN
+        {
+            self.begun = Some(Begun { since, more: 0, told: false });
+        }
+    }
+
+    fn is_recent(&self, now: Timestamp) -> bool {
+        self.latest.back().is_some_and(|last| now.duration_since(*last) < CALM)
+    }
+
+    fn contest(&self, pace: Pace) -> Option<Contest> {
+        let (begun, last) = (self.begun.as_ref()?, self.latest.back()?);
+        let repairs = u32::try_from(REPAIRS).unwrap_or(u32::MAX).saturating_add(begun.more);
+        let next = last.saturating_add(pace.pause(begun.more)).unwrap_or(Timestamp::MAX);
+        Some(Contest { repairs, since: begun.since, next })
+    }
+}
+
+/// The findings of one cell that were repaired lately.
+#[derive(Clone, Debug, Default)]
+pub struct Contests {
+    repaired: BTreeMap<Finding, History>,
+}
+
+impl Contests {
+    /// Notes the verified repairs of a sweep. A repair whose rest had no room in the sweep is none yet: what is asked for
+    /// next is that rest, and nobody has undone anything.
+    pub fn note(&mut self, applied: &Applied) {
+        let rest = applied.withheld.iter().filter(|held| held.reason == Withheld::SweepLimit);
+        let unfinished: BTreeSet<Finding> = rest.flat_map(|held| findings(&held.edit)).collect();
+        for resource in applied.outcomes.iter().filter(|resource| resource.outcome == Outcome::Verified) {
+            let repaired = resource.edits.iter().flat_map(findings).filter(|finding| !unfinished.contains(finding));
+            for finding in repaired {
+                self.add(finding, resource.finished_at);
+            }
+        }
+    }
+
+    /// Notes a repair that an earlier process has made; the oldest has to come first, and one that is not later than what
+    /// is known already changes nothing. Whether it was of a critical finding is not asked: it counts either way.
+    pub fn restore(&mut self, resource: &str, control: &str, at: Timestamp) {
+        for pace in [Pace::Urgent, Pace::Patient] {
+            let finding = Finding { resource: resource.to_owned(), control: control.to_owned(), pace };
+            self.add(finding, at);
+        }
+    }
+
+    /// Forgets findings that were not repaired for so long that a contest is over.
+    pub fn prune(&mut self, now: Timestamp) {
+        self.repaired.retain(|_, history| history.is_recent(now));
+    }
+
+    /// The contest because of which an edit has to wait. One that several controls ask for waits for the first of them
+    /// only: none of them keeps another from being repaired.
+    pub fn waits(&self, edit: &Edit, now: Timestamp) -> Option<Contest> {
+        self.contest(edit, now).filter(|contest| now < contest.next)
+    }
+
+    /// The contest that an edit which is asked for begins, whether it has to wait or not; the same contest is told once.
+    pub fn newly(&mut self, edit: &Edit, now: Timestamp) -> Option<Contest> {
+        let contest = self.contest(edit, now)?;
+        let mut is_new = false;
+        for finding in findings(edit) {
+            if let Some(begun) = self.repaired.get_mut(&finding).and_then(|history| history.begun.as_mut()) {
+                is_new |= !std::mem::replace(&mut begun.told, true);
+            }
+        }
+        is_new.then_some(contest)
+    }
+
+    /// How long it is until the next repair of any contested finding.
+    pub fn next_due(&self, now: Timestamp) -> Option<Duration> {
+        let contests = self.repaired.iter().filter_map(|(finding, history)| history.contest(finding.pace));
+        let next = contests.map(|contest| contest.next).filter(|next| *next > now).min()?;
+        Some(next.duration_since(now).unsigned_abs())
+    }
+
+    fn add(&mut self, finding: Finding, at: Timestamp) {
+        let pace = finding.pace;
+        self.repaired.entry(finding).or_default().add(at, pace);
+    }
+
+    fn contest(&self, edit: &Edit, now: Timestamp) -> Option<Contest> {
+        let contest = |finding: Finding| {
+            let history = self.repaired.get(&finding).filter(|history| history.is_recent(now))?;
+            history.contest(finding.pace)
+        };
+        let contests: Option<Vec<Contest>> = findings(edit).map(contest).collect();
+        contests?.into_iter().min_by_key(|contest| contest.next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use proptest::test_runner::RngSeed;
+
+    use super::*;
+    use crate::edit::{BaselineRef, Change, Demand, Impact};
+    use crate::facts::Tags;
+    use crate::plan::{ResourceOutcome, WithheldEdit};
+
+    const MINUTE: i64 = 60;
+    const HOUR: i64 = 60 * MINUTE;
+    const DAY: i64 = 24 * HOUR;
+
+    /// The most repairs of a finding that is not urgent in a day, whatever the pattern: eight take 31 minutes, then two
+    /// hours of rest end the contest. Nine times that is 22 hours and 39 minutes, and leaves room for nine more.
+    const MOST_IN_A_DAY: usize = 9 * 8 + 9;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn edit(resource: &str, controls: &[&'static str], operation: Operation, severity: Severity) -> Edit {
+        let baseline =
+            BaselineRef { namespace: "team".to_owned(), name: "edge".to_owned(), uid: String::new(), generation: 1 };
+        let demand = |control: &&'static str| Demand { baseline: baseline.clone(), control };
+        Edit {
+            resource: resource.to_owned(),
+            operation,
+            change: Change::Tags { before: Tags::new(), after: Tags::new() },
+            demands: controls.iter().map(demand).collect(),
+            severity,
+            exposed: 0,
+            impact: Impact::None,
+        }
+    }
+
+    fn urgent() -> Edit {
+        edit("sg-1", &["sg-admin"], Operation::RemoveGrant, Severity::Critical)
+    }
+
+    fn tag() -> Edit {
+        edit("sg-1", &["sg-tagged"], Operation::AddTags, Severity::Low)
+    }
+
+    fn swept(edits: &[Edit], outcome: &Outcome, second: i64) -> Applied {
+        let outcome = ResourceOutcome {
+            id: "sg-1".to_owned(),
+            edits: edits.to_vec(),
+            outcome: outcome.clone(),
+            calls_verified: 0,
+            request_ids: Vec::new(),
+            finished_at: at(second),
+        };
+        Applied { outcomes: vec![outcome], withheld: Vec::new() }
+    }
+
+    fn repaired(edits: &[Edit], second: i64) -> Applied {
+        swept(edits, &Outcome::Verified, second)
+    }
+
+    fn after(edits: &[Edit], repairs: &[i64]) -> Contests {
+        let mut contests = Contests::default();
+        repairs.iter().for_each(|second| contests.note(&repaired(edits, *second)));
+        contests
+    }
+
+    /// The pauses before so many repairs, if the finding is always back at once.
+    fn pauses(edit: &Edit, count: usize) -> Vec<u64> {
+        let (mut contests, mut now) = (Contests::default(), 0);
+        let pause = |_| {
+            let due = contests.next_due(at(now)).unwrap_or_default().as_secs();
+            now += i64::try_from(due).unwrap().max(1);
+            assert_eq!(contests.waits(edit, at(now)), None);
+            contests.note(&repaired(std::slice::from_ref(edit), now));
+            contests.prune(at(now));
+            due
+        };
+        (0..count).map(pause).collect()
+    }
+
+    #[test]
+    fn pauses_double_up_to_an_hour_and_up_to_five_minutes_where_only_critical_access_goes() {
+        let patient = [0, 0, 0, 60, 120, 240, 480, 960, 1920, 3600, 3600];
+        assert_eq!(pauses(&tag(), 11), patient);
+        assert_eq!(pauses(&urgent(), 8), [0, 0, 0, 60, 120, 240, 300, 300]);
+        let narrowed = Edit { operation: Operation::NarrowGrant, ..urgent() };
+        assert_eq!(pauses(&narrowed, 8), pauses(&urgent(), 8));
+        for other in [
+            Edit { operation: Operation::AddGrant, ..urgent() },
+            Edit { operation: Operation::DescribeGrant, ..urgent() },
+            Edit { severity: Severity::High, ..urgent() },
+        ] {
+            assert_eq!(pauses(&other, 11), patient);
+        }
+    }
+
+    #[test]
+    fn three_repairs_within_an_hour_begin_a_contest_and_fewer_do_not() {
+        let contest = Contest { repairs: 3, since: at(0), next: at(HOUR + MINUTE) };
+        let contests = after(&[tag()], &[0, 1, HOUR]);
+        assert_eq!(contests.waits(&tag(), at(HOUR + 1)), Some(contest));
+        assert_eq!(contests.waits(&tag(), at(HOUR + MINUTE - 1)), Some(contest));
+        assert_eq!(contests.waits(&tag(), at(HOUR + MINUTE)), None);
+        assert_eq!(contests.waits(&Edit { resource: "sg-2".to_owned(), ..tag() }, at(HOUR + 1)), None);
+        for quiet in [&[0, 1][..], &[0, 1, HOUR + 1], &[0, 0, 0, 0]] {
+            let contests = after(&[tag(), tag()], quiet);
+            assert_eq!(contests.waits(&tag(), at(HOUR + 1)), None);
+            assert_eq!(contests.next_due(at(0)), None);
+        }
+        let contests = after(&[tag()], &[0, HOUR - 1, HOUR + 1, HOUR + 2]);
+        assert_eq!(contests.waits(&tag(), at(HOUR + 3)).map(|contest| contest.since), Some(at(HOUR - 1)));
+    }
+
+    #[test]
+    fn only_what_was_verified_is_a_repair() {
+        let mut contests = Contests::default();
+        for second in 0..9 {
+            contests.note(&swept(&[tag()], &Outcome::Withheld(Withheld::ForeignChange), second));
+        }
+        assert_eq!(contests.waits(&tag(), at(9)), None);
+    }
+
+    #[test]
+    fn a_contest_outlasts_its_longest_pause_and_is_over_after_two_hours_without_a_repair() {
+        let mut contests = after(&[tag()], &[0, 1, 2]);
+        contests.prune(at(2 + 2 * HOUR - 1));
+        contests.note(&repaired(&[tag()], 2 + 2 * HOUR - 1));
+        let last = 2 + 2 * HOUR - 1;
+        let contest = Contest { repairs: 4, since: at(0), next: at(last + 2 * MINUTE) };
+        assert_eq!(contests.waits(&tag(), at(last)), Some(contest));
+        let mut pruned = contests.clone();
+        pruned.prune(at(last + 2 * HOUR));
+        assert_eq!(pruned.repaired.len(), 0);
+        contests.note(&repaired(&[tag()], last + 2 * HOUR));
+        assert_eq!(contests.waits(&tag(), at(last + 2 * HOUR)), None, "also if nobody has pruned");
+    }
+
+    #[test]
+    fn neither_pace_nor_another_control_lengthens_a_pause() {
+        let mut contests = after(&[tag(), urgent()], &[0, 1, 2]);
+        let next = |contests: &Contests, edit: &Edit| contests.waits(edit, at(3)).map(|contest| contest.next);
+        let of_both = edit("sg-1", &["sg-admin", "sg-closed"], Operation::RemoveGrant, Severity::Critical);
+        let wide = Edit { severity: Severity::High, ..urgent() };
+        assert_eq!(next(&contests, &urgent()), Some(at(2 + MINUTE)));
+        assert_eq!(next(&contests, &of_both), None);
+        assert_eq!(next(&contests, &wide), None);
+        contests.note(&repaired(&[tag()], 2 + MINUTE));
+        assert_eq!(next(&contests, &urgent()), Some(at(2 + MINUTE)));
+    }
+
+    #[test]
+    fn the_rest_of_a_repair_that_had_no_room_is_not_the_same_finding_back() {
+        let part = |second| Applied {
+            withheld: vec![WithheldEdit { edit: urgent(), reason: Withheld::SweepLimit }],
+            ..repaired(&[urgent(), tag()], second)
+        };
+        let mut contests = Contests::default();
+        (0..9).for_each(|second| contests.note(&part(second)));
+        assert_eq!(contests.waits(&urgent(), at(9)), None);
+        assert!(contests.waits(&tag(), at(9)).is_some());
+    }
+
+    #[test]
+    fn a_contest_is_told_once_when_the_finding_is_back_whether_it_waits_or_not() {
+        let mut contests = after(&[tag()], &[0, 1]);
+        assert_eq!(contests.newly(&tag(), at(2)), None);
+        contests.note(&repaired(&[tag()], 2));
+        let contest = Contest { repairs: 3, since: at(0), next: at(2 + MINUTE) };
+        assert_eq!(contests.clone().newly(&tag(), at(3)), Some(contest));
+        assert_eq!(contests.newly(&tag(), at(HOUR)), Some(contest));
+        assert_eq!(contests.newly(&tag(), at(HOUR)), None);
+        contests.note(&repaired(&[tag()], HOUR));
+        assert_eq!(contests.newly(&tag(), at(HOUR + 1)), None);
+        (0..3).for_each(|second| contests.note(&repaired(&[tag()], 4 * HOUR + second)));
+        assert!(contests.newly(&tag(), at(4 * HOUR + 3)).is_some(), "another contest");
+    }
+
+    #[test]
+    fn what_is_restored_counts_as_what_was_noted() {
+        for (edit, control) in [(urgent(), "sg-admin"), (tag(), "sg-tagged")] {
+            let repairs = [0, 1, 2, 62];
+            let (noted, mut restored) = (after(std::slice::from_ref(&edit), &repairs), Contests::default());
+            repairs.iter().for_each(|second| restored.restore("sg-1", control, at(*second)));
+            assert_eq!(restored.waits(&edit, at(63)), noted.waits(&edit, at(63)));
+            assert!(restored.waits(&edit, at(63)).is_some());
+            restored.restore("sg-1", control, at(30));
+            assert_eq!(restored.waits(&edit, at(63)), noted.waits(&edit, at(63)));
+            assert_eq!(restored.newly(&edit, at(63)), None, "the earlier process has told it");
+        }
+    }
+
+    #[test]
+    fn a_day_of_toggling_is_31_repairs_and_no_pattern_makes_more_than_81() {
+        let constant = [1].repeat(DAY.unsigned_abs() as usize);
+        let repairs = |gaps: &[i64], edit: Edit| {
+            let first = gaps[0];
+            let day = |repair: &&Repair| repair.made - first <= DAY;
+            fight(gaps.iter().map(|gap| (*gap, vec![edit.clone()]))).iter().filter(day).count()
+        };
+        assert_eq!(repairs(&constant, tag()), 31);
+        assert_eq!(repairs(&constant, urgent()), 292);
+        let mut best = [2 * HOUR, 1, 1, 61, 121, 241, 481, 961].repeat(10);
+        best.push(1921);
+        assert_eq!(repairs(&best, tag()), MOST_IN_A_DAY);
+    }
+
+    struct Repair {
+        edit: Edit,
+        seen: i64,
+        made: i64,
+    }
+
+    /// What comes of a rival who brings back some findings, each time so many seconds after the last time.
+    fn fight(steps: impl Iterator<Item = (i64, Vec<Edit>)>) -> Vec<Repair> {
+        let (mut contests, mut open, mut repairs, mut now) = (Contests::default(), Vec::new(), Vec::new(), 0);
+        let mut settle = |open: &mut Vec<(Edit, i64)>, now: &mut i64, until: i64| {
+            while *now <= until && !open.is_empty() {
+                contests.prune(at(*now));
+                let due = |(edit, _): &mut (Edit, i64)| contests.waits(edit, at(*now)).is_none();
+                let made: Vec<(Edit, i64)> = open.extract_if(.., due).collect();
+                let edits: Vec<Edit> = made.iter().map(|(edit, _)| edit.clone()).collect();
+                contests.note(&repaired(&edits, *now));
+                repairs.extend(made.into_iter().map(|(edit, seen)| Repair { edit, seen, made: *now }));
+                let next =
+                    contests.next_due(at(*now)).map_or(until + 1, |due| *now + i64::try_from(due.as_secs()).unwrap());
+                *now = if open.is_empty() { *now } else { next };
+            }
+            *now = until;
+        };
+        let mut toggled = 0;
+        for (gap, edits) in steps {
+            toggled += gap;
+            settle(&mut open, &mut now, toggled - 1);
+            now = toggled;
+            for edit in edits {
+                if !open.iter().any(|(other, _)| *other == edit) {
+                    open.push((edit, now));
+                }
+            }
+        }
+        settle(&mut open, &mut now, toggled + DAY);
+        repairs
+    }
+
+    fn config() -> ProptestConfig {
+        let default = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
+        match default.rng_seed {
+            RngSeed::Random => ProptestConfig { rng_seed: RngSeed::Fixed(6), ..default },
+            RngSeed::Fixed(_) => default,
+        }
+    }
+
+    /// Seconds between two times that a rival does something.
+    fn gaps() -> impl Strategy<Value = i64> {
+        prop_oneof![1..5i64, 1..5 * MINUTE, 1..HOUR, HOUR - 5..HOUR + 5, 2 * HOUR - 5..2 * HOUR + 5]
+    }
+
+    /// What a rival may bring back: findings of one group with the controls and severities in any mix.
+    fn edits() -> impl Strategy<Value = Edit> {
+        let controls = prop::sample::subsequence(vec!["sg-admin", "sg-closed", "sg-tagged"], 1..=3);
+        let operations = [Operation::RemoveGrant, Operation::NarrowGrant, Operation::AddGrant, Operation::AddTags];
+        let severities = [Severity::Low, Severity::High, Severity::Critical];
+        (controls, prop::sample::select(operations.to_vec()), prop::sample::select(severities.to_vec()))
+            .prop_map(|(controls, operation, severity)| edit("sg-1", &controls, operation, severity))
+    }
+
+    fn is_urgent(edit: &Edit) -> bool {
+        edit.severity == Severity::Critical && matches!(edit.operation, Operation::RemoveGrant | Operation::NarrowGrant)
+    }
+
+    proptest! {
+        #![proptest_config(config())]
+
+        /// Whatever else a rival toggles, a way in that is open to everybody is closed within five minutes, and all else
+        /// within an hour.
+        #[test]
+        fn no_pattern_switches_repairs_off(
+            steps in prop::collection::vec((gaps(), prop::collection::vec(edits(), 1..5)), 1..200)
+        ) {
+            let asked = steps.len();
+            let repairs = fight(steps.into_iter());
+            prop_assert!(repairs.len() >= asked.min(1));
+            for Repair { edit, seen, made } in repairs {
+                let longest = if is_urgent(&edit) { 5 * MINUTE } else { HOUR };
+                prop_assert!(made - seen <= longest, "{:?} waited {} s", edit, made - seen);
+            }
+        }
+
+        #[test]
+        fn no_pattern_makes_more_repairs_in_a_day(gaps in prop::collection::vec(gaps(), 1..400)) {
+            let repairs = fight(gaps.into_iter().map(|gap| (gap, vec![tag()])));
+            for (index, first) in repairs.iter().enumerate() {
+                let day = repairs.iter().skip(index).take_while(|repair| repair.made - first.made <= DAY);
+                prop_assert!(day.count() <= MOST_IN_A_DAY);
+            }
+        }
+
+        /// Without a rival each finding is repaired once, in one part or in several, and none ever waits.
+        #[test]
+        fn without_a_rival_nothing_waits(
+            findings in prop::collection::vec((edits(), 1..12usize, gaps()), 1..50)
+        ) {
+            let (mut contests, mut now) = (Contests::default(), 0);
+            for (number, (edit, parts, gap)) in findings.into_iter().enumerate() {
+                let edit = Edit { resource: format!("sg-{number}"), ..edit };
+                for part in 1..=parts {
+                    prop_assert_eq!(contests.waits(&edit, at(now)), None);
+                    prop_assert_eq!(contests.newly(&edit, at(now)), None);
+                    let rest = WithheldEdit { edit: edit.clone(), reason: Withheld::SweepLimit };
+                    let withheld = if part < parts { vec![rest] } else { Vec::new() };
+                    contests.note(&Applied { withheld, ..repaired(std::slice::from_ref(&edit), now) });
+                    now += 1;
+                }
+                prop_assert_eq!(contests.next_due(at(now)), None);
+                now += gap;
+            }
+        }
+    }
+}
