@@ -2,7 +2,7 @@
 //! entry for each control that is on.
 
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 
@@ -13,8 +13,9 @@ use crate::exempt::{ExemptBy, Exempting, exemption};
 use crate::facts::{Location, SecurityGroup, Tags};
 use crate::finding::Severity;
 use crate::plan::narrow::{Remains, narrow};
+use crate::remediation::{Limits, Remediation};
 use crate::select::{Selectable, Selection, TagGlob, tag_globs, tags_match};
-use crate::spec::{Accounts, InfrastructureAsCode, Mode, Override, OverrideMode, Select};
+use crate::spec::{Accounts, CodeMode, InfrastructureAsCode, Mode, Override, OverrideMode, Select};
 use crate::tenancy::{Account, Assignment, Assignments, Grant, Namespace, assign};
 
 /// A baseline as its user wrote it.
@@ -40,6 +41,8 @@ pub struct Baseline {
     pub overrides: Vec<Override>,
     /// What happens to resources that infrastructure as code owns.
     pub infrastructure_as_code: InfrastructureAsCode,
+    /// How fast, how far and when resources are changed.
+    pub remediation: Remediation,
     /// What good looks like.
     pub parameters: SecurityGroupParameters,
 }
@@ -145,6 +148,7 @@ struct DesiredParts {
     controls: Vec<ActiveControl>,
     parameters: Compiled,
     code: CodeOwnership,
+    limits: Limits,
 }
 
 /// One accepted baseline in one cell.
@@ -162,6 +166,10 @@ pub struct Desired {
     pub parameters: Compiled,
     /// Which resources infrastructure as code owns, and whether they may be written all the same.
     pub code: CodeOwnership,
+    /// How fast, how far and when resources are changed.
+    pub limits: Limits,
+    /// All accounts and regions of the baseline.
+    pub cells: Arc<[Location]>,
     /// Name of the account's object.
     account: String,
     exemptions: Vec<Exempting>,
@@ -225,7 +233,7 @@ fn selectable<'g>(group: &'g SecurityGroup, arn: &'g str) -> Selectable<'g> {
 #[derive(Clone, Debug)]
 pub struct CodeOwnership {
     /// Whether they may be written all the same.
-    pub mode: Mode,
+    pub mode: CodeMode,
     tags: Vec<TagGlob>,
 }
 
@@ -257,8 +265,8 @@ impl CodeOwnership {
     /// Why the baseline may not have a resource written, if infrastructure as code owns it.
     pub fn forbids(&self, tags: &Tags) -> Option<Withheld> {
         match self.mode {
-            Mode::Enforce => None,
-            Mode::Audit => self.owner(tags).map(Withheld::InfrastructureAsCode),
+            CodeMode::Enforce => None,
+            CodeMode::Audit => self.owner(tags).map(Withheld::InfrastructureAsCode),
         }
     }
 
@@ -285,6 +293,7 @@ impl Baseline {
         let controls = self.active_controls()?;
         let selection = Selection::new("select", &self.select)?;
         let code = CodeOwnership::new(&self.infrastructure_as_code)?;
+        let limits = Limits::new(&self.remediation)?;
         self.refuse_contradiction(&parameters, &controls)?;
         let mut assignments = assign(&self.accounts, &self.regions, &self.namespace, accounts)?;
         assignments.leave_out(|cell| self.beyond_grant(&parameters, &controls, cell))?;
@@ -292,7 +301,7 @@ impl Baseline {
             reference: self.reference.clone(),
             created: self.created,
             assignments,
-            desired: DesiredParts { selection, controls, parameters, code },
+            desired: DesiredParts { selection, controls, parameters, code, limits },
         })
     }
 
@@ -305,7 +314,7 @@ impl Baseline {
             return Err(InvalidParameter::new("overrides", problem));
         }
         let off = |control: &&Control| (control.setting)(&self.parameters) == Setting::Off;
-        let asks = |over: &&Override| over.mode == Some(OverrideMode::Enforce);
+        let asks = |over: &&Override| matches!(over.mode, Some(OverrideMode::Propose | OverrideMode::Enforce));
         for over in self.overrides.iter().filter(asks) {
             if let Some(idle) = controls().filter(off).find(|control| control.about.id == over.control) {
                 let problem = format!("{:?} has nothing to enforce: write spec.{}", over.control, idle.about.field);
@@ -325,11 +334,13 @@ impl Baseline {
         let mode = match over.and_then(|over| over.mode) {
             Some(OverrideMode::Off) => return None,
             Some(OverrideMode::Audit) => Mode::Audit,
+            Some(OverrideMode::Propose) => Mode::Propose,
             Some(OverrideMode::Enforce) => Mode::Enforce,
             None => self.mode,
         };
         let hold = match (mode, named) {
             (Mode::Audit, _) => Some(Withheld::Audit),
+            (Mode::Propose, _) => Some(Withheld::Approval),
             (Mode::Enforce, false) => Some(Withheld::NotNamed),
             (Mode::Enforce, true) => None,
         };
@@ -394,7 +405,7 @@ impl Accepted {
     /// The baseline in one cell, if it applies there.
     pub fn in_cell(&self, location: &Location) -> Option<Desired> {
         let assignment = self.assignments.cells.iter().find(|cell| cell.location == *location)?;
-        let DesiredParts { selection, controls, parameters, code } = self.desired.clone();
+        let DesiredParts { selection, controls, parameters, code, limits } = self.desired.clone();
         Some(Desired {
             reference: self.reference.clone(),
             created: self.created,
@@ -402,6 +413,8 @@ impl Accepted {
             controls,
             parameters,
             code,
+            limits,
+            cells: self.assignments.cells.iter().map(|cell| cell.location.clone()).collect(),
             account: assignment.account.clone(),
             exemptions: Vec::new(),
             selection,

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
+
+use crate::contests::Contest;
 use crate::facts::{Peer, Rule, Tags};
 use crate::finding::Severity;
 use crate::plan::Outcome;
@@ -173,6 +176,20 @@ impl fmt::Display for BaselineRef {
 pub enum Withheld {
     /// The baseline or the override says `Audit`.
     Audit,
+    /// It waits for somebody to approve a change set: the baseline or the override says `Propose`.
+    Approval,
+    /// Somebody rejected the change set that it is in.
+    Rejected,
+    /// The baselines that ask for it would change more of what they select than they may without asking; this is how much.
+    BlastRadius(String),
+    /// Not every account and region of the baseline was looked at yet, so nobody knows how much it would change.
+    OtherCells,
+    /// So many resources were changed within the hour that the rest waits; this says whose limit it is.
+    Budget(String),
+    /// It waits for the window, which opens then.
+    Window(Timestamp),
+    /// Somebody keeps undoing it: it is made at ever longer intervals.
+    Contested(Contest),
     /// The baseline does not write the field that this control belongs to.
     NotNamed,
     /// The account grants this namespace less than the edit needs.
@@ -243,6 +260,13 @@ macro_rules! reasons {
 
 reasons!(
     Audit,
+    Approval,
+    Rejected,
+    BlastRadius,
+    OtherCells,
+    Budget,
+    Window,
+    Contested,
     NotNamed,
     AccountGrant,
     ReadOnlyAccount,
@@ -274,11 +298,20 @@ impl Withheld {
     pub fn explain(&self) -> String {
         match self {
             Self::Audit => "mode is Audit: set mode: Enforce to have it changed".to_owned(),
+            Self::Approval => "it waits in a change set: read it with kubectl get chg, then baseward approve NAME".to_owned(),
+            Self::Rejected => "its change set was rejected: edit the baseline to have it proposed again".to_owned(),
+            Self::BlastRadius(share) => format!("{share}: approve the change sets, or raise remediation.blastRadius.maxShare"),
+            Self::OtherCells => "the other accounts and regions of the baseline are looked at first".to_owned(),
+            Self::Budget(limit) => format!("{limit}: worse resources went first, it follows within the hour"),
+            Self::Window(opens) => format!("it waits for the window, which opens at {opens}; remediation.emergency lifts it"),
+            Self::Contested(Contest { repairs, next, .. }) => {
+                format!("undone by somebody else after {repairs} repairs: find out who, the next repair is due at {next}")
+            }
             Self::NotNamed => "the baseline does not write this field: write it, or name the control in overrides".to_owned(),
             Self::AccountGrant => "the AWSAccount does not grant this namespace that much".to_owned(),
             Self::ReadOnlyAccount => "the AWSAccount has no writeRole".to_owned(),
             Self::WriteRoleUnproven(why) => format!("writeRole of the AWSAccount cannot be used: {why}"),
-            Self::WritesStopped => "spec.writes of the AWSAccount is Stopped".to_owned(),
+            Self::WritesStopped => "spec.writes of the AWSAccount is Stopped, or the controller runs with --stop-writes".to_owned(),
             Self::IncompleteKnowledge => "a fact that the edit rests on could not be read".to_owned(),
             Self::ManagedByService(by) => format!("managed by a service ({by}): change it there"),
             Self::InfrastructureAsCode(by) => {

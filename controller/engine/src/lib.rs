@@ -5,6 +5,8 @@
 //! `desired` → `evaluate` → `plan` → `rails` → `report`.
 
 pub mod address;
+pub mod approval;
+pub mod budget;
 pub mod call;
 pub mod contests;
 pub mod controls;
@@ -20,6 +22,7 @@ pub mod plan;
 mod questions;
 pub mod rails;
 mod ranges;
+pub mod remediation;
 pub mod report;
 pub mod retries;
 mod schema;

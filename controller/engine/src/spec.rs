@@ -17,6 +17,8 @@ pub enum Mode {
     /// Look and report. Nothing is ever written.
     #[default]
     Audit,
+    /// Write down what would be put right, and do it once a person approves.
+    Propose,
     /// Put right what the baseline names.
     Enforce,
 }
@@ -32,6 +34,8 @@ impl fmt::Display for Mode {
 pub enum OverrideMode {
     /// Report, whatever the baseline's mode.
     Audit,
+    /// Put right once a person approves, whatever the baseline's mode.
+    Propose,
     /// Put right, whatever the baseline's mode.
     Enforce,
     /// Do not judge at all.
@@ -48,8 +52,8 @@ pub struct Override {
     /// Id of the control, such as sg-rule-described. The command baseward controls says what each of them demands.
     #[schemars(length(min = 3, max = 63), regex(pattern = "^[a-z0-9-]+$"))]
     pub control: String,
-    /// How far this control goes, whatever the mode of the baseline: Audit (report), Enforce (put right as well) or Off
-    /// (do not judge at all; in quotes, as YAML reads Off as false).
+    /// How far this control goes, whatever the mode of the baseline: Audit (report), Propose (put right
+    /// once a person approves), Enforce (put right) or Off (do not judge at all; in quotes, as YAML reads Off as false).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<OverrideMode>,
     /// How bad a violation of this control is, instead of what the control says.
@@ -154,13 +158,23 @@ pub struct Accounts {
     pub match_labels: BTreeMap<String, String>,
 }
 
+/// Whether resources that infrastructure as code owns are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CodeMode {
+    /// They are reported and never written.
+    #[default]
+    Audit,
+    /// They are written like others.
+    Enforce,
+}
+
 /// What happens to resources that infrastructure as code owns.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct InfrastructureAsCode {
     /// Audit: they are reported and never written, as the template has to be mended. Enforce: they are written like others.
     #[serde(default)]
-    pub mode: Mode,
+    pub mode: CodeMode,
     /// Tags, beside CloudFormation's own, that mark a resource as owned by infrastructure as code; values are globs.
     /// Left out: ManagedBy and managed-by with a value that names Terraform, OpenTofu, Pulumi or CloudFormation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -183,7 +197,7 @@ pub struct NamespaceGrant {
     /// Namespaces by their labels. Either name or selector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<NamespaceSelector>,
-    /// The furthest that baselines and overrides of the namespace may go: Audit or Enforce.
+    /// The furthest that baselines and overrides of the namespace may go: Audit, Propose or Enforce.
     pub max_mode: Mode,
     /// Only these resources exist for the namespace; written as the select of a baseline. Left out: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -32,6 +32,8 @@ pub struct Account {
     pub write_distrust: Option<String>,
     /// Whether the kill switch is on.
     pub writes_stopped: bool,
+    /// How many resources may be changed in any 60 minutes.
+    pub changes_per_hour: usize,
     /// The account's quota of rules per group, per direction and address family.
     pub rules_per_group: u32,
 }
@@ -231,6 +233,7 @@ mod tests {
             writable: true,
             write_distrust: None,
             writes_stopped: false,
+            changes_per_hour: 100,
             rules_per_group: 60,
         }
     }

@@ -2,9 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by a panic")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use engine::approval::ChangeSetName;
 use engine::call::Call;
 use engine::desired::{Baseline, Desired};
 use engine::edit::{BaselineRef, Withheld};
@@ -16,11 +17,11 @@ use engine::facts::{
 };
 use engine::permit::Permit;
 use engine::plan::{Failure, Outcome, Permitted, ResourceOutcome, plan};
-use engine::rails::{self, Authority, EDITS_PER_RESOURCE, Moment, RESOURCES_PER_SWEEP};
+use engine::rails::{self, Authority, Circumstances, EDITS_PER_RESOURCE, Moment, RESOURCES_PER_SWEEP};
+use engine::remediation::Remediation;
 use engine::report::report;
-use engine::retries::Retries;
 use engine::sequence::{State, sequence};
-use engine::spec::{Accounts, InfrastructureAsCode, Mode};
+use engine::spec::{Accounts, CodeMode, InfrastructureAsCode, Mode};
 use engine::tenancy::{Account, Namespace};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
@@ -39,7 +40,8 @@ struct Case {
     baselines: Vec<Baseline>,
     exemptions: Vec<Exemption>,
     leading: bool,
-    retries: Retries,
+    circumstances: Circumstances,
+    approved: BTreeSet<ChangeSetName>,
 }
 
 impl Case {
@@ -62,12 +64,14 @@ impl Case {
                 writable: true,
                 write_distrust: None,
                 writes_stopped: false,
+                changes_per_hour: 100,
                 rules_per_group: 60,
             },
             baselines: vec![baseline("edge", json!({"internet": {"denyPresets": ["Admin"]}}))],
             exemptions: Vec::new(),
             leading: true,
-            retries: Retries::default(),
+            circumstances: Circumstances::default(),
+            approved: BTreeSet::new(),
         }
     }
 
@@ -100,13 +104,14 @@ impl Case {
         let (desired, inventory) = (self.desired(), self.inventory());
         let evaluation = evaluate(&desired, &inventory, NOW, Keep::All);
         let plan = plan(&desired, &inventory, &evaluation);
-        let moment = Moment { leading: self.leading, retries: &self.retries, now: NOW };
+        let plan = rails::hold(plan, &inventory, &self.account, self.leading);
+        let moment = Moment { desired: &desired, circumstances: &self.circumstances, now: NOW };
         rails::apply(plan, &inventory, &self.account, moment).stage
     }
 
     /// The rules that go or are narrowed, and the reasons for which others are not.
     fn outcome(&self) -> (Vec<String>, Vec<&'static str>) {
-        let Permitted { resources, withheld } = self.permitted();
+        let Permitted { resources, withheld, .. } = self.permitted();
         let name = |edit: &engine::edit::Edit| match &edit.change {
             engine::edit::Change::Rule { before: Some(before), .. } => before.grant.to_string(),
             engine::edit::Change::Rule { before: None, after } => format!("add {}", after[0].grant),
@@ -124,7 +129,13 @@ impl Case {
         let expected = State { rules: resource.group.rules.clone(), tags: resource.group.tags.clone() };
         let desired = now.desired();
         let account = (!now.account.name.is_empty()).then_some(&now.account);
-        let authority = Authority { desired: &desired, account, lease_left, write_timeout: Duration::from_secs(5) };
+        let authority = Authority {
+            desired: &desired,
+            account,
+            approved: &now.approved,
+            lease_left,
+            write_timeout: Duration::from_secs(5),
+        };
         rails::permit(&location(), resource, step.call.clone(), &expected, live, &authority, NOW)
     }
 }
@@ -180,7 +191,8 @@ fn baseline(name: &str, parameters: Value) -> Baseline {
         select: serde_json::from_value(json!({"all": true})).unwrap(),
         mode: Mode::Enforce,
         overrides: Vec::new(),
-        infrastructure_as_code: InfrastructureAsCode { mode: Mode::Audit, tags: None },
+        infrastructure_as_code: InfrastructureAsCode { mode: CodeMode::Audit, tags: None },
+        remediation: Remediation::default(),
         parameters: serde_json::from_value(parameters).unwrap(),
     }
 }
@@ -255,7 +267,7 @@ fn a_cluster_that_only_uses_a_group_does_not_own_it_and_code_may_be_overruled() 
     assert_eq!(Case::with(|case| tag(case, "kubernetes.io/cluster/one", "shared")).outcome().0, [SSH]);
     let overruled = Case::with(|case| {
         tag(case, "ManagedBy", "Terraform");
-        case.baselines[0].infrastructure_as_code.mode = Mode::Enforce;
+        case.baselines[0].infrastructure_as_code.mode = CodeMode::Enforce;
     });
     assert_eq!(overruled.outcome().0, [SSH]);
 }
@@ -378,13 +390,13 @@ fn twenty_groups_that_cannot_be_written_do_not_keep_others_from_their_turn() {
     });
     let denied = Outcome::Failed(Failure::WriteDenied);
     let first = case.permitted();
-    case.retries.note(&all(&first, &denied));
+    case.circumstances.retries.note(&all(&first, &denied));
     let second = case.permitted();
     let changed: Vec<&str> = second.resources.iter().map(|resource| resource.group.id.as_str()).collect();
     assert_eq!(changed, ["sg-20", "sg-21", "sg-22", "sg-23", "sg-24", "sg-25", "sg-26"]);
     let waits = |held: &engine::plan::WithheldEdit| held.reason == Withheld::BackingOff(Box::new(denied.clone()));
     assert_eq!(second.withheld.iter().filter(|held| waits(held)).count(), RESOURCES_PER_SWEEP);
-    case.retries.note(&all(&second, &denied));
+    case.circumstances.retries.note(&all(&second, &denied));
     assert_eq!(case.permitted().resources.len(), 0, "nothing is tried again at once");
     case.baselines[0].reference.generation = 2;
     assert_eq!(case.permitted().resources.len(), RESOURCES_PER_SWEEP, "another generation need not wait");
@@ -402,7 +414,7 @@ fn what_is_not_tried_again_yet_is_reported_as_what_it_failed_with() {
     let outcomes = all(&case.permitted(), &Outcome::Failed(Failure::WriteDenied));
     let told = tell(&case, outcomes.clone());
     assert_eq!(told[0].failures, BTreeMap::from([("WriteDenied", 1)]));
-    case.retries.note(&outcomes);
+    case.circumstances.retries.note(&outcomes);
     assert_eq!(tell(&case, Vec::new()), told);
 }
 

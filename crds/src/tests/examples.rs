@@ -236,7 +236,7 @@ fn an_object_is_compiled_whole() {
     assert!(compiled.suspended);
     assert_eq!(compiled.regions, ["eu-west-1", "us-east-1"]);
     assert_eq!(compiled.parameters, object.spec.parameters);
-    assert_eq!(compiled.infrastructure_as_code.mode, engine::spec::Mode::Enforce);
+    assert_eq!(compiled.infrastructure_as_code.mode, engine::spec::CodeMode::Enforce);
     assert_eq!(object.spec.common.interval().as_secs(), 5400);
     assert!(account("account-full.yaml").compile().writes_stopped);
     assert!(!account("account-minimal.yaml").compile().writable);

@@ -18,12 +18,24 @@ pub(super) struct Say<'a> {
     arn: String,
     now: Timestamp,
     scopes: Vec<Scope>,
+    /// Whether to look at the group as if everything that is proposed were approved.
+    approved: bool,
 }
 
 impl<'a> Say<'a> {
     pub(super) fn new(desired: &[Desired], group: &'a SecurityGroup, arn: String, now: Timestamp) -> Self {
         let scopes = desired.iter().map(|desired| desired.scope(group, &arn)).collect();
-        Self { group, arn, now, scopes }
+        Self { group, arn, now, scopes, approved: false }
+    }
+
+    /// The same as if everything that is proposed were approved.
+    pub(super) fn once_approved(self) -> Self {
+        Self { approved: true, ..self }
+    }
+
+    /// Why the spec has what a control asks for not carried out.
+    fn hold(&self, asking: &Asking<'_>) -> Option<Withheld> {
+        asking.active.hold.clone().filter(|hold| !(self.approved && *hold == Withheld::Approval))
     }
 
     fn has(&self, asking: &Asking<'_>) -> bool {
@@ -45,14 +57,14 @@ pub(super) struct Asker<'d> {
 }
 
 impl<'d> Asker<'d> {
-    fn new(asking: &Asking<'d>, view: &GroupView<'_>, held: Option<Withheld>) -> Self {
-        let Asking { desired, active, .. } = asking;
+    fn new(asking: &Asking<'d>, view: &GroupView<'_>, say: &Say<'_>, held: Option<Withheld>) -> Self {
+        let (Asking { desired, active, .. }, hold) = (asking, say.hold(asking));
         Self {
             baseline: &desired.reference,
             control: active.control.about.id,
             severity: active.severity,
-            stands: active.hold.is_none(),
-            hold: active.hold.clone().or(held).or_else(|| desired.code.forbids(&view.group.tags)),
+            stands: hold.is_none(),
+            hold: hold.or(held).or_else(|| desired.code.forbids(&view.group.tags)),
         }
     }
 
@@ -99,15 +111,15 @@ impl<'d> Demands<'d> {
                 continue;
             };
             for remedy in remedy(question.parameters, view) {
-                demands.add(view, &asking, remedy);
+                demands.add(view, &asking, say, remedy);
             }
         }
         demands
     }
 
-    fn add(&mut self, view: &GroupView<'_>, asking: &[&Asking<'d>], remedy: Remedy) {
+    fn add(&mut self, view: &GroupView<'_>, asking: &[&Asking<'d>], say: &Say<'_>, remedy: Remedy) {
         let askers = |held: Option<Withheld>| {
-            let asker = move |asking: &&Asking<'d>| Asker::new(asking, view, held.clone());
+            let asker = move |asking: &&Asking<'d>| Asker::new(asking, view, say, held.clone());
             asking.iter().map(asker)
         };
         match remedy {
@@ -118,7 +130,7 @@ impl<'d> Demands<'d> {
                 let requirer = |asking: &&Asking<'d>| {
                     let may_add = asking.desired.grant.may_add.allows(&rule);
                     let beyond = (!may_add).then_some(Withheld::AccountGrant);
-                    (rule.description.clone(), Asker::new(asking, view, beyond))
+                    (rule.description.clone(), Asker::new(asking, view, say, beyond))
                 };
                 let requirers = self.requires.entry(rule.grant.clone()).or_default();
                 requirers.extend(asking.iter().map(requirer));

@@ -7,11 +7,14 @@ mod conflict;
 mod demands;
 mod group;
 pub mod narrow;
+mod propose;
 mod settle;
 
 use demands::Say;
 use jiff::Timestamp;
+use propose::Proposing;
 
+use crate::approval::ChangeSetName;
 use crate::controls::security_group::DEFAULT_CLOSED;
 use crate::desired::Desired;
 use crate::edit::{BaselineRef, Edit, Withheld};
@@ -51,6 +54,8 @@ pub struct ProposedEdit {
 pub struct Permitted {
     /// Resources to change, worst first.
     pub resources: Vec<PermittedResource>,
+    /// Resources with edits that nothing but an approval holds back and that no change set proposes yet, worst first.
+    pub to_propose: Vec<PermittedResource>,
     /// Edits that are held back, worst first, each with its reason.
     pub withheld: Vec<WithheldEdit>,
 }
@@ -64,6 +69,8 @@ pub struct PermittedResource {
     pub edits: Vec<Edit>,
     /// The baselines that had a say in the plan, sorted: another one may contradict it.
     pub baselines: Vec<BaselineRef>,
+    /// The approved change set that the edits are in, if they need one.
+    pub change_set: Option<ChangeSetName>,
 }
 
 /// An edit that is not made now.
@@ -189,9 +196,11 @@ impl Failure {
     }
 }
 
-/// The baselines that have a control which may make edits, sorted.
+/// The baselines that have a control which may make edits, at least once they are approved, sorted.
 pub(crate) fn with_a_say(desired: &[Desired]) -> Vec<BaselineRef> {
-    let may_edit = |desired: &&Desired| desired.controls.iter().any(|active| active.hold.is_none());
+    let may_edit = |desired: &&Desired| {
+        desired.controls.iter().any(|active| matches!(active.hold, None | Some(Withheld::Approval)))
+    };
     let mut references: Vec<_> = desired.iter().filter(may_edit).map(|desired| desired.reference.clone()).collect();
     references.sort();
     references
@@ -202,14 +211,18 @@ pub fn plan(desired: &[Desired], inventory: &Inventory, evaluation: &Evaluation)
     let Ok(groups) = inventory.security_groups.facts() else {
         return Plan { location: inventory.location.clone(), stage: Proposed::default() };
     };
-    let questions = questions(desired);
+    let (questions, proposing) = (questions(desired), Proposing::new(desired));
     let mut edits: Vec<ProposedEdit> = evaluation
         .failing_groups()
         .filter_map(|index| groups.get(index))
         .flat_map(|found| {
             let view = evaluation.view(inventory, found);
             let say = Say::new(desired, found, arn(&inventory.location, found), evaluation.now());
-            group::plan(&view, &questions, &say)
+            let anyway = group::plan(&view, &questions, &say);
+            if proposing.is_empty() {
+                return anyway;
+            }
+            proposing.beside(anyway, group::plan(&view, &questions, &say.once_approved()))
         })
         .collect();
     edits.sort_by(|one, other| one.edit.worst_first(&other.edit).then_with(|| one.hold.cmp(&other.hold)));
@@ -221,6 +234,14 @@ impl PermittedResource {
     pub fn must_be_unused(&self) -> bool {
         let mut demands = self.edits.iter().flat_map(|edit| &edit.demands);
         demands.any(|demand| demand.control == DEFAULT_CLOSED)
+    }
+}
+
+impl Permitted {
+    /// Withholds the edits of a resource.
+    pub(crate) fn hold(&mut self, resource: PermittedResource, reason: &Withheld) {
+        let hold = |edit| WithheldEdit { edit, reason: reason.clone() };
+        self.withheld.extend(resource.edits.into_iter().map(hold));
     }
 }
 

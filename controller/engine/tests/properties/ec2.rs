@@ -1,6 +1,6 @@
 //! EC2 as far as rules go: what it refuses, what its calls do. And a sweep that acts on it as the controller does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use engine::call::Call;
@@ -78,6 +78,7 @@ pub(crate) fn ask(
     let authority = Authority {
         desired,
         account: Some(&world.account),
+        approved: &BTreeSet::new(),
         lease_left: Some(Duration::from_secs(15)),
         write_timeout: Duration::from_secs(5),
     };

@@ -10,8 +10,9 @@ use engine::desired::Baseline;
 use engine::edit::BaselineRef;
 use engine::facts::{Direction, Grant, InterfaceUse, Peer, PrefixList, PrefixListEntries, Rule, SecurityGroup, Tags};
 use engine::finding::Severity;
+use engine::remediation::Remediation;
 use engine::spec::{
-    Accounts, InfrastructureAsCode, Match, MayAddRules, Mode, NamespaceGrant, Override, OverrideMode, Select,
+    Accounts, CodeMode, InfrastructureAsCode, Match, MayAddRules, Mode, NamespaceGrant, Override, OverrideMode, Select,
 };
 use engine::tenancy::{Account, Namespace};
 use engine::traffic::{IcmpMessage, PortRange, Traffic};
@@ -195,6 +196,7 @@ fn account(dice: &mut Dice<'_>) -> Account {
         writable: !dice.one_in(40),
         write_distrust: None,
         writes_stopped: dice.one_in(40),
+        changes_per_hour: 1000,
         rules_per_group: *dice.pick(&[60, 60, 60, 10, 4]),
     }
 }
@@ -233,12 +235,13 @@ pub(crate) fn baseline(dice: &mut Dice<'_>, number: usize) -> Baseline {
         accounts: Accounts { names: vec!["prod".to_owned()], match_labels: BTreeMap::new() },
         regions: Vec::new(),
         select: select(dice),
-        mode: if dice.one_in(4) { Mode::Audit } else { Mode::Enforce },
+        mode: *dice.pick(&[Mode::Audit, Mode::Propose, Mode::Enforce, Mode::Enforce, Mode::Enforce, Mode::Enforce]),
         overrides: (0..dice.below(4).saturating_sub(1)).map(|_| over(dice)).collect(),
         infrastructure_as_code: InfrastructureAsCode {
-            mode: if dice.one_in(3) { Mode::Enforce } else { Mode::Audit },
+            mode: if dice.one_in(3) { CodeMode::Enforce } else { CodeMode::Audit },
             tags: None,
         },
+        remediation: Remediation::default(),
         parameters: parameters(dice),
     }
 }

@@ -8,8 +8,7 @@ use engine::edit::{Change, Edit};
 use engine::evaluate::{Evaluation, Keep, evaluate};
 use engine::facts::{InterfaceUse, Inventory, Location, PrefixList, ReadFailure, Rule, SecurityGroup, Source};
 use engine::plan::{Permitted, Plan, Proposed, plan};
-use engine::rails::{self, Moment};
-use engine::retries::Retries;
+use engine::rails::{self, Circumstances, Moment};
 use engine::tenancy::Account;
 use jiff::Timestamp;
 
@@ -66,7 +65,8 @@ impl World {
 
     /// What the rails leave of a plan.
     pub(crate) fn check(&self, plan: Plan<Proposed>) -> Permitted {
-        let moment = Moment { leading: true, retries: &Retries::default(), now: NOW };
+        let plan = rails::hold(plan, &self.inventory(), &self.account, true);
+        let moment = Moment { desired: &[], circumstances: &Circumstances::default(), now: NOW };
         rails::apply(plan, &self.inventory(), &self.account, moment).stage
     }
 }
@@ -89,7 +89,7 @@ impl fmt::Debug for World {
             write!(f, "{} {} ", baseline.reference, baseline.mode)?;
             write!(f, "select {} ", json(serde_json::to_string(&baseline.select)))?;
             write!(f, "overrides {} ", json(serde_json::to_string(&baseline.overrides)))?;
-            write!(f, "code {} ", baseline.infrastructure_as_code.mode)?;
+            write!(f, "code {:?} ", baseline.infrastructure_as_code.mode)?;
             writeln!(f, "{}", json(serde_json::to_string(&baseline.parameters)))?;
         }
         Ok(())

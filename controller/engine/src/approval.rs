@@ -1,0 +1,63 @@
+//! What people decided on change sets: which edits may be made although they need an approval.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use crate::edit::{BaselineRef, Change, Edit};
+
+/// Names a change set.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChangeSetName {
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+}
+
+impl fmt::Display for ChangeSetName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// What people decided on a change set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// Nothing yet.
+    Open,
+    /// Its edits may be made.
+    Approved,
+    /// Its edits are not made, and not proposed again.
+    Rejected,
+}
+
+/// A change set that proposes edits, with what was decided on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// Which change set.
+    pub name: ChangeSetName,
+    /// The generation of the baseline that it was made for: for another one it says nothing.
+    pub baseline: BaselineRef,
+    /// What was decided.
+    pub decision: Decision,
+    /// Its edits: ids of resources, and what is changed in each.
+    pub changes: BTreeSet<(String, Change)>,
+}
+
+impl Proposal {
+    /// Whether it holds an edit, for the baseline that asks for it now.
+    pub fn holds(&self, edit: &Edit) -> bool {
+        edit.demands.iter().any(|demand| demand.baseline == self.baseline)
+            && self.changes.contains(&(edit.resource.clone(), edit.change.clone()))
+    }
+}
+
+/// The proposal that an edit is in. Where it is in several, a rejection counts before an approval, and that before none.
+pub fn proposal<'p>(proposals: &'p [Proposal], edit: &Edit) -> Option<&'p Proposal> {
+    let weight = |proposal: &&Proposal| match proposal.decision {
+        Decision::Rejected => 0,
+        Decision::Approved => 1,
+        Decision::Open => 2,
+    };
+    proposals.iter().filter(|proposal| proposal.holds(edit)).min_by_key(weight)
+}

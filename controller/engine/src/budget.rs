@@ -1,0 +1,223 @@
+//! The ledger of changes: how many resources were changed lately on whose behalf, and how many a plan would change.
+//!
+//! One ledger serves all cells of a process, so that cells side by side share one budget.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::desired::Desired;
+use crate::edit::{BaselineRef, Withheld};
+use crate::evaluate::Evaluation;
+use crate::facts::Location;
+use crate::plan::{Outcome, Permitted, PermittedResource, Plan, Proposed, ResourceOutcome};
+use crate::remediation::COUNTED_FROM;
+use crate::tenancy::Account;
+
+/// Budgets are counted over so long.
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// The blast radius is counted over so long; older changes are forgotten.
+pub const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// A resource that was changed on behalf of a baseline.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Charge {
+    /// Where the resource is.
+    pub location: Location,
+    /// Its id.
+    pub resource: String,
+    /// The baseline, as `namespace/name`: one that is made anew under the same name has spent what the old one had.
+    pub baseline: String,
+}
+
+/// When a resource was last changed on behalf of a baseline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spent {
+    /// When.
+    pub at: Timestamp,
+    /// Whether somebody approved that very change: what was asked for is not asked for again.
+    pub approved: bool,
+}
+
+/// What was changed lately, and what every cell would change.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    spent: BTreeMap<Charge, Spent>,
+    plans: BTreeMap<BaselineRef, BTreeMap<Location, Share>>,
+}
+
+/// What a baseline selects in one cell, and what of it would be changed.
+#[derive(Clone, Debug, Default)]
+struct Share {
+    selected: u64,
+    to_change: BTreeSet<String>,
+}
+
+/// Charges that were made before the changes, with what they replaced.
+#[derive(Debug, Default)]
+#[must_use = "what was not changed is given back"]
+pub struct Reserved(Vec<(Charge, Option<Spent>)>);
+
+impl Ledger {
+    /// Enters a change that was made before.
+    pub fn enter(&mut self, charge: Charge, spent: Spent) {
+        let last = self.spent.entry(charge).or_insert(spent);
+        if last.at < spent.at {
+            *last = spent;
+        }
+    }
+
+    /// Notes what a cell would change if nothing but limits held it back. A cell that could not be read keeps what it was seen with.
+    pub fn look(&mut self, plan: &Plan<Proposed>, evaluation: &Evaluation) {
+        for baseline in &evaluation.baselines {
+            self.plans.retain(|other, _| other.uid != baseline.reference.uid || *other == baseline.reference);
+            let cells = self.plans.entry(baseline.reference.clone()).or_default();
+            let share = cells.entry(plan.location.clone()).or_default();
+            if evaluation.failure.is_some() {
+                continue;
+            }
+            let mine = plan.stage.edits.iter().filter(|proposed| {
+                proposed.hold.is_none()
+                    && proposed.edit.demands.iter().any(|demand| demand.baseline == baseline.reference)
+            });
+            let to_change = mine.map(|proposed| proposed.edit.resource.clone()).collect();
+            *share = Share { selected: baseline.resources, to_change };
+        }
+    }
+
+    /// Whether every cell of a baseline was looked at.
+    pub fn has_seen(&self, desired: &Desired) -> bool {
+        let seen = self.plans.get(&desired.reference);
+        desired.cells.iter().all(|cell| seen.is_some_and(|seen| seen.contains_key(cell)))
+    }
+
+    /// The baselines that have to ask before they change anything, each with the reason.
+    pub fn too_many(&self, desired: &[Desired], now: Timestamp) -> BTreeMap<BaselineRef, Withheld> {
+        let reason = |desired: &Desired| Some((desired.reference.clone(), self.too_many_of(desired, now)?));
+        desired.iter().filter_map(reason).collect()
+    }
+
+    fn too_many_of(&self, desired: &Desired, now: Timestamp) -> Option<Withheld> {
+        if !self.has_seen(desired) {
+            return Some(Withheld::OtherCells);
+        }
+        let shares = || {
+            let cells = self.plans.get(&desired.reference);
+            cells.into_iter().flatten().filter(|(location, _)| desired.cells.contains(location))
+        };
+        let selected: u64 = shares().map(|(_, share)| share.selected).sum();
+        let name = desired.reference.to_string();
+        let recent = self
+            .spent
+            .iter()
+            .filter(|(charge, spent)| charge.baseline == name && !spent.approved && now.duration_since(spent.at) < DAY);
+        let mut changed: BTreeSet<(&Location, &str)> =
+            recent.map(|(charge, _)| (&charge.location, charge.resource.as_str())).collect();
+        changed.extend(
+            shares().flat_map(|(location, share)| share.to_change.iter().map(move |id| (location, id.as_str()))),
+        );
+        let (changed, max_share) = (u64::try_from(changed.len()).unwrap_or(u64::MAX), desired.limits.max_share);
+        (selected >= COUNTED_FROM && changed.saturating_mul(100) > selected.saturating_mul(max_share)).then(|| {
+            Withheld::BlastRadius(format!(
+                "{changed} of {selected} resources would change within a day, more than {max_share} percent"
+            ))
+        })
+    }
+
+    /// Charges what is about to be changed, worst first, and withholds what goes beyond a budget.
+    pub fn reserve(
+        &mut self,
+        plan: Plan<Permitted>,
+        desired: &[Desired],
+        account: &Account,
+        now: Timestamp,
+    ) -> (Plan<Permitted>, Reserved) {
+        let Plan { location, stage: mut permitted } = plan;
+        self.spent.retain(|_, spent| now.duration_since(spent.at) < DAY);
+        let mut reserved = Reserved::default();
+        for resource in std::mem::take(&mut permitted.resources) {
+            match self.beyond(&location, &resource, desired, account, now) {
+                Some(limit) => permitted.hold(resource, &Withheld::Budget(limit)),
+                None => {
+                    let spent = Spent { at: now, approved: resource.change_set.is_some() };
+                    let charges = payers(&resource).into_iter().map(|baseline| charge(&location, &resource, baseline));
+                    reserved.0.extend(charges.map(|charge| (charge.clone(), self.spent.insert(charge, spent))));
+                    permitted.resources.push(resource);
+                }
+            }
+        }
+        (Plan { location, stage: permitted }, reserved)
+    }
+
+    /// The budget that has no room for a resource: the account's, or that of each baseline that asks.
+    fn beyond(
+        &self,
+        location: &Location,
+        resource: &PermittedResource,
+        desired: &[Desired],
+        account: &Account,
+        now: Timestamp,
+    ) -> Option<String> {
+        let in_account = |charge: &Charge| charge.location.account == location.account;
+        let limit = account.changes_per_hour;
+        if self.changed_beside(location, resource, in_account, now) >= limit {
+            return Some(format!("AWSAccount {:?} lets {limit} resources change in an hour", account.name));
+        }
+        let mut limits = payers(resource).into_iter().map(|name| {
+            let mut baselines = desired.iter();
+            let limit = baselines.find(|desired| desired.reference.to_string() == name)?.limits.per_hour;
+            let spent = self.changed_beside(location, resource, |charge| charge.baseline == name, now);
+            (spent >= limit).then(|| format!("baseline {name} lets {limit} resources change in an hour"))
+        });
+        let first = limits.next()??;
+        limits.all(|limit| limit.is_some()).then_some(first)
+    }
+
+    /// How many other resources were changed within the hour: one that is changed again counts once.
+    fn changed_beside(
+        &self,
+        location: &Location,
+        resource: &PermittedResource,
+        counts: impl Fn(&Charge) -> bool,
+        now: Timestamp,
+    ) -> usize {
+        let recent = self.spent.iter().filter(|(_, spent)| now.duration_since(spent.at) < HOUR);
+        let others = recent
+            .map(|(charge, _)| charge)
+            .filter(|charge| counts(charge) && (charge.resource != resource.group.id || charge.location != *location));
+        let others: BTreeSet<(&Location, &str)> =
+            others.map(|charge| (&charge.location, charge.resource.as_str())).collect();
+        others.len()
+    }
+
+    /// Gives back what was charged for resources that were not touched.
+    pub fn settle(&mut self, reserved: Reserved, outcomes: &[ResourceOutcome]) {
+        let untouched = |charge: &Charge| {
+            let outcome = outcomes.iter().find(|outcome| outcome.id == charge.resource);
+            outcome
+                .is_some_and(|outcome| matches!(outcome.outcome, Outcome::Withheld(_)) && outcome.calls_verified == 0)
+        };
+        for (charge, before) in reserved.0.into_iter().rev().filter(|(charge, _)| untouched(charge)) {
+            match before {
+                Some(spent) => self.spent.insert(charge, spent),
+                None => self.spent.remove(&charge),
+            };
+        }
+    }
+
+    /// Forgets the plans of baselines that are gone.
+    pub fn keep(&mut self, uids: &BTreeSet<String>) {
+        self.plans.retain(|reference, _| uids.contains(&reference.uid));
+    }
+}
+
+/// The baselines that ask for the edits of a resource, each once.
+fn payers(resource: &PermittedResource) -> BTreeSet<String> {
+    let demands = resource.edits.iter().flat_map(|edit| &edit.demands);
+    demands.map(|demand| demand.baseline.to_string()).collect()
+}
+
+fn charge(location: &Location, resource: &PermittedResource, baseline: String) -> Charge {
+    Charge { location: location.clone(), resource: resource.group.id.clone(), baseline }
+}

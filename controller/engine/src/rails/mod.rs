@@ -1,0 +1,199 @@
+//! What may hold an edit back: the plan-wide rails, and the permit for each single write.
+//!
+//! Where several baselines ask for the same edit, it is made as soon as one of them may: nobody holds up the others by
+//! asking for the same under stricter limits.
+
+mod candidates;
+mod owner;
+mod permit;
+
+use std::collections::BTreeMap;
+
+use candidates::{Candidate, Candidates, Room};
+use jiff::{SignedDuration, Timestamp};
+use owner::owner;
+pub use permit::{Authority, permit, still_allowed};
+
+use crate::approval::{ChangeSetName, Decision, Proposal, proposal};
+use crate::contests::Contests;
+use crate::desired::Desired;
+use crate::edit::{BaselineRef, Edit, Withheld};
+use crate::facts::{Inventory, SecurityGroup};
+use crate::plan::{Permitted, PermittedResource, Plan, Proposed, ProposedEdit, WithheldEdit};
+use crate::retries::Retries;
+use crate::tenancy::Account;
+
+/// At most so many resources are changed in one sweep of a cell, the worst first.
+pub const RESOURCES_PER_SWEEP: usize = 20;
+
+/// At most so many edits are made to one resource in one sweep: they have to fit into one change set.
+pub const EDITS_PER_RESOURCE: usize = 50;
+
+/// A write rests on a read that is at most this old.
+pub const FRESHNESS: SignedDuration = SignedDuration::from_secs(10);
+
+/// What came before, and what people decided; by default nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Circumstances {
+    /// What was tried in vain.
+    pub retries: Retries,
+    /// What somebody else keeps undoing.
+    pub contests: Contests,
+    /// Change sets that propose edits, and what was decided on them.
+    pub proposals: Vec<Proposal>,
+    /// Baselines that have to ask before they change so much of what they select, each with the reason.
+    pub too_many: BTreeMap<BaselineRef, Withheld>,
+}
+
+/// The moment of planning.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    /// The baselines that were planned for.
+    pub desired: &'a [Desired],
+    /// What came before.
+    pub circumstances: &'a Circumstances,
+    /// The time.
+    pub now: Timestamp,
+}
+
+/// Holds back what nobody's word lets through: in this account, by this process, or on this resource.
+pub fn hold(plan: Plan<Proposed>, inventory: &Inventory, account: &Account, leading: bool) -> Plan<Proposed> {
+    let Plan { location, stage: Proposed { edits, baselines } } = plan;
+    let groups = by_id(inventory);
+    let whole = account_holds(account).or_else(|| (!leading).then_some(Withheld::NotLeader));
+    let hold = |ProposedEdit { edit, hold }: ProposedEdit| {
+        let may_wait = |hold: &Withheld| *hold == Withheld::Approval;
+        let firm = match &hold {
+            Some(reason) if !may_wait(reason) => None,
+            Some(_) | None => whole.clone().or_else(|| owner(groups.get(edit.resource.as_str())?, &location)),
+        };
+        ProposedEdit { hold: firm.or(hold), edit }
+    };
+    let edits = edits.into_iter().map(hold).collect();
+    Plan { location, stage: Proposed { edits, baselines } }
+}
+
+/// Lets through what may be made now, ordered by resource, worst first; tells what is to be proposed, and why the rest waits.
+pub fn apply(plan: Plan<Proposed>, inventory: &Inventory, account: &Account, moment: Moment<'_>) -> Plan<Permitted> {
+    let Plan { location, stage: Proposed { edits, baselines } } = plan;
+    let groups = by_id(inventory);
+    let room = Room { lists: inventory.prefix_lists.facts().ok(), rules_per_group: account.rules_per_group };
+    let mut sorted = Sorted { make: Candidates::new(room), propose: Candidates::new(room), withheld: Vec::new() };
+    for proposed in edits {
+        if let Some(group) = groups.get(proposed.edit.resource.as_str()) {
+            sorted.add(group, proposed, moment);
+        }
+    }
+    let Sorted { make, propose, withheld } = sorted;
+    let resource = |Candidate { group, edits, change_set }: Candidate<'_>| PermittedResource {
+        group: group.clone(),
+        edits,
+        baselines: baselines.clone(),
+        change_set,
+    };
+    let to_propose = propose.worst_first().into_iter().map(resource).collect();
+    let mut permitted = Permitted { resources: Vec::new(), to_propose, withheld };
+    for candidate in make.worst_first() {
+        admit(&mut permitted, resource(candidate), moment);
+    }
+    permitted
+        .withheld
+        .sort_by(|one, other| one.edit.worst_first(&other.edit).then_with(|| one.reason.cmp(&other.reason)));
+    Plan { location, stage: permitted }
+}
+
+fn by_id(inventory: &Inventory) -> BTreeMap<&str, &SecurityGroup> {
+    let groups = inventory.security_groups.facts().map(Vec::as_slice).unwrap_or_default();
+    groups.iter().map(|group| (group.id.as_str(), group)).collect()
+}
+
+fn account_holds(account: &Account) -> Option<Withheld> {
+    if !account.writable {
+        Some(Withheld::ReadOnlyAccount)
+    } else if account.writes_stopped {
+        Some(Withheld::WritesStopped)
+    } else {
+        account.write_distrust.clone().map(Withheld::WriteRoleUnproven)
+    }
+}
+
+/// Edits by what happens to them.
+struct Sorted<'a> {
+    make: Candidates<'a>,
+    propose: Candidates<'a>,
+    withheld: Vec<WithheldEdit>,
+}
+
+impl<'a> Sorted<'a> {
+    fn add(&mut self, group: &'a SecurityGroup, proposed: ProposedEdit, moment: Moment<'_>) {
+        let (way, edit) = (way(&proposed, moment), proposed.edit);
+        let held = match way {
+            Way::Make(change_set) => self.make.add(group, edit, change_set),
+            Way::Propose(reason) => {
+                let no_room = self.propose.add(group, edit.clone(), None);
+                no_room.or(Some(WithheldEdit { edit, reason }))
+            }
+            Way::Wait(reason) => Some(WithheldEdit { edit, reason }),
+        };
+        self.withheld.extend(held);
+    }
+}
+
+/// What happens to an edit.
+enum Way {
+    /// It is made, in this change set if it is in one.
+    Make(Option<ChangeSetName>),
+    /// It is put into a new change set, and waits for this.
+    Propose(Withheld),
+    /// It waits for this.
+    Wait(Withheld),
+}
+
+fn way(ProposedEdit { edit, hold }: &ProposedEdit, moment: Moment<'_>) -> Way {
+    let Moment { desired, circumstances, now } = moment;
+    let asks = match hold {
+        Some(Withheld::Approval) => Some(Withheld::Approval),
+        Some(held) => return Way::Wait(held.clone()),
+        None => too_many(edit, &circumstances.too_many),
+    };
+    let change_set = match (asks, proposal(&circumstances.proposals, edit)) {
+        (None, _) => None,
+        (Some(_), Some(Proposal { decision: Decision::Approved, name, .. })) => Some(name.clone()),
+        (Some(_), Some(Proposal { decision: Decision::Rejected, .. })) => return Way::Wait(Withheld::Rejected),
+        (Some(reason), Some(Proposal { decision: Decision::Open, .. })) => return Way::Wait(reason),
+        (Some(reason), None) => return Way::Propose(reason),
+    };
+    let contested = circumstances.contests.waits(edit, now).map(Withheld::Contested);
+    match contested.or_else(|| window(edit, desired, now)) {
+        Some(reason) => Way::Wait(reason),
+        None => Way::Make(change_set),
+    }
+}
+
+/// Why an edit needs an approval, if each of the baselines that ask for it has to ask.
+fn too_many(edit: &Edit, too_many: &BTreeMap<BaselineRef, Withheld>) -> Option<Withheld> {
+    let mut reasons = edit.demands.iter().map(|demand| too_many.get(&demand.baseline));
+    let first = reasons.next()??;
+    reasons.all(|reason| reason.is_some()).then(|| first.clone())
+}
+
+/// The window that an edit waits for, if each of the baselines that ask for it has one that is closed: the first to open.
+fn window(edit: &Edit, desired: &[Desired], now: Timestamp) -> Option<Withheld> {
+    let asking = |desired: &&Desired| edit.demands.iter().any(|demand| demand.baseline == desired.reference);
+    let openings: Option<Vec<Timestamp>> =
+        desired.iter().filter(asking).map(|desired| desired.limits.opens(edit, now)).collect();
+    openings?.into_iter().min().map(Withheld::Window)
+}
+
+/// Admits a resource to the plan, unless it was just tried in vain or the sweep has no room for it.
+fn admit(permitted: &mut Permitted, resource: PermittedResource, moment: Moment<'_>) {
+    let another = |other: &PermittedResource| other.group.id == resource.group.id;
+    let reason = match moment.circumstances.retries.waits(&resource.group.id, &resource.edits, moment.now) {
+        Some(last) => Withheld::BackingOff(Box::new(last.clone())),
+        None if permitted.resources.len() >= RESOURCES_PER_SWEEP => Withheld::SweepLimit,
+        // What another change set covers rests on what is there afterwards.
+        None if permitted.resources.iter().any(another) => Withheld::SweepLimit,
+        None => return permitted.resources.push(resource),
+    };
+    permitted.hold(resource, &reason);
+}

@@ -1,0 +1,121 @@
+//! The permit for each single write, handed out right before it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::owner::owner;
+use super::{FRESHNESS, account_holds, window};
+use crate::approval::ChangeSetName;
+use crate::call::Call;
+use crate::controls::security_group::REQUIRED_RULES_PRESENT;
+use crate::desired::Desired;
+use crate::edit::{Change, Edit, Withheld};
+use crate::evaluate::arn;
+use crate::facts::{LiveGroup, Location, Rule, SecurityGroup};
+use crate::permit::Permit;
+use crate::plan::{PermittedResource, with_a_say};
+use crate::sequence::State;
+use crate::tenancy::Account;
+
+/// Who may write what, as it is right before a write.
+#[derive(Clone, Debug)]
+pub struct Authority<'a> {
+    /// The accepted, unsuspended baselines of the cell, compiled anew.
+    pub desired: &'a [Desired],
+    /// The account; `None` if the object is gone.
+    pub account: Option<&'a Account>,
+    /// The change sets of the cell that are approved, whoever is asked.
+    pub approved: &'a BTreeSet<ChangeSetName>,
+    /// What is left of the lease by the monotonic clock; `None` for a process that does not lead.
+    pub lease_left: Option<Duration>,
+    /// The longest that the write can take: more than this must be left of the lease.
+    pub write_timeout: Duration,
+}
+
+/// Hands out the right to make one call, now.
+///
+/// # Errors
+/// The first thing that has changed since the edit was planned: authority, leadership, or the resource itself.
+pub fn permit(
+    location: &Location,
+    resource: &PermittedResource,
+    call: Call,
+    expected: &State,
+    live: &LiveGroup,
+    authority: &Authority<'_>,
+    now: Timestamp,
+) -> Result<Permit, Withheld> {
+    still_allowed(location, resource, authority, now)?;
+    let age = now.duration_since(live.read_at);
+    if live.id != resource.group.id || State::of(live) != *expected {
+        return Err(Withheld::ForeignChange);
+    }
+    if age > FRESHNESS || age < SignedDuration::ZERO {
+        return Err(Withheld::IncompleteKnowledge);
+    }
+    Ok(Permit::new(location.clone(), resource.group.id.clone(), call))
+}
+
+/// Whether a resource may still be changed as planned, whatever has become of it.
+///
+/// # Errors
+/// The first thing that has changed since: authority or leadership.
+pub fn still_allowed(
+    location: &Location,
+    resource: &PermittedResource,
+    authority: &Authority<'_>,
+    now: Timestamp,
+) -> Result<(), Withheld> {
+    let account = authority.account.ok_or(Withheld::AccountGrant)?;
+    account_holds(account).map_or(Ok(()), Err)?;
+    if authority.lease_left.is_none_or(|left| left <= authority.write_timeout) {
+        return Err(Withheld::NotLeader);
+    }
+    let change_set = resource.change_set.as_ref();
+    if change_set.is_some_and(|name| !authority.approved.contains(name)) {
+        return Err(Withheld::Approval);
+    }
+    for edit in &resource.edits {
+        still_demanded(location, &resource.group, edit, authority.desired, change_set.is_some(), now)?;
+    }
+    // A baseline that had no say in the plan may contradict it.
+    if with_a_say(authority.desired) == resource.baselines { Ok(()) } else { Err(Withheld::BaselineChanged) }
+}
+
+/// Whether every baseline that asked for an edit still asks for it, and may.
+fn still_demanded(
+    location: &Location,
+    group: &SecurityGroup,
+    edit: &Edit,
+    desired: &[Desired],
+    approved: bool,
+    now: Timestamp,
+) -> Result<(), Withheld> {
+    let arn = arn(location, group);
+    for demand in &edit.demands {
+        let baseline =
+            desired.iter().find(|desired| desired.reference == demand.baseline).ok_or(Withheld::BaselineChanged)?;
+        let mut controls = baseline.controls.iter();
+        let active = controls.find(|active| active.control.about.id == demand.control);
+        let active = active.ok_or(Withheld::BaselineChanged)?;
+        if !baseline.scope(group, &arn).includes(active.control) {
+            return Err(Withheld::AccountGrant);
+        }
+        if let Some(by) = baseline.exemption(demand.control, group, &arn, now) {
+            return Err(Withheld::Exempt(by.to_string()));
+        }
+        let hold = active.hold.clone().filter(|hold| !(approved && *hold == Withheld::Approval));
+        let held = hold.or_else(|| baseline.code.forbids(&group.tags));
+        held.map_or(Ok(()), Err)?;
+        let may_add = |rule: &Rule| baseline.grant.may_add.allows(rule);
+        if let Change::Rule { before: None, after } = &edit.change
+            && demand.control == REQUIRED_RULES_PRESENT
+            && !after.iter().all(may_add)
+        {
+            return Err(Withheld::AccountGrant);
+        }
+    }
+    owner(group, location).or_else(|| window(edit, desired, now)).map_or(Ok(()), Err)
+}
