@@ -2,6 +2,7 @@
 
 #![expect(clippy::duplicated_attributes, reason = "every printer column has a type")]
 
+use engine::remediation::Budget;
 use engine::spec::NamespaceGrant;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
@@ -89,6 +90,9 @@ pub struct AWSAccountSpec {
     #[serde(default = "default_rules_per_security_group")]
     #[schemars(range(min = 1, max = 1000))]
     pub rules_per_security_group: i32,
+    /// How many resources are changed in an hour, over all regions and baselines. Left out: 120.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
     /// The kill switch. Stopped: nothing is written in this account, not even what is under way; reading goes on.
     #[serde(default)]
     pub writes: Writes,
@@ -115,6 +119,7 @@ impl Default for AWSAccountSpec {
             write_role: None,
             rate_share: default_rate_share(),
             rules_per_security_group: default_rules_per_security_group(),
+            budget: None,
             writes: Writes::default(),
             namespaces: Vec::new(),
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use engine::evaluate::{self, ControlCount};
 use engine::finding::{Severity, Verdict};
+use engine::remediation::Remediation;
 use engine::report::{CellSummary, NamedFinding, Summary};
 use engine::spec::{Accounts, InfrastructureAsCode, Mode, Override, Select};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -32,8 +33,8 @@ pub struct Common {
     /// has to match. In a glob, * stands for any text, ? for one character, [ab] for a or b, and {web,api} for either word.
     /// What the account does not grant this namespace is neither judged nor shown.
     pub select: Select,
-    /// How far to go. Audit: look and report, nothing is ever written. Enforce: put right what the spec writes;
-    /// a field that is left out is reported only.
+    /// How far to go. Audit: look and report, nothing is ever written. Propose: write down what would be put right, and do it
+    /// once a person approves. Enforce: put right what the spec writes; a field that is left out is reported only.
     #[serde(default)]
     pub mode: Mode,
     /// How often to look, as a duration from 10s to 24h such as 60s or 1h30m.
@@ -67,6 +68,10 @@ pub struct Common {
     /// What happens to resources that infrastructure as code owns. Left out: they are reported and never written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub infrastructure_as_code: Option<InfrastructureAsCode>,
+    /// How fast, how far and when resources are changed. Left out: 60 resources an hour, at most a quarter of the selection in
+    /// a day without asking, at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remediation: Option<Remediation>,
 }
 
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(60);
@@ -89,6 +94,7 @@ impl Default for Common {
             suspend: false,
             overrides: Vec::new(),
             infrastructure_as_code: None,
+            remediation: None,
         }
     }
 }
@@ -149,6 +155,13 @@ pub struct BaselineStatus {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "integer", "format": "int64", "minimum": 0}))]
     pub failures: BTreeMap<String, i64>,
+    /// Change sets that wait for a decision, or to be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub pending_change_sets: Option<i64>,
+    /// When the window opens next; absent while it is open, and without a window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_window: Option<Time>,
     /// Accounts and regions by name, at most 50, those that fail among them; the rest is counted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]

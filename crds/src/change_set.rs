@@ -162,9 +162,18 @@ pub enum Direction {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeSetStatus {
-    /// Applying, Applied (every edit was made and read back), PartlyApplied (some are there, or may be) or Expired (none was made, and none will be).
+    /// Proposed (waits for a decision), Approved, Rejected, Applying, Applied (every edit was made and read back), PartlyApplied
+    /// (some are there, or may be), RolledBack or Expired (none was made, and none will be).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
+    /// Who approved or rejected it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub decided_by: Option<String>,
+    /// Why it expired, in one sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub message: Option<String>,
     /// What came of the edits, one entry per resource.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50))]
@@ -174,12 +183,20 @@ pub struct ChangeSetStatus {
 /// How far a change set got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {
+    /// It waits for somebody to approve or reject it.
+    Proposed,
+    /// Somebody approved it: its edits are made as soon as budget, window and the rest let them.
+    Approved,
+    /// Somebody rejected it: its edits are not made, and not proposed again.
+    Rejected,
     /// Its edits are being made.
     Applying,
     /// Every edit was made and read back.
     Applied,
     /// Some edits are there or may be, wholly or in part; others are not.
     PartlyApplied,
+    /// What it changed was put back.
+    RolledBack,
     /// No edit was made, and none will be: what is still wrong is planned anew.
     Expired,
 }
@@ -234,6 +251,10 @@ impl From<&engine::plan::Outcome> for Outcome {
 }
 
 impl Phase {
+    /// The phases that nothing follows, but an undo.
+    pub const ENDED: [Self; 5] =
+        [Self::Rejected, Self::Applied, Self::PartlyApplied, Self::RolledBack, Self::Expired];
+
     /// The phase that follows from the outcomes of every resource.
     pub fn of(outcomes: &[EditOutcome]) -> Self {
         let traces = |edit: &EditOutcome| edit.verified_calls > 0 || edit.outcome == Outcome::Unknown;

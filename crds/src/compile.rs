@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use engine::desired::Baseline;
 use engine::edit::BaselineRef;
 use engine::exempt::Exemption;
+use engine::remediation::ACCOUNT_PER_HOUR;
 use engine::tenancy::{Account, Namespace};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -24,8 +25,17 @@ impl SecurityGroupBaseline {
     /// The baseline for the engine. An object that comes from a file has no uid and no age: it counts as the youngest.
     pub fn compile(&self, namespace_labels: &BTreeMap<String, String>) -> Baseline {
         let SecurityGroupBaselineSpec { common, parameters } = self.spec.clone();
-        let Common { accounts, regions, select, mode, interval: _, suspend, overrides, infrastructure_as_code } =
-            common;
+        let Common {
+            accounts,
+            regions,
+            select,
+            mode,
+            interval: _,
+            suspend,
+            overrides,
+            infrastructure_as_code,
+            remediation,
+        } = common;
         let reference = self.reference();
         Baseline {
             namespace: Namespace { name: reference.namespace.clone(), labels: namespace_labels.clone() },
@@ -38,6 +48,7 @@ impl SecurityGroupBaseline {
             mode,
             overrides,
             infrastructure_as_code: infrastructure_as_code.unwrap_or_default(),
+            remediation: remediation.unwrap_or_default(),
             parameters,
         }
     }
@@ -83,6 +94,7 @@ impl AWSAccount {
             write_role,
             rate_share: _,
             rules_per_security_group,
+            budget,
             writes,
             namespaces,
         } = self.spec.clone();
@@ -95,6 +107,9 @@ impl AWSAccount {
             writable: write_role.is_some(),
             write_distrust: None,
             writes_stopped: writes == Writes::Stopped,
+            changes_per_hour: budget
+                .and_then(|budget| usize::try_from(budget.per_hour).ok())
+                .unwrap_or(ACCOUNT_PER_HOUR),
             rules_per_group: rules_per_security_group.try_into().unwrap_or(DEFAULT_RULES_PER_GROUP),
         }
     }

@@ -35,6 +35,21 @@ impl EditRecord {
     }
 }
 
+impl EditRecord {
+    /// What the edit changes, as the engine plans it. `None` if the record is of a program that knew more.
+    pub fn change(&self) -> Option<Change> {
+        let rules = |records: &[Record]| records.iter().map(Record::rule).collect::<Option<Vec<Rule>>>();
+        let is_rule = |record: &Record| record.protocol.is_some();
+        if !self.before.iter().chain(&self.after).any(is_rule) {
+            let tags = |records: &[Record]| records.iter().flat_map(|record| record.tags.clone()).collect();
+            return Some(Change::Tags { before: tags(&self.before), after: tags(&self.after) });
+        }
+        let mut before = rules(&self.before)?;
+        let (first, after) = (before.pop(), rules(&self.after)?);
+        before.is_empty().then_some(Change::Rule { before: first, after })
+    }
+}
+
 fn records(change: &Change, live: Option<&LiveGroup>) -> (Vec<Record>, Vec<Record>) {
     match change {
         Change::Tags { before, after } => (tags_alone(before), tags_alone(after)),
@@ -173,7 +188,10 @@ mod tests {
                 for direction in [facts::Direction::Ingress, facts::Direction::Egress] {
                     for description in [None, Some("why: it is needed")] {
                         let rule = rule(direction, traffic, peer, description);
-                        assert_eq!(Record::of(&rule).rule(), Some(rule));
+                        assert_eq!(Record::of(&rule).rule(), Some(rule.clone()));
+                        let removed = Change::Rule { before: Some(rule.clone()), after: Vec::new() };
+                        let record = EditRecord::new(&edit(removed.clone()), &live(vec![rule])).unwrap();
+                        assert_eq!(record.change(), Some(removed));
                     }
                 }
             }

@@ -70,16 +70,16 @@ fn one_thing_wrong_is_one_problem() {
     assert_eq!(refused.problems.len(), 1);
     assert_eq!(
         refused.to_string(),
-        "spec.mode: Unsupported value: \"Propose\": supported values: \"Audit\", \"Enforce\" (How far to go)"
+        "spec.mode: Unsupported value: \"Report\": supported values: \"Audit\", \"Propose\", \"Enforce\" (How far to go)"
     );
 }
 
 #[test]
 fn all_that_is_wrong_is_said_at_once() {
     let mut document = example("security-group-baseline-minimal.yaml");
-    document["spec"]["mode"] = json!("Propose");
+    document["spec"]["mode"] = json!("Report");
     document["spec"]["regions"] = json!(["nowhere"]);
-    document["spec"]["remediation"] = json!({});
+    document["spec"]["remedy"] = json!({});
     document["metadata"]["name"] = json!("Not A Name");
     let refused = admit(&document).unwrap_err();
     let paths: Vec<&str> = refused.problems.iter().map(|problem| problem.path.as_str()).collect();
@@ -91,7 +91,7 @@ fn rules_wait_until_the_values_are_of_the_right_kind() {
     let mut document = example("security-group-baseline-minimal.yaml");
     document["spec"]["interval"] = json!("1s");
     assert!(admit(&document).unwrap_err().to_string().contains("at least 10s"));
-    document["spec"]["mode"] = json!("Propose");
+    document["spec"]["mode"] = json!("Report");
     assert!(!admit(&document).unwrap_err().to_string().contains("at least 10s"));
 }
 

@@ -98,6 +98,8 @@ pub struct ResourceOutcome {
     pub id: String,
     /// The edits that were to be made.
     pub edits: Vec<Edit>,
+    /// The approved change set that they are in, if they needed one.
+    pub change_set: Option<ChangeSetName>,
     /// What came of them.
     pub outcome: Outcome,
     /// How many calls were seen to have taken effect.

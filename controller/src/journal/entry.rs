@@ -1,0 +1,128 @@
+//! A change set that is in the API, and how far it has got.
+
+use crds::{ChangeSet, ChangeSetSpec, ChangeSetStatus, EditOutcome, MAX_REQUEST_IDS, Outcome, Phase};
+use engine::approval::ChangeSetName;
+use engine::edit::Withheld;
+use engine::plan::{Failure, ResourceOutcome};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+/// A change set that is in the API.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Name of the object.
+    pub name: String,
+    /// Its resources, each once.
+    pub resources: Vec<String>,
+    /// Its status before the edits that are made now.
+    pub status: ChangeSetStatus,
+    /// Whether somebody decided on it: its edits may be made in several sweeps.
+    pub proposed: bool,
+    /// Whether its last status is written.
+    pub closed: bool,
+}
+
+impl Entry {
+    /// The entry of an object.
+    pub fn of(set: &ChangeSet) -> Self {
+        let (namespace, name) = (set.namespace().unwrap_or_default(), set.name_any());
+        let status = set.status.clone().unwrap_or_default();
+        Self { namespace, name, resources: resources(&set.spec), status, proposed: false, closed: false }
+    }
+
+    /// Whether both are of the same object.
+    pub fn is(&self, other: &Self) -> bool {
+        self.name == other.name && self.namespace == other.namespace
+    }
+
+    /// Whether a name is that of its object.
+    pub fn is_named(&self, name: &ChangeSetName) -> bool {
+        self.name == name.name && self.namespace == name.namespace
+    }
+
+    /// Whether the edits that came to this outcome are in it.
+    pub fn is_of(&self, outcome: &ResourceOutcome) -> bool {
+        match &outcome.change_set {
+            Some(name) => self.is_named(name),
+            None => !self.proposed && self.resources.contains(&outcome.id),
+        }
+    }
+
+    /// How far it has got once these outcomes are known.
+    pub fn progress(&self, outcomes: &[ResourceOutcome]) -> ChangeSetStatus {
+        let now: Vec<EditOutcome> = outcomes.iter().filter(|outcome| self.is_of(outcome)).map(edit_outcome).collect();
+        let earlier = self.status.edits.iter().filter(|old| now.iter().all(|new| new.resource != old.resource));
+        let edits: Vec<EditOutcome> = earlier.cloned().chain(now.iter().cloned()).collect();
+        let all_made = || edits.iter().all(|edit| edit.outcome == Outcome::Verified);
+        let phase = match edits.len() < self.resources.len() {
+            true => Phase::Applying,
+            // What was not made of a proposal is made later, as long as it is asked for.
+            false if self.proposed && !all_made() => Phase::Applying,
+            false => Phase::of(&edits),
+        };
+        ChangeSetStatus { phase: Some(phase), edits, ..self.status.clone() }
+    }
+
+    /// How it ends when nothing more of it is made.
+    pub fn ended(&self, missing: &EditOutcome) -> ChangeSetStatus {
+        let mut edits = self.status.edits.clone();
+        let without = self.resources.iter().filter(|id| edits.iter().all(|edit| edit.resource != **id));
+        let added: Vec<EditOutcome> =
+            without.map(|id| EditOutcome { resource: id.clone(), ..missing.clone() }).collect();
+        edits.extend(added);
+        ChangeSetStatus { phase: Some(Phase::of(&edits)), edits, ..self.status.clone() }
+    }
+}
+
+/// The resources of a change set, each once.
+pub fn resources(spec: &ChangeSetSpec) -> Vec<String> {
+    let mut resources: Vec<String> = spec.edits.iter().map(|edit| edit.resource.clone()).collect();
+    resources.sort();
+    resources.dedup();
+    resources
+}
+
+/// What can be said of a change set that nobody works on any more.
+pub fn abandoned(set: &ChangeSet, now: Timestamp) -> ChangeSetStatus {
+    let entry = Entry::of(set);
+    match entry.status.phase {
+        None => ChangeSetStatus { phase: Some(Phase::Expired), ..entry.status },
+        Some(_) => entry.ended(&missing(Outcome::Unknown, Failure::OutcomeUnknown.reason(), now)),
+    }
+}
+
+/// The outcome of a resource that has none.
+pub fn missing(outcome: Outcome, reason: &str, now: Timestamp) -> EditOutcome {
+    EditOutcome {
+        resource: String::new(),
+        outcome,
+        reason: Some(reason.to_owned()),
+        verified_calls: 0,
+        request_ids: Vec::new(),
+        finished_at: Time(now),
+    }
+}
+
+/// The outcome of a resource of which nothing is asked for any more, and which nobody has touched here.
+pub fn not_asked_for(now: Timestamp) -> EditOutcome {
+    missing(Outcome::Withheld, Withheld::ForeignChange.reason(), now)
+}
+
+fn edit_outcome(resource: &ResourceOutcome) -> EditOutcome {
+    let reason = match &resource.outcome {
+        engine::plan::Outcome::Verified => None,
+        engine::plan::Outcome::Withheld(reason) => Some(reason.reason().to_owned()),
+        engine::plan::Outcome::Failed(failure) => Some(failure.reason().to_owned()),
+    };
+    EditOutcome {
+        resource: resource.id.clone(),
+        outcome: Outcome::from(&resource.outcome),
+        reason,
+        verified_calls: i32::try_from(resource.calls_verified).unwrap_or(i32::MAX),
+        request_ids: resource.request_ids.iter().take(MAX_REQUEST_IDS).cloned().collect(),
+        finished_at: Time(resource.finished_at),
+    }
+}

@@ -1,0 +1,211 @@
+//! The journal: a change set is in the Kubernetes API before the first AWS write, its outcome after the last.
+
+mod entry;
+mod pack;
+mod proposals;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use crds::{ChangeSet, ChangeSetStatus, Phase};
+use engine::edit::Withheld;
+use engine::facts::Location;
+use engine::plan::ResourceOutcome;
+use entry::{Entry, abandoned};
+use jiff::Timestamp;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use pack::{Packed, change_sets};
+pub use proposals::{Decided, Open};
+use serde_json::json;
+
+use crate::act::Prepared;
+use crate::authority::AuthorityNow;
+use crate::kubernetes::within;
+
+/// The field manager of everything that the controller writes.
+pub const FIELD_MANAGER: &str = "baseward";
+
+/// Writes the change sets of one cell.
+pub struct Journal {
+    client: Client,
+    location: Location,
+    /// Statuses that could not be written yet.
+    unwritten: Vec<(Entry, ChangeSetStatus)>,
+    leftovers_closed: bool,
+    /// Change sets that people decide on.
+    open: Vec<Open>,
+}
+
+/// What is written down, and what is not and so must not be changed.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// The change sets, also those that turned out to be of no use.
+    pub entries: Vec<Entry>,
+    /// Why resources must not be changed, by their id.
+    pub refused: BTreeMap<String, Withheld>,
+}
+
+impl Journal {
+    /// A journal of one cell.
+    pub fn new(client: Client, location: Location) -> Self {
+        Self { client, location, unwritten: Vec::new(), leftovers_closed: false, open: Vec::new() }
+    }
+
+    /// Writes down what is about to be changed. What cannot be written down keeps no other resource from being changed.
+    pub async fn record(&mut self, prepared: &[Prepared], authority: &AuthorityNow) -> Recorded {
+        let (approved, own): (Vec<&Prepared>, Vec<&Prepared>) =
+            prepared.iter().partition(|ready| ready.resource.change_set.is_some());
+        let Packed { sets, refused } = change_sets(&self.location, own, authority);
+        let mut recorded = Recorded { entries: Vec::new(), refused };
+        for set in sets {
+            self.begin(set, &mut recorded).await;
+        }
+        for open in self.begun(&approved) {
+            self.resume(open, &mut recorded).await;
+        }
+        recorded
+    }
+
+    /// Puts one change set into the API. Without the phase `Applying` it is of no use: whoever finds such a set later knows
+    /// that nothing of it was made.
+    async fn begin(&mut self, set: ChangeSet, recorded: &mut Recorded) {
+        let begun = async {
+            let entry = self.create(&set).await?;
+            recorded.entries.push(entry.clone());
+            self.set_status(&entry, &entry.progress(&[])).await
+        };
+        if let Err(error) = begun.await {
+            tracing::warn!(%error, namespace = set.namespace(), "Change set not written: its edits are not made");
+            let resources = entry::resources(&set.spec).into_iter();
+            recorded.refused.extend(resources.map(|id| (id, Withheld::JournalUnavailable)));
+        }
+    }
+
+    /// Says of an approved change set that its edits are being made, unless it says so.
+    async fn resume(&mut self, entry: Entry, recorded: &mut Recorded) {
+        if entry.status.phase != Some(Phase::Applying)
+            && let Err(error) = self.set_status(&entry, &entry.progress(&[])).await
+        {
+            tracing::warn!(%error, change_set = entry.name, namespace = entry.namespace, "Change set not begun: its edits are not made");
+            let resources = entry.resources.into_iter();
+            return recorded.refused.extend(resources.map(|id| (id, Withheld::JournalUnavailable)));
+        }
+        recorded.entries.push(entry);
+    }
+
+    async fn create(&self, set: &ChangeSet) -> kube::Result<Entry> {
+        let api: Api<ChangeSet> = Api::namespaced(self.client.clone(), &set.namespace().unwrap_or_default());
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let entry = Entry::of(&within(api.create(&params, set)).await?);
+        tracing::info!(
+            change_set = entry.name,
+            namespace = entry.namespace,
+            edits = set.spec.edits.len(),
+            "Change set recorded"
+        );
+        Ok(entry)
+    }
+
+    /// Writes down what came of a resource, if that ends its change set. A failure here loses no undo data: that is in the
+    /// spec.
+    pub async fn note(&mut self, entries: &mut [Entry], outcomes: &[ResourceOutcome], resource: &ResourceOutcome) {
+        let of = |entry: &&mut Entry| entry.is_of(resource);
+        if let Some(entry) = entries.iter_mut().find(of) {
+            self.write(entry, outcomes).await;
+        }
+    }
+
+    /// Writes down what came of everything that has not been written down yet.
+    pub async fn close(&mut self, entries: &mut [Entry], outcomes: &[ResourceOutcome]) {
+        for entry in entries.iter_mut().filter(|entry| !entry.closed) {
+            self.write(entry, outcomes).await;
+        }
+    }
+
+    async fn write(&mut self, entry: &mut Entry, outcomes: &[ResourceOutcome]) {
+        let status = entry.progress(outcomes);
+        entry.closed = status.phase != Some(Phase::Applying);
+        self.noted(entry, &status);
+        self.put(entry.clone(), status).await;
+    }
+
+    /// Writes a status, now or as soon as that is possible.
+    async fn put(&mut self, entry: Entry, status: ChangeSetStatus) {
+        self.unwritten.retain(|(known, _)| !known.is(&entry));
+        // Noted first: whoever waits for the end of this may have to leave.
+        self.unwritten.push((entry, status));
+        self.catch_up().await;
+    }
+
+    /// Whether nothing of an earlier process is left open.
+    pub fn is_settled(&self) -> bool {
+        self.leftovers_closed
+    }
+
+    /// Closes what an earlier process has left open, once this one may write, and tries again to write what could not be
+    /// written.
+    pub async fn settle_past(&mut self, leading: bool) {
+        if leading && !self.leftovers_closed {
+            self.take_over().await;
+        }
+        self.catch_up().await;
+    }
+
+    /// Tries again to write what could not be written. What the API refuses for one change set keeps no other waiting.
+    async fn catch_up(&mut self) {
+        let mut position = 0;
+        while let Some((entry, status)) = self.unwritten.get(position) {
+            match self.set_status(entry, status).await {
+                Ok(()) => {}
+                Err(kube::Error::Api(answer)) if answer.is_not_found() => {}
+                Err(kube::Error::Api(answer)) if answer.is_invalid() => {
+                    tracing::error!(error = %answer.message, change_set = entry.name, namespace = entry.namespace, "Outcome of a change set refused: it stays open");
+                }
+                Err(error) => {
+                    tracing::warn!(%error, change_set = entry.name, namespace = entry.namespace, "Outcome of a change set not recorded yet");
+                    if !matches!(error, kube::Error::Api(_)) {
+                        return;
+                    }
+                    position += 1;
+                    continue;
+                }
+            }
+            self.unwritten.remove(position);
+        }
+    }
+
+    /// Takes up the change sets of this cell that people decide on, and closes the others that an earlier process has left
+    /// open: nobody knows what came of them.
+    async fn take_over(&mut self) {
+        let api: Api<ChangeSet> = Api::all(self.client.clone());
+        let ended = Phase::ENDED.map(|phase| format!("status.phase!={phase:?}"));
+        let Location { account, region } = &self.location;
+        let open = format!("spec.account={account},spec.region={region},{}", ended.join(","));
+        match within(api.list(&ListParams::default().fields(&open))).await {
+            Ok(found) => {
+                self.leftovers_closed = true;
+                let now = Timestamp::now();
+                for set in found.items {
+                    // Of those that this process has written itself it knows better.
+                    if self.unwritten.iter().any(|(known, _)| known.is(&Entry::of(&set))) {
+                        continue;
+                    }
+                    match Open::of(&set) {
+                        Some(open) => self.open.push(open),
+                        None => self.unwritten.push((Entry::of(&set), abandoned(&set, now))),
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "Change sets of an earlier process cannot be looked for"),
+        }
+    }
+
+    async fn set_status(&self, entry: &Entry, status: &ChangeSetStatus) -> kube::Result<()> {
+        let api: Api<ChangeSet> = Api::namespaced(self.client.clone(), &entry.namespace);
+        let body = json!({"apiVersion": "baseward.dev/v1alpha1", "kind": "ChangeSet", "status": status});
+        within(api.patch_status(&entry.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(body))).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,210 @@
+//! Change sets that people decide on: proposed, taken up by a later process, decided, made, and closed.
+
+use std::collections::BTreeSet;
+
+use crds::{BaselineName, ChangeSet, ChangeSetStatus, Outcome, Phase};
+use engine::approval::{ChangeSetName, Decision, Proposal};
+use engine::desired::Desired;
+use engine::edit::{BaselineRef, Change, Withheld};
+use engine::plan::{Failure, Plan, Proposed};
+use jiff::Timestamp;
+
+use super::Journal;
+use super::entry::{Entry, missing, not_asked_for};
+use super::pack::{Packed, change_sets};
+use crate::act::Prepared;
+use crate::authority::AuthorityNow;
+
+/// A change set that people decide on.
+#[derive(Clone, Debug)]
+pub struct Open {
+    entry: Entry,
+    hash: String,
+    proposal: Proposal,
+    /// Whether an earlier process began to make its edits: what has no outcome may have been made.
+    interrupted: bool,
+}
+
+/// What was decided on a change set, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decided {
+    /// What.
+    pub decision: Decision,
+    /// Who; empty where nobody did.
+    pub by: Option<String>,
+}
+
+impl Open {
+    /// The change set, if people decide on it.
+    pub fn of(set: &ChangeSet) -> Option<Self> {
+        let status = set.status.clone().unwrap_or_default();
+        let decision = match status.phase? {
+            Phase::Proposed => Decision::Open,
+            Phase::Approved => Decision::Approved,
+            Phase::Applying if status.decided_by.is_some() => Decision::Approved,
+            Phase::Rejected => Decision::Rejected,
+            Phase::Applying | Phase::Applied | Phase::PartlyApplied | Phase::RolledBack | Phase::Expired => return None,
+        };
+        let interrupted = status.phase == Some(Phase::Applying);
+        Some(Self::new(set, Entry { proposed: true, ..Entry::of(set) }, decision, interrupted))
+    }
+
+    fn new(set: &ChangeSet, entry: Entry, decision: Decision, interrupted: bool) -> Self {
+        let BaselineName { name, uid, generation, .. } = set.spec.baseline.clone();
+        let baseline = BaselineRef { namespace: entry.namespace.clone(), name, uid, generation };
+        let edits = set.spec.edits.iter();
+        let changes = edits.filter_map(|edit| Some((edit.resource.clone(), edit.change()?))).collect();
+        let name = ChangeSetName { namespace: entry.namespace.clone(), name: entry.name.clone() };
+        let proposal = Proposal { name, baseline, decision, changes };
+        Self { entry, hash: set.spec.hash.clone(), proposal, interrupted }
+    }
+
+    /// Which change set.
+    pub fn name(&self) -> &ChangeSetName {
+        &self.proposal.name
+    }
+
+    /// The hash that an approval has to name.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Whether it counts as waiting for somebody or something.
+    fn is_pending(&self) -> bool {
+        self.proposal.decision != Decision::Rejected
+    }
+
+    /// Why nothing more of it is made, if that is so.
+    fn is_over(&self, asked: &BTreeSet<(&str, &Change)>, desired: &[Desired]) -> Option<&'static str> {
+        if desired.iter().all(|desired| desired.reference != self.proposal.baseline) {
+            return Some("its baseline was edited, suspended or deleted since: what is still wrong is proposed anew");
+        }
+        let is_asked = |(resource, change): &(String, Change)| asked.contains(&(resource.as_str(), change));
+        let none = !self.proposal.changes.iter().any(is_asked);
+        none.then_some("what it would change is not there any more: what is still wrong is proposed anew")
+    }
+
+    /// The status that it ends with.
+    fn last_status(&self, why: &str, now: Timestamp) -> ChangeSetStatus {
+        let missing = match self.interrupted {
+            true => missing(Outcome::Unknown, Failure::OutcomeUnknown.reason(), now),
+            false => not_asked_for(now),
+        };
+        match self.entry.status.phase {
+            Some(Phase::Applying) => self.entry.ended(&missing),
+            _ => ChangeSetStatus {
+                phase: Some(Phase::Expired),
+                message: Some(why.to_owned()),
+                ..self.entry.status.clone()
+            },
+        }
+    }
+}
+
+impl Journal {
+    /// What the rails have to know of the change sets that people decide on.
+    pub fn proposals(&self) -> Vec<Proposal> {
+        self.open.iter().map(|open| open.proposal.clone()).collect()
+    }
+
+    /// The change sets that people decide on.
+    pub fn open(&self) -> &[Open] {
+        &self.open
+    }
+
+    /// How many change sets wait, by the uid of the baseline.
+    pub fn pending(&self) -> std::collections::BTreeMap<String, usize> {
+        let mut pending = std::collections::BTreeMap::new();
+        for open in self.open.iter().filter(|open| open.is_pending()) {
+            *pending.entry(open.proposal.baseline.uid.clone()).or_default() += 1;
+        }
+        pending
+    }
+
+    /// Takes note of what people decided since.
+    pub async fn decide(&mut self, decide: impl Fn(&Open) -> Decided) {
+        let mut news = Vec::new();
+        for open in &mut self.open {
+            let Decided { decision, by } = decide(open);
+            if decision == open.proposal.decision {
+                continue;
+            }
+            open.proposal.decision = decision;
+            let status = &mut open.entry.status;
+            // What was begun is not undone by taking back the approval.
+            if status.phase != Some(Phase::Applying) {
+                status.phase = Some(match decision {
+                    Decision::Open => Phase::Proposed,
+                    Decision::Approved => Phase::Approved,
+                    Decision::Rejected => Phase::Rejected,
+                });
+                status.decided_by = by;
+                news.push((open.entry.clone(), status.clone()));
+            }
+        }
+        for (entry, status) in news {
+            tracing::info!(change_set = entry.name, namespace = entry.namespace, phase = ?status.phase, by = status.decided_by, "Change set decided");
+            self.put(entry, status).await;
+        }
+    }
+
+    /// Closes the change sets of which nothing is asked for any more, and forgets those that were rejected.
+    pub async fn expire(&mut self, plan: &Plan<Proposed>, desired: &[Desired], now: Timestamp) {
+        if self.open.is_empty() {
+            return;
+        }
+        let may_be_made = |hold: &Option<Withheld>| matches!(hold, None | Some(Withheld::Approval));
+        let asked = plan.stage.edits.iter().filter(|proposed| may_be_made(&proposed.hold));
+        let asked: BTreeSet<(&str, &Change)> =
+            asked.map(|proposed| (proposed.edit.resource.as_str(), &proposed.edit.change)).collect();
+        let (over, open): (Vec<Open>, Vec<Open>) =
+            std::mem::take(&mut self.open).into_iter().partition(|open| open.is_over(&asked, desired).is_some());
+        self.open = open;
+        for open in over.into_iter().filter(Open::is_pending) {
+            let why = open.is_over(&asked, desired).unwrap_or_default();
+            tracing::info!(change_set = open.entry.name, namespace = open.entry.namespace, why, "Change set closed");
+            self.put(open.entry.clone(), open.last_status(why, now)).await;
+        }
+    }
+
+    /// Puts edits that wait for an approval into change sets of their own, as long as there is room for one.
+    pub async fn propose(&mut self, prepared: &[Prepared], authority: &AuthorityNow, has_room: impl Fn(&str) -> bool) {
+        let Packed { sets, .. } = change_sets(&self.location, prepared, authority);
+        for set in sets {
+            if !has_room(&set.spec.baseline.uid) {
+                continue;
+            }
+            let proposed = async {
+                let created = self.create(&set).await?;
+                let entry = Entry {
+                    proposed: true,
+                    status: ChangeSetStatus { phase: Some(Phase::Proposed), ..ChangeSetStatus::default() },
+                    ..created
+                };
+                self.set_status(&entry, &entry.status).await?;
+                kube::Result::Ok(entry)
+            };
+            match proposed.await {
+                Ok(entry) => self.open.push(Open::new(&set, entry, Decision::Open, false)),
+                Err(error) => {
+                    tracing::warn!(%error, "Change set not proposed yet");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The entries of the approved change sets that some resources are in.
+    pub(super) fn begun(&self, approved: &[&Prepared]) -> Vec<Entry> {
+        let names: BTreeSet<_> = approved.iter().filter_map(|ready| ready.resource.change_set.as_ref()).collect();
+        self.open.iter().filter(|open| names.contains(&open.proposal.name)).map(|open| open.entry.clone()).collect()
+    }
+
+    /// Remembers how far a change set has got; one that is done is nobody's to decide on any more.
+    pub(super) fn noted(&mut self, entry: &Entry, status: &ChangeSetStatus) {
+        for open in self.open.iter_mut().filter(|open| open.entry.is(entry)) {
+            open.entry.status = status.clone();
+        }
+        self.open.retain(|open| open.entry.status.phase != Some(Phase::Applied));
+    }
+}

@@ -1,0 +1,103 @@
+#[cfg(test)]
+mod tests {
+    use engine::edit::{Change, Demand, Edit, Impact, Operation};
+    use engine::facts::{LiveGroup, SecurityGroup, Tags};
+    use engine::finding::Severity;
+    use engine::plan::PermittedResource;
+
+    use super::*;
+
+    /// A resource that gets so many tags with values of so many bytes, for a baseline in a namespace.
+    fn prepared(id: &str, namespace: &str, tags: usize, bytes: usize) -> Prepared {
+        let baseline =
+            BaselineRef { namespace: namespace.to_owned(), name: "edge".to_owned(), uid: String::new(), generation: 1 };
+        let after: Tags = (0..tags).map(|tag| (format!("tag-{tag}"), "x".repeat(bytes))).collect();
+        let edit = Edit {
+            resource: id.to_owned(),
+            operation: Operation::AddTags,
+            change: Change::Tags { before: Tags::new(), after },
+            demands: vec![Demand { baseline: baseline.clone(), control: "sg-tagged" }],
+            severity: Severity::Low,
+            exposed: 0,
+            impact: Impact::None,
+        };
+        let group = SecurityGroup {
+            id: id.to_owned(),
+            name: String::new(),
+            description: String::new(),
+            owner: String::new(),
+            vpc: String::new(),
+            tags: Tags::new(),
+            rules: Vec::new(),
+        };
+        let live =
+            LiveGroup { id: id.to_owned(), rules: Vec::new(), tags: Tags::new(), read_at: Timestamp::UNIX_EPOCH };
+        Prepared {
+            resource: PermittedResource { group, edits: vec![edit], baselines: vec![baseline] },
+            live,
+            steps: Vec::new(),
+        }
+    }
+
+    fn packed(prepared: &[Prepared]) -> Packed {
+        let location = Location { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() };
+        let authority = AuthorityNow {
+            desired: Vec::new(),
+            account: None,
+            lease_left: None,
+            write_timeout: std::time::Duration::from_secs(1),
+        };
+        change_sets(&location, prepared, &authority)
+    }
+
+    fn outcome(id: &str, outcome: engine::plan::Outcome, calls_verified: usize) -> ResourceOutcome {
+        let finished_at = Timestamp::UNIX_EPOCH;
+        ResourceOutcome {
+            id: id.to_owned(),
+            edits: Vec::new(),
+            outcome,
+            calls_verified,
+            request_ids: Vec::new(),
+            finished_at,
+        }
+    }
+
+    #[test]
+    fn edits_that_do_not_fit_keep_no_others_out_of_the_journal() {
+        let Packed { sets, refused } = packed(&[
+            prepared("sg-1", "one", 1, 10),
+            prepared("sg-2", "one", 40, 10_000),
+            prepared("sg-3", "two", 1, 10),
+            prepared("sg-4", "one", 1, 10),
+        ]);
+        assert_eq!(refused, BTreeMap::from([("sg-2".to_owned(), Withheld::ChangeSetTooLarge)]));
+        let kept: Vec<_> = sets.iter().map(|set| (set.namespace().unwrap(), resources(&set.spec))).collect();
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        assert_eq!(kept, [("one".to_owned(), ids(&["sg-1", "sg-4"])), ("two".to_owned(), ids(&["sg-3"]))]);
+    }
+
+    #[test]
+    fn a_change_set_is_open_until_the_last_of_its_resources_has_an_outcome() {
+        use engine::plan::Outcome::{Failed, Verified};
+        let both = ["sg-1".to_owned(), "sg-2".to_owned()];
+        let first = [outcome("sg-1", Verified, 1), outcome("sg-9", Verified, 1)];
+        let status = progress(&both, &first);
+        assert_eq!((status.phase, status.edits.len()), (Some(Phase::Applying), 1));
+        let refused = outcome("sg-2", Failed(Failure::Refused), 1);
+        let status = progress(&both[1..], std::slice::from_ref(&refused));
+        assert_eq!((status.phase, status.edits[0].verified_calls), (Some(Phase::PartlyApplied), 1));
+    }
+
+    #[test]
+    fn of_what_an_earlier_process_left_open_nothing_is_known_unless_it_never_began() {
+        let Packed { mut sets, .. } = packed(&[prepared("sg-1", "one", 1, 10), prepared("sg-2", "one", 1, 10)]);
+        let mut set = sets.remove(0);
+        let now = Timestamp::UNIX_EPOCH;
+        assert_eq!(abandoned(&set, now), ChangeSetStatus { phase: Some(Phase::Expired), edits: Vec::new() });
+        set.status = Some(progress(&resources(&set.spec), &[outcome("sg-1", engine::plan::Outcome::Verified, 1)]));
+        let closed = abandoned(&set, now);
+        assert_eq!(closed.phase, Some(Phase::PartlyApplied));
+        let outcomes: Vec<_> = closed.edits.iter().map(|edit| (edit.resource.as_str(), edit.outcome)).collect();
+        assert_eq!(outcomes, [("sg-1", Outcome::Verified), ("sg-2", Outcome::Unknown)]);
+    }
+}
