@@ -13,6 +13,7 @@ use kube::core::cel::{ErrorKind, ValidationError, Validator};
 use serde_json::Value;
 
 use crate::account::AWSAccount;
+use crate::approval::ChangeSetApproval;
 use crate::change_set::ChangeSet;
 use crate::exemption::BaselineExemption;
 use crate::generate::{crds, whole_numbers};
@@ -65,6 +66,8 @@ pub enum Object {
     Exemption(Box<BaselineExemption>),
     /// A `ChangeSet`.
     ChangeSet(Box<ChangeSet>),
+    /// A `ChangeSetApproval`.
+    Approval(Box<ChangeSetApproval>),
 }
 
 /// Reads the documents of a YAML or JSON text as kubectl does: unquoted `Off`, `on`, `yes` and `no` are booleans, and a
@@ -139,7 +142,7 @@ struct Kind {
 static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(kinds);
 
 fn kinds() -> Vec<Kind> {
-    let [account, baseline, exemption, change_set] = crds().map(|crd| {
+    let [account, baseline, exemption, change_set, approval] = crds().map(|crd| {
         let version = crd.spec.versions.into_iter().next();
         let schema = version.and_then(|version| version.schema?.open_api_v3_schema);
         let schema = schema.and_then(|schema| serde_json::to_value(schema).ok());
@@ -151,6 +154,7 @@ fn kinds() -> Vec<Kind> {
         kind(baseline, |value| serde_json::from_value(value).map(Object::SecurityGroupBaseline)),
         kind(exemption, |value| serde_json::from_value(value).map(Object::Exemption)),
         kind(change_set, |value| serde_json::from_value(value).map(Object::ChangeSet)),
+        kind(approval, |value| serde_json::from_value(value).map(Object::Approval)),
     ]
 }
 

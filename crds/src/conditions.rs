@@ -12,6 +12,10 @@ use crate::baseline::BaselineStatus;
 
 /// Positive, on baselines. `True` ([`VALID`]): the spec can be used and every account grants what it asks for.
 /// `False`: it has no effect at all; the reason is one of [`engine::desired::Reason`], or [`UNDECODABLE`].
+///
+/// Positive, on approvals. `True` ([`HONOURED`]): the change set follows it. `False`: it never will
+/// ([`NO_SUCH_CHANGE_SET`], [`HASH_MISMATCH`], [`NOT_OPEN`], [`NOT_AUTHORIZED`], [`POLICIES_MISSING`], [`UNDECODABLE`]).
+/// `Unknown` ([`PENDING`]): nobody has acted on it yet.
 pub const ACCEPTED: &str = "Accepted";
 
 /// Positive, on baselines. `True` ([`ALL_CELLS_READ`]): every account and region was read whole at this generation.
@@ -55,8 +59,24 @@ pub const EXPIRES_SOON: &str = "ExpiresSoon";
 pub const EXPIRED: &str = "Expired";
 /// [`ACTIVE`] is `False`: the spec passes the schema and still cannot be used.
 pub const INVALID_SPEC: &str = "InvalidSpec";
-/// [`ACCEPTED`] is `True`.
+/// [`ACCEPTED`] of a baseline is `True`.
 pub const VALID: &str = "Valid";
+/// [`ACCEPTED`] of an approval is `True`.
+pub const HONOURED: &str = "Honoured";
+/// [`ACCEPTED`] of an approval is `Unknown`: it was seen, and the change set does not follow it yet.
+pub const PENDING: &str = "Pending";
+/// [`ACCEPTED`] of an approval is `False`: its namespace has no change set of that name.
+pub const NO_SUCH_CHANGE_SET: &str = "NoSuchChangeSet";
+/// [`ACCEPTED`] of an approval is `False`: the change set holds other edits than those that were read.
+pub const HASH_MISMATCH: &str = "HashMismatch";
+/// [`ACCEPTED`] of an approval is `False`: there is nothing left to decide, as the change set was superseded, has expired, or
+/// was decided already.
+pub const NOT_OPEN: &str = "NotOpen";
+/// [`ACCEPTED`] of an approval is `False`: who gave it may not decide on this change set.
+pub const NOT_AUTHORIZED: &str = "NotAuthorized";
+/// [`ACCEPTED`] of an approval is `False`: the admission policies are not in force (see [`crate::policy::missing`]), so nobody can
+/// know who wrote it.
+pub const POLICIES_MISSING: &str = "PoliciesMissing";
 /// [`OBSERVED`] is `True`.
 pub const ALL_CELLS_READ: &str = "AllCellsRead";
 /// [`OBSERVED`] or [`READY`] is `False`: cells fail for different reasons, each shown in `status.cells`.

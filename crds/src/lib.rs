@@ -5,17 +5,21 @@
 
 mod account;
 pub mod admission;
+mod approval;
 mod baseline;
 mod change_set;
 mod compile;
 pub mod conditions;
 mod exemption;
 mod generate;
+pub mod policy;
+pub mod roles;
 mod security_group_baseline;
 #[cfg(test)]
 mod tests;
 
 pub use account::{AWSAccount, AWSAccountSpec, AWSAccountStatus, Identity, RegionStatus, Writes};
+pub use approval::{Action, ChangeSetApproval, ChangeSetApprovalSpec, ChangeSetApprovalStatus};
 pub use baseline::{
     BaselineStatus, CellStatus, Common, ControlStatus, NamedVerdict, Verdicts, Violations, WorstFinding,
 };
@@ -25,7 +29,7 @@ pub use change_set::{
 };
 pub use compile::DEFAULT_NAMESPACE;
 pub use exemption::{BaselineExemption, BaselineExemptionSpec, BaselineExemptionStatus};
-pub use generate::{crds, yaml_files};
+pub use generate::{crds, policies_yaml, yaml_files};
 pub use security_group_baseline::{SecurityGroupBaseline, SecurityGroupBaselineSpec};
 
 /// The API group of every kind.

@@ -27,6 +27,8 @@ pub fn files() -> Result<Vec<Generated>> {
         .into_iter()
         .map(|(name, content)| Generated { path: Path::new("crds").join(name), content })
         .collect();
+    let content = crds::policies_yaml(crds::policy::DEFAULT_CONTROLLER_USER)?;
+    files.push(Generated { path: "crds/policies.yaml".into(), content });
     files.push(policy("read-policy.json", &aws::iam::read_policy())?);
     files.push(policy("write-policy.json", &aws::iam::write_policy("aws"))?);
     files.push(Generated { path: "controller/engine/CONTROLS.md".into(), content: catalogue() });

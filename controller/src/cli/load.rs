@@ -95,6 +95,9 @@ impl Documents {
             Object::ChangeSet(set) => {
                 tracing::warn!(name = set.name_any(), "ChangeSet passed over: the controller alone writes them")
             }
+            Object::Approval(approval) => {
+                tracing::warn!(name = approval.name_any(), "ChangeSetApproval passed over: a plan makes no change")
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ mod catalogue;
 mod init;
 mod load;
 mod plan;
+mod policies;
 mod render;
 
 use std::ffi::OsString;
@@ -45,6 +46,8 @@ enum Command {
     Controls(catalogue::Controls),
     /// Print the custom resource definitions, for kubectl apply --server-side -f -.
     Crds,
+    /// Print the admission policies and the cluster roles, for kubectl apply --server-side -f -.
+    Policies(policies::Policies),
 }
 
 /// The whole program: parses `arguments`, runs, and says how it went.
@@ -86,5 +89,6 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Init(options) => init::init(&options).map(|()| ExitCode::SUCCESS),
         Command::Controls(options) => catalogue::controls(&options).map(|()| ExitCode::SUCCESS),
         Command::Crds => catalogue::crds().map(|()| ExitCode::SUCCESS),
+        Command::Policies(options) => policies::policies(&options).map(|()| ExitCode::SUCCESS),
     }
 }

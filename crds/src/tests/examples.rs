@@ -131,7 +131,10 @@ fn other_kinds_and_versions_are_told_apart() {
     let mut document = example("account.yaml");
     document["kind"] = json!("ECSBaseline");
     let refused = admit(&document).unwrap_err().to_string();
-    assert!(refused.contains("it has AWSAccount, SecurityGroupBaseline, BaselineExemption, ChangeSet"), "{refused}");
+    assert!(
+        refused.contains("it has AWSAccount, SecurityGroupBaseline, BaselineExemption, ChangeSet, ChangeSetApproval"),
+        "{refused}"
+    );
     document["apiVersion"] = json!("baseward.dev/v1");
     assert!(admit(&document).unwrap_err().to_string().contains("is not baseward.dev/v1alpha1"));
     assert!(crate::admission::is_ours(&document));
@@ -198,6 +201,7 @@ fn the_full_examples_use_every_field() {
         (1, "security-group-baseline-full.yaml", &["spec.select.all"]),
         (2, "exemption.yaml", &[]),
         (3, "change-set.yaml", &[]),
+        (4, "approval.yaml", &[]),
     ];
     for (index, name, exclusive) in examples {
         let schema = serde_json::to_value(&crds()[index].spec.versions[0].schema).unwrap();
