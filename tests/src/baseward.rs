@@ -28,6 +28,7 @@ const WRITE_SECONDS: &str = "3";
 pub struct Program {
     rig: PathBuf,
     name: Option<&'static str>,
+    kubeconfig: Option<PathBuf>,
 }
 
 /// A finished run of the command line.
@@ -51,7 +52,7 @@ impl Program {
     /// By way of this binary: `env!("CARGO_BIN_EXE_rig")` in a test, the program itself in the rig.
     #[must_use]
     pub fn at(rig: &Path) -> Self {
-        Self { rig: rig.to_owned(), name: None }
+        Self { rig: rig.to_owned(), name: None, kubeconfig: None }
     }
 
     /// The same program, but what it sends to AWS says that it comes from this one: see [`crate::emulator::Call::user_agent`].
@@ -60,10 +61,17 @@ impl Program {
         Self { name: Some(name), ..self }
     }
 
+    /// The same program with the identity of a kubeconfig file instead of the administrator's.
+    #[must_use]
+    pub fn with_kubeconfig(self, kubeconfig: PathBuf) -> Self {
+        Self { kubeconfig: Some(kubeconfig), ..self }
+    }
+
     /// A command of `baseward` that talks to this world.
     pub fn command<S: AsRef<OsStr>>(&self, world: &World, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = self.rig_in(world, OWN_ACCOUNT);
-        command.arg("baseward").args(arguments).env("KUBECONFIG", world.control_plane.kubeconfig());
+        let kubeconfig = self.kubeconfig.clone().unwrap_or_else(|| world.control_plane.kubeconfig());
+        command.arg("baseward").args(arguments).env("KUBECONFIG", kubeconfig);
         command.env("AWS_REGION", OWN_REGION).envs(self.name.map(|name| ("AWS_EXECUTION_ENV", name)));
         command
     }

@@ -10,7 +10,7 @@ mod servers;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use futures::future::try_join_all;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
@@ -27,6 +27,7 @@ pub use binaries::{ASSETS_VARIABLE, Binaries};
 
 use crate::kubectl::Kubectl;
 use crate::process::{ScratchDir, Server};
+use crate::wait::wait_until;
 use access::Access;
 use servers::Launcher;
 
@@ -100,6 +101,23 @@ impl ControlPlane {
         Ok(())
     }
 
+    /// Applies the admission policies and the roles for a controller that is this user, and returns when they are in force.
+    /// They hold for whoever uses this control plane. The CRDs must be there.
+    pub async fn install_policies(&self, controller_user: &str) -> Result<()> {
+        const DEADLINE: Duration = Duration::from_secs(30);
+        let kubectl = self.kubectl();
+        let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+        kubectl.run_with_input(apply, &crds::policies_yaml(controller_user)?).await?;
+        // The API server hears of policies, and of bindings, in their order: when the last is in force, all are.
+        wait_until("the admission policies are in force", DEADLINE, async || {
+            let answer = kubectl.run_with_input(["create", "--dry-run=server", "-f", "-"], EXPIRED).await;
+            let refusal = answer.err().map(|error| format!("{error:#}")).unwrap_or_default();
+            ensure!(refusal.contains(crds::policy::EXEMPTIONS), "an expired exemption: {refusal}");
+            Ok(())
+        })
+        .await
+    }
+
     /// Kills the API server, as its node would. What it had acknowledged is in etcd.
     pub async fn kill_api_server(&self) {
         if let Some(server) = self.api_server.lock().await.take() {
@@ -141,6 +159,19 @@ impl ControlPlane {
         drop(self);
     }
 }
+
+/// What the last of the policies refuses.
+const EXPIRED: &str = "
+apiVersion: baseward.dev/v1alpha1
+kind: BaselineExemption
+metadata: {name: expired, namespace: default}
+spec:
+  controls: [sg-no-open-admin-ports]
+  resources: {names: [none]}
+  reason: to see whether the policies are in force
+  ticket: none
+  expires: \"2001-01-01T00:00:00Z\"
+";
 
 async fn apply_crd(api: &Api<CustomResourceDefinition>, yaml: String) -> Result<()> {
     const DEADLINE: Duration = Duration::from_secs(20);

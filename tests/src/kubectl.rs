@@ -15,6 +15,7 @@ pub struct Kubectl {
     kubeconfig: PathBuf,
     cache: PathBuf,
     namespace: Option<String>,
+    user: Option<String>,
 }
 
 /// What a successful kubectl wrote.
@@ -28,13 +29,19 @@ pub struct Output {
 
 impl Kubectl {
     pub(crate) fn new(program: PathBuf, kubeconfig: PathBuf, scratch: &Path) -> Self {
-        Self { program, kubeconfig, cache: scratch.join("kubectl-cache"), namespace: None }
+        Self { program, kubeconfig, cache: scratch.join("kubectl-cache"), namespace: None, user: None }
     }
 
     /// The same kubectl in a namespace.
     #[must_use]
     pub fn in_namespace(&self, namespace: &str) -> Self {
         Self { namespace: Some(namespace.to_owned()), ..self.clone() }
+    }
+
+    /// The same kubectl in the name of another user, by impersonation: with exactly the rights that were bound to that user.
+    #[must_use]
+    pub fn as_user(&self, user: &str) -> Self {
+        Self { user: Some(user.to_owned()), ..self.clone() }
     }
 
     /// The same kubectl with the identity of another kubeconfig file.
@@ -127,6 +134,9 @@ impl Kubectl {
             .kill_on_drop(true);
         if let Some(namespace) = &self.namespace {
             command.args(["--namespace", namespace]);
+        }
+        if let Some(user) = &self.user {
+            command.args(["--as", user]);
         }
         command
     }

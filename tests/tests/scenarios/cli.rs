@@ -158,3 +158,15 @@ async fn the_catalogue_lists_twenty_controls() -> Result<()> {
     assert!(crds.stdout.contains("securitygroupbaselines.baseward.dev"));
     Ok(())
 }
+
+#[tokio::test]
+async fn the_policies_are_printed_for_the_controller_that_there_is() -> Result<()> {
+    let world = World::shared().await?;
+    let default = program().run(world, ["policies"]).await?.stdout;
+    assert_eq!(default, crds::policies_yaml(crds::policy::DEFAULT_CONTROLLER_USER)?);
+    let other = program().run(world, ["policies", "--controller-user", "ann@example.com"]).await?.stdout;
+    assert_eq!(other, crds::policies_yaml("ann@example.com")?);
+    assert!(!other.contains(crds::policy::DEFAULT_CONTROLLER_USER), "{other}");
+    assert_eq!(program().run(world, ["policies", "--controller-user", ""]).await?.code, 1);
+    Ok(())
+}

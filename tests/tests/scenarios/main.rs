@@ -16,6 +16,7 @@ mod audit;
 mod cli;
 mod enforce;
 mod outages;
+mod policies;
 mod reads;
 mod remedies;
 mod withdrawn;
