@@ -1,7 +1,7 @@
 //! Acting on a permitted plan: fresh read, journal, and then for each resource one call at a time, each with a permit of
 //! its own and seen to have taken effect before the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use aws::ec2::live::read_live;
 use aws::ec2::network_interfaces::is_used;
 use aws::ec2::write::{NotSent, WriteResult, execute};
 use aws::{AwsError, Connection, ErrorClass};
+use crds::MAX_EDITS;
 use engine::edit::Withheld;
 use engine::facts::{LiveGroup, Location};
 use engine::plan::{Applied, Failure, Outcome, Permitted, PermittedResource, Plan, ResourceOutcome};
@@ -21,6 +22,7 @@ use crate::authority::AuthorityNow;
 use crate::events::News;
 use crate::journal::{Journal, Recorded};
 use crate::metrics::Metrics;
+use crate::pending::{self, Pending};
 
 /// EC2 shows a change "as quickly as possible"; after this long it counts as not made.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
@@ -73,6 +75,7 @@ impl Tried {
         ResourceOutcome {
             id: resource.group.id.clone(),
             edits: resource.edits.clone(),
+            change_set: resource.change_set.clone(),
             outcome: self.outcome,
             calls_verified: self.calls_verified,
             request_ids: self.request_ids,
@@ -83,8 +86,6 @@ impl Tried {
 
 /// Carries out a plan as far as that is possible; each resource has an outcome, whatever happens to the others.
 pub async fn act(plan: Plan<Permitted>, journal: &mut Journal, acting: &Acting<'_>) -> Plan<Applied> {
-    let settled = journal.settle_past((acting.authority)().lease_left.is_some());
-    within_last_words(acting.stop, settled).await;
     let outcomes = change_resources(&plan.stage.resources, journal, acting).await;
     plan.applied(outcomes)
 }
@@ -114,6 +115,28 @@ async fn change_resources(
     }
     outcomes.extend(journal_and_change(prepared, journal, acting).await);
     outcomes
+}
+
+/// Puts what waits for an approval into change sets, as far as there is room for more. Undo data comes from a read of its own.
+pub async fn propose(resources: &[PermittedResource], journal: &mut Journal, pending: &Pending, acting: &Acting<'_>) {
+    let uids = |resource: &PermittedResource| {
+        let demands = resource.edits.iter().flat_map(|edit| &edit.demands);
+        demands.map(|demand| demand.baseline.uid.clone()).collect::<BTreeSet<String>>()
+    };
+    let has_room = |resource: &&PermittedResource| uids(resource).iter().any(|uid| pending.room(uid) > 0);
+    let resources: Vec<&PermittedResource> =
+        resources.iter().filter(has_room).take(pending::MOST * MAX_EDITS).collect();
+    if resources.is_empty() {
+        return;
+    }
+    let ids: Vec<String> = resources.iter().map(|resource| resource.group.id.clone()).collect();
+    let Ok(live) = read(acting, &ids).await else { return };
+    let ready = |resource: &&PermittedResource| prepare(resource, live.get(&resource.group.id)).ok();
+    let prepared: Vec<Prepared> = resources.iter().filter_map(ready).collect();
+    let location = acting.connection.location();
+    let authority = (acting.authority)();
+    let proposing = journal.propose(&prepared, &authority, |uid| pending.take(uid, location));
+    within_last_words(acting.stop, proposing).await;
 }
 
 /// The fresh read, unless the process stops meanwhile.
@@ -162,8 +185,9 @@ async fn journal_and_change(
         } else if acting.stop.is_cancelled() {
             outcomes.push(Tried::from(Outcome::Withheld(Withheld::NotLeader)).of(&ready.resource));
         } else {
-            outcomes.push(change(ready, acting).await.of(&ready.resource));
-            within_last_words(acting.stop, journal.note(&mut entries, &outcomes, id)).await;
+            let outcome = change(ready, acting).await.of(&ready.resource);
+            outcomes.push(outcome.clone());
+            within_last_words(acting.stop, journal.note(&mut entries, &outcomes, &outcome)).await;
         }
     }
     within_last_words(acting.stop, journal.close(&mut entries, &outcomes)).await;
@@ -171,7 +195,7 @@ async fn journal_and_change(
 }
 
 /// Goes on with something until it ends, but not for long once the process is told to stop.
-async fn within_last_words<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+pub async fn within_last_words<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
     until_stopped_for(stop, LAST_WORDS, work).await
 }
 

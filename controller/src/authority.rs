@@ -1,7 +1,9 @@
 //! Who may write what in one cell, at one moment.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use engine::approval::ChangeSetName;
 use engine::desired::Desired;
 use engine::rails::Authority;
 use engine::tenancy::Account;
@@ -13,6 +15,8 @@ pub struct AuthorityNow {
     pub desired: Vec<Desired>,
     /// The account; `None` if the object is gone.
     pub account: Option<Account>,
+    /// The change sets that are approved.
+    pub approved: BTreeSet<ChangeSetName>,
     /// What is left of the lease; `None` for a process that does not lead or is told to stop.
     pub lease_left: Option<Duration>,
     /// The longest that a write can take.
@@ -25,6 +29,7 @@ impl AuthorityNow {
         Authority {
             desired: &self.desired,
             account: self.account.as_ref(),
+            approved: &self.approved,
             lease_left: self.lease_left,
             write_timeout: self.write_timeout,
         }

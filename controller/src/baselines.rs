@@ -133,7 +133,8 @@ async fn report(baseline: &SecurityGroupBaseline, context: &Context) -> Result<A
     let uid = baseline.uid().unwrap_or_default();
     let judged = context.objects.judge(baseline);
     let (now, previous) = (Timestamp::now(), baseline.status.as_ref());
-    let status = status(&judged, &context.reports.of(&uid), previous, now);
+    let mut status = status(&judged, &context.reports.of(&uid), previous, now);
+    status.pending_change_sets = i64::try_from(context.pending.total(&uid)).ok().filter(|pending| *pending > 0);
     count(&judged.baseline.reference, &status, context);
     let changed = !previous.is_some_and(|previous| conditions::same_but_for_time(previous, &status));
     let heartbeat =

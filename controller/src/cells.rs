@@ -8,15 +8,14 @@ use engine::desired::Desired;
 use engine::edit::BaselineRef;
 use engine::evaluate::{Evaluation, Keep, evaluate};
 use engine::facts::{Inventory, Location, ReadFailure, Source};
-use engine::plan::{Applied, Plan};
+use engine::plan::{Applied, Plan, Proposed};
 use engine::report::report;
-use engine::retries::Retries;
 use jiff::Timestamp;
 use tokio::task::{JoinError, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::context::{Context, Distrust, Proof, Reported};
-use crate::store::{AccountVersion, ExemptionVersions, Judged};
+use crate::store::{AccountVersion, ApprovalVersions, ExemptionVersions, Judged};
 use crate::sweep::{Memory, Next, Trouble, sweep};
 
 /// Cells that no baseline applies to any more are noticed after at most this long.
@@ -87,7 +86,17 @@ fn ended(location: &Location, result: Result<(), JoinError>) {
 }
 
 /// What a sweep depends on beside AWS: as long as it is the same, only time asks for another sweep.
-type Fingerprint = (Vec<(BaselineRef, Option<String>)>, Option<AccountVersion>, Proven, ExemptionVersions);
+#[derive(PartialEq)]
+struct Fingerprint {
+    /// Each with the value of `baseward.dev/reconcile-at`.
+    baselines: Vec<(BaselineRef, Option<String>)>,
+    account: Option<AccountVersion>,
+    proven: Proven,
+    exemptions: ExemptionVersions,
+    approvals: ApprovalVersions,
+    /// Baselines of which every cell was looked at.
+    seen_whole: usize,
+}
 
 /// What is known of the roles that read and write; `None` before AWS was asked.
 type Proven = Option<[Option<Distrust>; 2]>;
@@ -102,7 +111,7 @@ async fn work(context: Arc<Context>, location: Location, stop: CancellationToken
         let in_effect = context.objects.in_cell(&location);
         let seen = fingerprint(&context, &location, &in_effect);
         if last.is_some_and(|last| mends(&last, &seen)) {
-            memory.retries = Retries::default();
+            memory.forgive();
         }
         let mut next = Next::default();
         match context.objects.proof(&location) {
@@ -118,7 +127,8 @@ async fn work(context: Arc<Context>, location: Location, stop: CancellationToken
             None => {}
         }
         unread = if next.unread { unread + 1 } else { 0 };
-        let pause = pause(jittered(interval(&in_effect)), next, unread, memory.retries.next_due(Timestamp::now()));
+        let due = [memory.next_due(Timestamp::now()), next_opening(&in_effect, Timestamp::now())];
+        let pause = pause(jittered(interval(&in_effect)), next, unread, due.into_iter().flatten().min());
         let news = async {
             while fingerprint(&context, &location, &context.objects.in_cell(&location)) == seen {
                 // The sender lives as long as the process.
@@ -151,11 +161,11 @@ fn pause(interval: Duration, next: Next, unread: u32, retry: Option<Duration>) -
 /// Whether a person has done something that may mend what was tried in vain: asked for a sweep, or changed the account
 /// or its roles. What a changed baseline asks for is told by its generation.
 fn mends(last: &Fingerprint, seen: &Fingerprint) -> bool {
-    let asked = |(baselines, ..): &Fingerprint| -> Vec<(String, String)> {
+    let asked = |seen: &Fingerprint| -> Vec<(String, String)> {
         let asked = |(reference, at): &(BaselineRef, Option<String>)| Some((reference.uid.clone(), at.clone()?));
-        baselines.iter().filter_map(asked).collect()
+        seen.baselines.iter().filter_map(asked).collect()
     };
-    (&last.1, &last.2) != (&seen.1, &seen.2) || asked(last) != asked(seen)
+    (&last.account, &last.proven) != (&seen.account, &seen.proven) || asked(last) != asked(seen)
 }
 
 /// Says which sources cannot be read, once, and not at every sweep.
@@ -178,7 +188,21 @@ fn fingerprint(context: &Context, location: &Location, in_effect: &[(Judged, Des
     let namespaces: BTreeSet<&str> =
         in_effect.iter().map(|(_, desired)| desired.reference.namespace.as_str()).collect();
     let exemptions = context.objects.exemption_versions(&namespaces, Timestamp::now());
-    (baselines.collect(), context.objects.account_version(location), proven, exemptions)
+    let ledger = context.ledger();
+    Fingerprint {
+        baselines: baselines.collect(),
+        account: context.objects.account_version(location),
+        proven,
+        exemptions,
+        approvals: context.objects.approval_versions(&namespaces),
+        seen_whole: in_effect.iter().filter(|(_, desired)| ledger.has_seen(desired)).count(),
+    }
+}
+
+/// How long it is until the first window opens.
+fn next_opening(in_effect: &[(Judged, Desired)], now: Timestamp) -> Option<Duration> {
+    let openings = in_effect.iter().filter_map(|(_, desired)| desired.limits.next_opening(now));
+    openings.min().map(|opens| opens.duration_since(now).unsigned_abs())
 }
 
 /// The shortest interval of the baselines in effect.
@@ -202,6 +226,7 @@ async fn report_failure(context: &Context, location: &Location, in_effect: &[(Ju
     };
     let desired: Vec<Desired> = in_effect.iter().map(|(_, desired)| desired.clone()).collect();
     let evaluation: Evaluation = evaluate(&desired, &inventory, now, Keep::Worst(0));
+    context.look(&Plan { location: location.clone(), stage: Proposed::default() }, &evaluation, &desired);
     let nothing = Plan { location: location.clone(), stage: Applied::default() };
     let reports = report(&evaluation, &nothing, now).into_iter().zip(in_effect);
     let reported = reports.map(|(report, (judged, _))| Reported { report, reconcile_at: judged.reconcile_at.clone() });

@@ -1,13 +1,17 @@
 //! What the loops share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws::{Connection, Connector, Target};
 use crds::SecurityGroupBaseline;
+use engine::budget::Ledger;
+use engine::desired::Desired;
 use engine::edit::BaselineRef;
+use engine::evaluate::Evaluation;
 use engine::facts::{Location, ReadFailure};
+use engine::plan::{Plan, Proposed};
 use engine::report::CellReport;
 use kube::Client;
 use kube::core::DeserializeGuard;
@@ -22,6 +26,8 @@ use crate::baselines::{Seen, Writes};
 use crate::events;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
+use crate::past::{Past, Repair};
+use crate::pending::Pending;
 use crate::store::Objects;
 
 /// What the loops share.
@@ -42,6 +48,12 @@ pub struct Context {
     pub status_writes: Writes,
     /// The latest report of every cell.
     pub reports: Reports,
+    /// What was changed lately, and what every cell would change.
+    pub ledger: Mutex<Ledger>,
+    /// What was repaired before this process began to lead, until the worker of the cell asks for it.
+    pub repairs: Mutex<BTreeMap<Location, Vec<Repair>>>,
+    /// How many change sets wait for people.
+    pub pending: Pending,
     /// Who leads.
     pub leadership: Leadership,
     /// Publishes events.
@@ -70,6 +82,7 @@ impl Context {
     pub fn authority(&self, location: &Location) -> AuthorityNow {
         let left = self.leadership.left(Instant::now()).filter(|_| !self.stopping.is_cancelled());
         AuthorityNow {
+            approved: BTreeSet::new(),
             desired: self.objects.in_cell(location).into_iter().map(|(_, desired)| desired).collect(),
             account: self.objects.account(location),
             lease_left: left,
@@ -93,9 +106,38 @@ impl Context {
         }
     }
 
+    /// The ledger, for a moment.
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what a cell would change. Cells that waited for this one to be looked at go on.
+    pub fn look(&self, plan: &Plan<Proposed>, evaluation: &Evaluation, desired: &[Desired]) {
+        let mut ledger = self.ledger();
+        let unseen = |ledger: &Ledger| desired.iter().filter(|desired| !ledger.has_seen(desired)).count();
+        let before = unseen(&ledger);
+        ledger.look(plan, evaluation);
+        if unseen(&ledger) < before {
+            self.wake_cells.send_replace(());
+        }
+    }
+
+    /// Takes over what happened before this process began to lead.
+    pub fn begin_with(&self, past: Past) {
+        let Past { ledger, repairs } = past;
+        *self.ledger() = ledger;
+        *self.repairs.lock().unwrap_or_else(PoisonError::into_inner) = repairs;
+    }
+
+    /// What was repaired in a cell before this process began to lead.
+    pub fn take_repairs(&self, location: &Location) -> Vec<Repair> {
+        self.repairs.lock().unwrap_or_else(PoisonError::into_inner).remove(location).unwrap_or_default()
+    }
+
     /// Forgets a cell that no baseline applies to any more.
     pub fn forget_cell(&self, location: &Location) {
         self.reports.forget(location);
+        self.pending.set(location, &BTreeMap::new());
         self.metrics.forget_cell(location);
     }
 
@@ -108,7 +150,10 @@ impl Context {
         self.status_writes.keep(&baselines.iter().filter_map(|object| crate::baselines::uid(object)).collect());
         let exemptions = self.objects.exemptions.state();
         let exemptions = exemptions.iter().map(|object| crate::exemptions::key(object));
-        self.backoff.keep(&names().chain(self.objects.account_names()).chain(exemptions).collect());
+        let approvals = self.objects.approvals.state();
+        let approvals = approvals.iter().map(|object| crate::approvals::key(object));
+        self.backoff.keep(&names().chain(self.objects.account_names()).chain(exemptions).chain(approvals).collect());
+        self.ledger().keep(&baselines.iter().filter_map(|object| crate::baselines::uid(object)).collect());
         self.identities.keep(|location| accounts.has(location));
         self.metrics.keep_baselines(&names().collect());
         self.wake_cells.send_replace(());

@@ -5,7 +5,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crds::{SecurityGroupBaseline, conditions};
-use engine::edit::BaselineRef;
+use engine::contests::Contest;
+use engine::edit::{BaselineRef, Edit, Withheld};
+use engine::facts::Location;
 use engine::report::CellReport;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -70,6 +72,28 @@ pub fn edits(before: Option<&CellReport>, now: &CellReport) -> Option<Event> {
     Some(Event { type_, reason: reason.to_owned(), note: Some(note), action: "Enforce".to_owned(), secondary: None })
 }
 
+/// Says to every baseline that asks for an edit that somebody else keeps undoing it.
+pub async fn contested(recorder: &Recorder, location: &Location, edit: &Edit, contest: Contest) {
+    let Location { account, region } = location;
+    let note = format!(
+        "{} in account {account} and region {region}: {}",
+        edit.resource,
+        Withheld::Contested(contest).explain()
+    );
+    let event = Event {
+        type_: EventType::Warning,
+        reason: "Contested".to_owned(),
+        note: Some(note),
+        action: "Enforce".to_owned(),
+        secondary: None,
+    };
+    let mut baselines: Vec<&BaselineRef> = edit.demands.iter().map(|demand| &demand.baseline).collect();
+    baselines.dedup();
+    for reference in baselines {
+        publish(recorder, &baseline(reference), &event).await;
+    }
+}
+
 fn listed(counts: &BTreeMap<&'static str, u64>) -> String {
     let listed: Vec<String> = counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     listed.join(", ")
@@ -102,8 +126,6 @@ pub async fn publish(recorder: &Recorder, object: &ObjectReference, event: &Even
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-
-    use engine::facts::Location;
 
     use super::*;
 

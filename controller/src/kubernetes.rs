@@ -4,7 +4,9 @@ use std::future::Future;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use kube::Client;
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use kube::api::PostParams;
+use kube::{Api, Client};
 
 /// Time for one request to the Kubernetes API.
 pub const KUBERNETES_TIMEOUT: Duration = Duration::from_secs(20);
@@ -22,6 +24,18 @@ pub async fn client() -> anyhow::Result<Client> {
     config.connect_timeout = Some(Duration::from_secs(5));
     config.default_retry = false;
     Client::try_from(config).context("the client for the Kubernetes API cannot be built")
+}
+
+/// Who the controller is to the API server, if that tells.
+pub async fn user(client: &Client) -> Option<String> {
+    let api: Api<SelfSubjectReview> = Api::all(client.clone());
+    match within(api.create(&PostParams::default(), &SelfSubjectReview::default())).await {
+        Ok(review) => review.status?.user_info?.username,
+        Err(error) => {
+            tracing::warn!(%error, "The API server does not tell who the controller is: no approval is honoured");
+            None
+        }
+    }
 }
 
 /// Makes a call with a limit to how long it may take.

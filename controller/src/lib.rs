@@ -7,6 +7,7 @@
 
 mod accounts;
 mod act;
+mod approvals;
 mod authority;
 mod backoff;
 mod baselines;
@@ -20,6 +21,9 @@ mod journal;
 mod kubernetes;
 mod lease;
 mod metrics;
+mod past;
+mod pending;
+mod policies;
 mod run;
 mod status;
 mod store;

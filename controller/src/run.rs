@@ -2,13 +2,13 @@
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use aws::{Connector, ConnectorOptions};
 use clap::Args;
-use crds::{AWSAccount, BaselineExemption, SecurityGroupBaseline};
+use crds::{AWSAccount, BaselineExemption, ChangeSetApproval, SecurityGroupBaseline};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
@@ -25,8 +25,10 @@ use crate::context::{Context, Identities, Reports, WatchedBaseline};
 use crate::kubernetes::within;
 use crate::lease::{Ended, Leadership, LeaseSettings, RENEWALS_PER_LEASE, elect};
 use crate::metrics::Metrics;
+use crate::pending::Pending;
+use crate::policies::Policies;
 use crate::store::Objects;
-use crate::{accounts, baselines, cells, exemptions, http, kubernetes};
+use crate::{accounts, approvals, baselines, cells, exemptions, http, kubernetes, past};
 
 /// Objects of one kind that are reconciled at once.
 const CONCURRENCY: u16 = 8;
@@ -57,6 +59,9 @@ pub struct Run {
     /// Where /healthz, /readyz and /metrics are served. Port 0 takes any that is free.
     #[arg(long, default_value = "0.0.0.0:8080")]
     pub http_address: SocketAddr,
+    /// The kill switch for all accounts: nothing is written to AWS, reading goes on.
+    #[arg(long, env = "BASEWARD_STOP_WRITES")]
+    pub stop_writes: bool,
     /// Lets the role of the instance that the pod runs on be used, if there is no better identity.
     #[arg(long)]
     pub allow_instance_role: bool,
@@ -179,6 +184,7 @@ async fn lead(
     let (baselines_store, baselines) = watched::<SecurityGroupBaseline>(&client, &gone);
     let (accounts_store, accounts) = watched::<AWSAccount>(&client, &gone);
     let (exemptions_store, exemptions) = watched::<BaselineExemption>(&client, &gone);
+    let (approvals_store, approvals) = watched::<ChangeSetApproval>(&client, &gone);
     let (wake_cells, wake_baselines) = (watch::Sender::new(()), watch::Sender::new(()));
     let (reported, reports) = mpsc::unbounded_channel();
     let identities = Arc::new(Identities::default());
@@ -186,7 +192,14 @@ async fn lead(
         baselines: baselines_store,
         accounts: accounts_store,
         exemptions: exemptions_store,
-        namespaces: watch_namespaces(client.clone(), [wake_cells.clone(), wake_baselines.clone()], stopping.clone()),
+        approvals: approvals_store,
+        policies: Policies {
+            policies: kept(&client, &[&wake_cells], &stopping),
+            bindings: kept(&client, &[&wake_cells], &stopping),
+            user: kubernetes::user(&client).await,
+        },
+        writes_stopped: options.stop_writes,
+        namespaces: kept(&client, &[&wake_cells, &wake_baselines], &stopping),
         identities: Arc::clone(&identities),
         installation_id,
         compiled: Arc::default(),
@@ -203,6 +216,9 @@ async fn lead(
         connector,
         objects,
         identities,
+        ledger: Mutex::default(),
+        repairs: Mutex::default(),
+        pending: Pending::default(),
         leadership,
         metrics,
         wake_cells,
@@ -211,16 +227,17 @@ async fn lead(
         seen: baselines::Seen::default(),
         stopping,
     });
-    let watches = Watches { baselines, accounts, exemptions };
+    let watches = Watches { baselines, accounts, exemptions, approvals };
     loops(context, watches, reports, &gone, readiness).await;
     Ok(())
 }
 
 /// The changes of the objects that have a loop of their own.
-struct Watches<B, A, E> {
+struct Watches<B, A, E, P> {
     baselines: B,
     accounts: A,
     exemptions: E,
+    approvals: P,
 }
 
 /// The loops, until the process is told to stop.
@@ -230,12 +247,13 @@ async fn loops(
         impl Changes<DeserializeGuard<SecurityGroupBaseline>>,
         impl Changes<DeserializeGuard<AWSAccount>>,
         impl Changes<DeserializeGuard<BaselineExemption>>,
+        impl Changes<DeserializeGuard<ChangeSetApproval>>,
     >,
     reports: mpsc::UnboundedReceiver<WatchedBaseline>,
     gone: &watch::Sender<()>,
     readiness: http::Readiness,
 ) {
-    let Watches { baselines, accounts, exemptions } = watches;
+    let Watches { baselines, accounts, exemptions, approvals } = watches;
     let (stopping, objects) = (&context.stopping, &context.objects);
     let guarded = ControllerConfig::default().concurrency(CONCURRENCY);
     let baselines = Controller::for_stream(baselines, objects.baselines.clone())
@@ -250,6 +268,11 @@ async fn loops(
         .graceful_shutdown_on(stopping.clone().cancelled_owned())
         .run(exemptions::reconcile, exemptions::on_error, Arc::clone(&context))
         .for_each(|_| async {});
+    let approvals = Controller::for_stream(approvals, objects.approvals.clone())
+        .with_config(guarded.clone())
+        .graceful_shutdown_on(stopping.clone().cancelled_owned())
+        .run(approvals::reconcile, approvals::on_error, Arc::clone(&context))
+        .for_each(|_| async {});
     let accounts = Controller::for_stream(accounts, objects.accounts.clone())
         .with_config(guarded)
         .reconcile_all_on(changes(gone.subscribe()))
@@ -263,10 +286,12 @@ async fn loops(
     let ready = async {
         objects.read_all().await;
         readiness.ready();
+        let Some(past) = stopping.run_until_cancelled(past::read(&context.client)).await else { return };
+        context.begin_with(past);
         tracing::info!("All objects read");
         cells::run(Arc::clone(&context)).await;
     };
-    tokio::join!(baselines, accounts, exemptions, forgetting, ready);
+    tokio::join!(baselines, accounts, exemptions, approvals, forgetting, ready);
 }
 
 /// The uid of the namespace `kube-system`, which lives as long as the cluster, unless an id is given.
@@ -308,14 +333,14 @@ trait Changes<K>: Stream<Item = WatchResult<K>> + Send + 'static {}
 
 impl<K, S: Stream<Item = WatchResult<K>> + Send + 'static> Changes<K> for S {}
 
-/// Keeps names and labels of all namespaces.
-fn watch_namespaces(
-    client: Client,
-    wake: [watch::Sender<()>; 2],
-    stopping: CancellationToken,
-) -> reflector::Store<PartialObjectMeta<v1::Namespace>> {
-    let (reader, writer) = reflector::store();
-    let api: Api<PartialObjectMeta<v1::Namespace>> = Api::all(client);
+/// Keeps all objects of a kind that has no loop of its own, and wakes some loops at each change.
+fn kept<K>(client: &Client, wake: &[&watch::Sender<()>], stopping: &CancellationToken) -> reflector::Store<K>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
+{
+    let ((reader, writer), stopping) = (reflector::store(), stopping.clone());
+    let wake: Vec<watch::Sender<()>> = wake.iter().map(|loops| (*loops).clone()).collect();
+    let api: Api<K> = Api::all(client.clone());
     let events = watcher(api, watcher::Config::default()).default_backoff().reflect(writer).touched_objects();
     tokio::spawn(async move {
         let each = events.for_each(|event| {
@@ -323,7 +348,7 @@ fn watch_namespaces(
                 Ok(_) => wake.iter().for_each(|loops| {
                     loops.send_replace(());
                 }),
-                Err(error) => tracing::debug!(%error, "Namespaces cannot be watched"),
+                Err(error) => tracing::debug!(%error, kind = %K::kind(&()), "Objects cannot be watched"),
             }
             std::future::ready(())
         });

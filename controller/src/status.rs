@@ -97,6 +97,12 @@ pub fn status(
     status.observed_generation = generation;
     status.last_handled_reconcile_at = handled;
     status.heartbeat = Some(Time(now));
+    status.next_window = match &standing {
+        Standing::InEffect(_) => {
+            judged.accepted.as_ref().ok().and_then(|accepted| accepted.next_opening(now)).map(Time)
+        }
+        Standing::Suspended | Standing::Refused(_) | Standing::NoAccounts(_) => None,
+    };
     let mut said = vec![acceptance(judged)];
     said.extend(conditions_of(&standing));
     for (update, message) in said {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws::Target;
-use crds::{AWSAccount, BaselineExemption, RECONCILE_AT, SecurityGroupBaseline};
+use crds::{AWSAccount, BaselineExemption, ChangeSetApproval, RECONCILE_AT, SecurityGroupBaseline};
 use engine::desired::{Accepted, Baseline, Desired, Reason, Refusal};
 use engine::exempt::Exempting;
 use engine::facts::Location;
@@ -17,7 +17,10 @@ use kube::runtime::reflector::Store;
 use tokio::sync::watch;
 
 use crate::accounts::target;
+use crate::approvals::decided;
 use crate::context::{Identities, Proof};
+use crate::journal::{Decided, Open};
+use crate::policies::{InForce, Policies};
 
 /// The watched objects. An object that no longer decodes is passed over: it never stops the others.
 #[derive(Clone)]
@@ -28,6 +31,12 @@ pub struct Objects {
     pub accounts: Store<DeserializeGuard<AWSAccount>>,
     /// Every exemption.
     pub exemptions: Store<DeserializeGuard<BaselineExemption>>,
+    /// Every approval.
+    pub approvals: Store<DeserializeGuard<ChangeSetApproval>>,
+    /// What keeps approvals from being forged.
+    pub policies: Policies,
+    /// Whether the controller runs with the kill switch on.
+    pub writes_stopped: bool,
     /// Names and labels of every namespace.
     pub namespaces: Store<PartialObjectMeta<v1::Namespace>>,
     /// Proven and failed identities of accounts.
@@ -58,6 +67,9 @@ struct AccountObject {
 
 /// The uid of an account object, and its generation.
 pub type AccountVersion = (Option<String>, Option<i64>);
+
+/// Uids of approvals, and whether each counts.
+pub type ApprovalVersions = Vec<(Option<String>, bool)>;
 
 /// Uid and generation of exemptions, and whether each has ended.
 pub type ExemptionVersions = Vec<(Option<String>, Option<i64>, bool)>;
@@ -144,7 +156,32 @@ impl Objects {
             None => Some("it is not proven yet".to_owned()),
             Some(proof) => proof.writing.err().map(|distrust| distrust.message),
         };
+        account.writes_stopped |= self.writes_stopped;
         Some(account)
+    }
+
+    /// How far approvals can be trusted now.
+    pub fn policies_in_force(&self) -> InForce {
+        self.policies.in_force()
+    }
+
+    /// What people decided on a change set.
+    pub fn decided(&self, open: &Open, policies: &InForce) -> Decided {
+        decided(&self.approvals.state(), open.name(), open.hash(), policies)
+    }
+
+    /// The approvals and rejections of a cell's namespaces: their uids, and whether they count.
+    pub fn approval_versions(&self, namespaces: &BTreeSet<&str>) -> ApprovalVersions {
+        let policies = self.policies_in_force();
+        let objects = self.approvals.state();
+        let mut versions: ApprovalVersions = objects
+            .iter()
+            .filter_map(|object| object.0.as_ref().ok())
+            .filter(|approval| approval.namespace().is_some_and(|name| namespaces.contains(name.as_str())))
+            .map(|approval| (approval.uid(), policies.cover(approval).is_ok()))
+            .collect();
+        versions.sort();
+        versions
     }
 
     /// The object that the account of a location is from.
@@ -193,6 +230,7 @@ impl Objects {
         let _ = self.baselines.wait_until_ready().await;
         let _ = self.accounts.wait_until_ready().await;
         let _ = self.exemptions.wait_until_ready().await;
+        let _ = self.approvals.wait_until_ready().await;
         let _ = self.namespaces.wait_until_ready().await;
         self.all_read.send_replace(true);
     }

@@ -3,30 +3,35 @@
 use std::time::Instant;
 
 use aws::Connection;
+use engine::approval::Decision;
+use engine::budget::Reserved;
+use engine::contests::Contests;
 use engine::controls::SECURITY_GROUPS;
 use engine::desired::Desired;
-use engine::edit::Withheld;
+use engine::edit::{Edit, Withheld};
 use engine::evaluate::{Evaluation, Keep, evaluate};
 use engine::facts::{Inventory, Location, ReadFailure};
-use engine::plan::{Applied, Outcome, Plan, plan};
-use engine::rails::{self, Moment};
+use engine::plan::{Applied, Outcome, Permitted, Plan, Proposed, plan};
+use engine::rails::{self, Circumstances, Moment};
 use engine::report::{NAMED, report};
 use engine::retries::Retries;
+use engine::tenancy::Account;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use crate::act::{Acting, act};
+use crate::act::{Acting, act, propose, within_last_words};
+use crate::authority::AuthorityNow;
 use crate::context::{Context, Reported};
-use crate::events::News;
-use crate::journal::Journal;
+use crate::events::{self, News};
+use crate::journal::{Journal, Open};
 use crate::store::Judged;
 
 /// What a worker remembers from one sweep to the next.
 pub struct Memory {
     /// The facts: prefix lists that have not changed are not read again.
     inventory: Option<Inventory>,
-    /// What was tried in vain.
-    pub retries: Retries,
+    /// What was tried, and what came of it.
+    pub circumstances: Circumstances,
     journal: Journal,
     unread: News,
 }
@@ -35,7 +40,23 @@ impl Memory {
     /// Of a worker that has just started.
     pub fn new(context: &Context, location: &Location) -> Self {
         let journal = Journal::new(context.client.clone(), location.clone());
-        Self { inventory: None, retries: Retries::default(), journal, unread: News::default() }
+        let mut circumstances = Circumstances::default();
+        for (resource, control, at) in context.take_repairs(location) {
+            circumstances.contests.restore(&resource, &control, at);
+        }
+        Self { inventory: None, circumstances, journal, unread: News::default() }
+    }
+
+    /// Forgets what was tried in vain, and what was undone: somebody has done something about it.
+    pub fn forgive(&mut self) {
+        self.circumstances.retries = Retries::default();
+        self.circumstances.contests = Contests::default();
+    }
+
+    /// How long it is until something that waits is due.
+    pub fn next_due(&self, now: Timestamp) -> Option<std::time::Duration> {
+        let Circumstances { retries, contests, .. } = &self.circumstances;
+        [retries.next_due(now), contests.next_due(now)].into_iter().flatten().min()
     }
 }
 
@@ -79,19 +100,20 @@ pub async fn sweep(
     let evaluation = evaluate(&desired, &inventory, now, Keep::Worst(NAMED));
     let proposed = plan(&desired, &inventory, &evaluation);
     let leading = context.authority(location).lease_left.is_some();
+    hear(context, memory, &Looked { desired: &desired, evaluation: &evaluation, proposed: &proposed }, leading, stop)
+        .await;
     let applied = match context.objects.account(location) {
         Some(account) => {
-            let moment = Moment { leading, retries: &memory.retries, now };
-            let permitted = rails::apply(proposed, &inventory, &account, moment);
-            let authority = || context.authority(location);
-            let Memory { journal, unread, .. } = memory;
-            let acting = Acting { connection, authority: &authority, metrics: &context.metrics, unread, stop };
-            act(permitted, journal, &acting).await
+            let held = rails::hold(proposed, &inventory, &account, leading);
+            context.look(&held, &evaluation, &desired);
+            let (permitted, reserved) = permitted(context, memory, held, &desired, &inventory, &account);
+            let applied = make(context, connection, permitted, memory, stop).await;
+            context.ledger().settle(reserved, &applied.stage.outcomes);
+            applied
         }
         None => Plan { location: location.clone(), stage: Applied::default() },
     };
-    memory.retries.note(&applied.stage.outcomes);
-    memory.retries.prune(now);
+    remember(context, memory, &applied).await;
     let read_at = inventory.security_groups.read_at();
     memory.inventory = Some(inventory);
     publish(context, in_effect, &evaluation, &applied, read_at).await;
@@ -101,6 +123,86 @@ pub async fn sweep(
     let mut next = next(&applied.stage, !troubles.is_empty());
     next.once_leading |= !leading && !memory.journal.is_settled();
     Some(Swept { next, troubles })
+}
+
+/// What was seen and asked for.
+struct Looked<'a> {
+    desired: &'a [Desired],
+    evaluation: &'a Evaluation,
+    proposed: &'a Plan<Proposed>,
+}
+
+/// Takes note of what people decided, and closes what is not asked for any more. What could not be seen may still be asked for.
+async fn hear(context: &Context, memory: &mut Memory, looked: &Looked<'_>, leading: bool, stop: &CancellationToken) {
+    let Looked { desired, evaluation, proposed } = looked;
+    let journal = &mut memory.journal;
+    let hearing = async {
+        journal.settle_past(leading).await;
+        if leading && evaluation.failure.is_none() && evaluation.partial.is_empty() {
+            journal.expire(proposed, desired, Timestamp::now()).await;
+        }
+        let policies = context.objects.policies_in_force();
+        journal.decide(|open| context.objects.decided(open, &policies)).await;
+    };
+    within_last_words(stop, hearing).await;
+    memory.circumstances.proposals = memory.journal.proposals();
+}
+
+/// What may be made now, paid for in advance.
+fn permitted(
+    context: &Context,
+    memory: &mut Memory,
+    held: Plan<Proposed>,
+    desired: &[Desired],
+    inventory: &Inventory,
+    account: &Account,
+) -> (Plan<Permitted>, Reserved) {
+    let now = Timestamp::now();
+    let mut ledger = context.ledger();
+    memory.circumstances.too_many = ledger.too_many(desired, now);
+    let moment = Moment { desired, circumstances: &memory.circumstances, now };
+    ledger.reserve(rails::apply(held, inventory, account, moment), desired, account, now)
+}
+
+/// Proposes what waits for an approval, and makes what may be made.
+async fn make(
+    context: &Context,
+    connection: &Connection,
+    permitted: Plan<Permitted>,
+    memory: &mut Memory,
+    stop: &CancellationToken,
+) -> Plan<Applied> {
+    let location = connection.location();
+    let Memory { journal, unread, .. } = memory;
+    let open = journal.open().to_vec();
+    let authority = || {
+        let policies = context.objects.policies_in_force();
+        let approved = |open: &&Open| context.objects.decided(open, &policies).decision == Decision::Approved;
+        let approved = open.iter().filter(approved).map(|open| open.name().clone()).collect();
+        AuthorityNow { approved, ..context.authority(location) }
+    };
+    let acting = Acting { connection, authority: &authority, metrics: &context.metrics, unread, stop };
+    propose(&permitted.stage.to_propose, journal, &context.pending, &acting).await;
+    let applied = act(permitted, journal, &acting).await;
+    context.pending.set(location, &journal.pending());
+    applied
+}
+
+/// Remembers what came of it, and says who is undone by somebody else, once.
+async fn remember(context: &Context, memory: &mut Memory, applied: &Plan<Applied>) {
+    let (now, Circumstances { retries, contests, .. }) = (Timestamp::now(), &mut memory.circumstances);
+    let Applied { outcomes, withheld } = &applied.stage;
+    let contested = withheld.iter().filter(|held| matches!(held.reason, Withheld::Contested(_))).map(|held| &held.edit);
+    let asked: Vec<&Edit> = outcomes.iter().flat_map(|outcome| &outcome.edits).chain(contested).collect();
+    for edit in asked {
+        if let Some(contest) = contests.newly(edit, now) {
+            events::contested(&context.recorder, &applied.location, edit, contest).await;
+        }
+    }
+    retries.note(outcomes);
+    retries.prune(now);
+    contests.note(&applied.stage);
+    contests.prune(now);
 }
 
 async fn publish(
@@ -169,6 +271,7 @@ mod tests {
         let outcome = |outcome: &Outcome| ResourceOutcome {
             id: "sg-1".to_owned(),
             edits: vec![edit.clone()],
+            change_set: None,
             outcome: outcome.clone(),
             calls_verified: 0,
             request_ids: Vec::new(),

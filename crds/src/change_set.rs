@@ -168,7 +168,7 @@ pub struct ChangeSetStatus {
     pub phase: Option<Phase>,
     /// Who approved or rejected it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
+    #[schemars(length(max = 512))]
     pub decided_by: Option<String>,
     /// Why it expired, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -251,9 +251,8 @@ impl From<&engine::plan::Outcome> for Outcome {
 }
 
 impl Phase {
-    /// The phases that nothing follows, but an undo.
-    pub const ENDED: [Self; 5] =
-        [Self::Rejected, Self::Applied, Self::PartlyApplied, Self::RolledBack, Self::Expired];
+    /// The phases that nothing follows, but an undo. What is rejected counts as long as it would be proposed again.
+    pub const ENDED: [Self; 4] = [Self::Applied, Self::PartlyApplied, Self::RolledBack, Self::Expired];
 
     /// The phase that follows from the outcomes of every resource.
     pub fn of(outcomes: &[EditOutcome]) -> Self {

@@ -254,6 +254,7 @@ mod tests {
         let outcome = ResourceOutcome {
             id: "sg-1".to_owned(),
             edits: edits.to_vec(),
+            change_set: None,
             outcome: outcome.clone(),
             calls_verified: 0,
             request_ids: Vec::new(),

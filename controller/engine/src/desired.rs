@@ -402,6 +402,11 @@ impl Baseline {
 }
 
 impl Accepted {
+    /// When the baseline's window opens next, if it has one that is closed.
+    pub fn next_opening(&self, now: Timestamp) -> Option<Timestamp> {
+        self.desired.limits.next_opening(now)
+    }
+
     /// The baseline in one cell, if it applies there.
     pub fn in_cell(&self, location: &Location) -> Option<Desired> {
         let assignment = self.assignments.cells.iter().find(|cell| cell.location == *location)?;

@@ -122,6 +122,7 @@ mod tests {
         ResourceOutcome {
             id: "sg-1".to_owned(),
             edits: vec![edit("owner", 1)],
+            change_set: None,
             outcome: outcome.clone(),
             calls_verified: 0,
             request_ids: Vec::new(),

@@ -374,6 +374,7 @@ fn all(permitted: &Permitted, outcome: &Outcome) -> Vec<ResourceOutcome> {
     let fared = |resource: &engine::plan::PermittedResource| ResourceOutcome {
         id: resource.group.id.clone(),
         edits: resource.edits.clone(),
+        change_set: None,
         outcome: outcome.clone(),
         calls_verified: 0,
         request_ids: Vec::new(),
@@ -556,7 +557,8 @@ fn an_exemption_that_cannot_be_meant_says_why() {
         exemption.accept().err().map(|problem| problem.to_string()).unwrap_or_default()
     };
     assert_eq!(refusal(|_| ()), "");
-    let cases: [(&str, fn(&mut Exemption)); 5] = [
+    type Spoil = fn(&mut Exemption);
+    let cases: [(&str, Spoil); 5] = [
         ("spec.expires: an exemption ends at most 365 days", |exemption| {
             exemption.expires = NOW + SignedDuration::from_hours(366 * 24);
         }),

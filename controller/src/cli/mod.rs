@@ -1,6 +1,7 @@
 //! The command line.
 
 mod catalogue;
+mod decide;
 mod init;
 mod load;
 mod plan;
@@ -11,6 +12,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use crds::Action;
 
 use crate::run::{self, Run};
 use crate::telemetry::{self, LogFormat};
@@ -40,6 +42,10 @@ enum Command {
     ///
     /// Exit code 0: every control passes. 2: a control fails, also where its edit is withheld. 1: an error, or a verdict that is unknown.
     Plan(plan::PlanOptions),
+    /// Approve a change set that waits for it: its edits are made. Needs the verb approve on changesets.
+    Approve(decide::Decide),
+    /// Reject a change set: its edits are not made, and not proposed again. Needs the verb approve on changesets.
+    Reject(decide::Decide),
     /// Print a baseline with every recommended value written out.
     Init(init::Init),
     /// List the controls.
@@ -86,6 +92,8 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(options) => run::run(options).await.map(|()| ExitCode::SUCCESS),
         Command::Plan(options) => plan::plan(options).await,
+        Command::Approve(options) => decide::decide(Action::Approve, options).await,
+        Command::Reject(options) => decide::decide(Action::Reject, options).await,
         Command::Init(options) => init::init(&options).map(|()| ExitCode::SUCCESS),
         Command::Controls(options) => catalogue::controls(&options).map(|()| ExitCode::SUCCESS),
         Command::Crds => catalogue::crds().map(|()| ExitCode::SUCCESS),

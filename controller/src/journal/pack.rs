@@ -25,7 +25,11 @@ pub struct Packed {
 }
 
 /// Packs resources into as few change sets as fit. A resource is never split over two.
-pub fn change_sets<'p>(location: &Location, prepared: impl IntoIterator<Item = &'p Prepared>, authority: &AuthorityNow) -> Packed {
+pub fn change_sets<'p>(
+    location: &Location,
+    prepared: impl IntoIterator<Item = &'p Prepared>,
+    authority: &AuthorityNow,
+) -> Packed {
     let mut by_baseline: BTreeMap<BaselineRef, Vec<ChangeSetSpec>> = BTreeMap::new();
     let mut refused = BTreeMap::new();
     for ready in prepared {
@@ -117,4 +121,3 @@ fn named(baseline: &BaselineRef, mut spec: ChangeSetSpec) -> ChangeSet {
     set.metadata.namespace = Some(baseline.namespace.clone());
     set
 }
-

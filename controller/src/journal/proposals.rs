@@ -43,7 +43,9 @@ impl Open {
             Phase::Approved => Decision::Approved,
             Phase::Applying if status.decided_by.is_some() => Decision::Approved,
             Phase::Rejected => Decision::Rejected,
-            Phase::Applying | Phase::Applied | Phase::PartlyApplied | Phase::RolledBack | Phase::Expired => return None,
+            Phase::Applying | Phase::Applied | Phase::PartlyApplied | Phase::RolledBack | Phase::Expired => {
+                return None;
+            }
         };
         let interrupted = status.phase == Some(Phase::Applying);
         Some(Self::new(set, Entry { proposed: true, ..Entry::of(set) }, decision, interrupted))
@@ -130,16 +132,15 @@ impl Journal {
                 continue;
             }
             open.proposal.decision = decision;
-            let status = &mut open.entry.status;
             // What was begun is not undone by taking back the approval.
-            if status.phase != Some(Phase::Applying) {
-                status.phase = Some(match decision {
+            if open.entry.status.phase != Some(Phase::Applying) {
+                let phase = match decision {
                     Decision::Open => Phase::Proposed,
                     Decision::Approved => Phase::Approved,
                     Decision::Rejected => Phase::Rejected,
-                });
-                status.decided_by = by;
-                news.push((open.entry.clone(), status.clone()));
+                };
+                open.entry.status = ChangeSetStatus { phase: Some(phase), decided_by: by, ..open.entry.status.clone() };
+                news.push((open.entry.clone(), open.entry.status.clone()));
             }
         }
         for (entry, status) in news {
@@ -174,17 +175,7 @@ impl Journal {
             if !has_room(&set.spec.baseline.uid) {
                 continue;
             }
-            let proposed = async {
-                let created = self.create(&set).await?;
-                let entry = Entry {
-                    proposed: true,
-                    status: ChangeSetStatus { phase: Some(Phase::Proposed), ..ChangeSetStatus::default() },
-                    ..created
-                };
-                self.set_status(&entry, &entry.status).await?;
-                kube::Result::Ok(entry)
-            };
-            match proposed.await {
+            match self.create_proposed(&set).await {
                 Ok(entry) => self.open.push(Open::new(&set, entry, Decision::Open, false)),
                 Err(error) => {
                     tracing::warn!(%error, "Change set not proposed yet");
@@ -192,6 +183,13 @@ impl Journal {
                 }
             }
         }
+    }
+
+    async fn create_proposed(&self, set: &ChangeSet) -> kube::Result<Entry> {
+        let status = ChangeSetStatus { phase: Some(Phase::Proposed), ..ChangeSetStatus::default() };
+        let entry = Entry { proposed: true, status, ..self.create(set).await? };
+        self.set_status(&entry, &entry.status).await?;
+        Ok(entry)
     }
 
     /// The entries of the approved change sets that some resources are in.

@@ -1,103 +1,148 @@
-#[cfg(test)]
-mod tests {
-    use engine::edit::{Change, Demand, Edit, Impact, Operation};
-    use engine::facts::{LiveGroup, SecurityGroup, Tags};
-    use engine::finding::Severity;
-    use engine::plan::PermittedResource;
+use engine::edit::{Change, Demand, Edit, Impact, Operation};
+use engine::facts::{LiveGroup, SecurityGroup, Tags};
+use engine::finding::Severity;
+use engine::plan::PermittedResource;
 
-    use super::*;
+use crds::{Outcome, Phase};
+use engine::edit::BaselineRef;
+use engine::plan::Failure;
 
-    /// A resource that gets so many tags with values of so many bytes, for a baseline in a namespace.
-    fn prepared(id: &str, namespace: &str, tags: usize, bytes: usize) -> Prepared {
-        let baseline =
-            BaselineRef { namespace: namespace.to_owned(), name: "edge".to_owned(), uid: String::new(), generation: 1 };
-        let after: Tags = (0..tags).map(|tag| (format!("tag-{tag}"), "x".repeat(bytes))).collect();
-        let edit = Edit {
-            resource: id.to_owned(),
-            operation: Operation::AddTags,
-            change: Change::Tags { before: Tags::new(), after },
-            demands: vec![Demand { baseline: baseline.clone(), control: "sg-tagged" }],
-            severity: Severity::Low,
-            exposed: 0,
-            impact: Impact::None,
-        };
-        let group = SecurityGroup {
-            id: id.to_owned(),
-            name: String::new(),
-            description: String::new(),
-            owner: String::new(),
-            vpc: String::new(),
-            tags: Tags::new(),
-            rules: Vec::new(),
-        };
-        let live =
-            LiveGroup { id: id.to_owned(), rules: Vec::new(), tags: Tags::new(), read_at: Timestamp::UNIX_EPOCH };
-        Prepared {
-            resource: PermittedResource { group, edits: vec![edit], baselines: vec![baseline] },
-            live,
-            steps: Vec::new(),
-        }
+use super::entry::resources;
+use super::*;
+
+/// A resource that gets so many tags with values of so many bytes, for a baseline in a namespace.
+fn prepared(id: &str, namespace: &str, tags: usize, bytes: usize) -> Prepared {
+    let baseline =
+        BaselineRef { namespace: namespace.to_owned(), name: "edge".to_owned(), uid: String::new(), generation: 1 };
+    let after: Tags = (0..tags).map(|tag| (format!("tag-{tag}"), "x".repeat(bytes))).collect();
+    let edit = Edit {
+        resource: id.to_owned(),
+        operation: Operation::AddTags,
+        change: Change::Tags { before: Tags::new(), after },
+        demands: vec![Demand { baseline: baseline.clone(), control: "sg-tagged" }],
+        severity: Severity::Low,
+        exposed: 0,
+        impact: Impact::None,
+    };
+    let group = SecurityGroup {
+        id: id.to_owned(),
+        name: String::new(),
+        description: String::new(),
+        owner: String::new(),
+        vpc: String::new(),
+        tags: Tags::new(),
+        rules: Vec::new(),
+    };
+    let live = LiveGroup { id: id.to_owned(), rules: Vec::new(), tags: Tags::new(), read_at: Timestamp::UNIX_EPOCH };
+    Prepared {
+        resource: PermittedResource { group, edits: vec![edit], baselines: vec![baseline], change_set: None },
+        live,
+        steps: Vec::new(),
     }
+}
 
-    fn packed(prepared: &[Prepared]) -> Packed {
-        let location = Location { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() };
-        let authority = AuthorityNow {
-            desired: Vec::new(),
-            account: None,
-            lease_left: None,
-            write_timeout: std::time::Duration::from_secs(1),
-        };
-        change_sets(&location, prepared, &authority)
-    }
+fn packed(prepared: &[Prepared]) -> Packed {
+    let location = Location { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() };
+    let authority = AuthorityNow {
+        desired: Vec::new(),
+        account: None,
+        approved: std::collections::BTreeSet::new(),
+        lease_left: None,
+        write_timeout: std::time::Duration::from_secs(1),
+    };
+    change_sets(&location, prepared, &authority)
+}
 
-    fn outcome(id: &str, outcome: engine::plan::Outcome, calls_verified: usize) -> ResourceOutcome {
-        let finished_at = Timestamp::UNIX_EPOCH;
-        ResourceOutcome {
-            id: id.to_owned(),
-            edits: Vec::new(),
-            outcome,
-            calls_verified,
-            request_ids: Vec::new(),
-            finished_at,
-        }
+fn outcome(id: &str, outcome: engine::plan::Outcome, calls_verified: usize) -> ResourceOutcome {
+    let finished_at = Timestamp::UNIX_EPOCH;
+    ResourceOutcome {
+        id: id.to_owned(),
+        edits: Vec::new(),
+        change_set: None,
+        outcome,
+        calls_verified,
+        request_ids: Vec::new(),
+        finished_at,
     }
+}
 
-    #[test]
-    fn edits_that_do_not_fit_keep_no_others_out_of_the_journal() {
-        let Packed { sets, refused } = packed(&[
-            prepared("sg-1", "one", 1, 10),
-            prepared("sg-2", "one", 40, 10_000),
-            prepared("sg-3", "two", 1, 10),
-            prepared("sg-4", "one", 1, 10),
-        ]);
-        assert_eq!(refused, BTreeMap::from([("sg-2".to_owned(), Withheld::ChangeSetTooLarge)]));
-        let kept: Vec<_> = sets.iter().map(|set| (set.namespace().unwrap(), resources(&set.spec))).collect();
-        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
-        assert_eq!(kept, [("one".to_owned(), ids(&["sg-1", "sg-4"])), ("two".to_owned(), ids(&["sg-3"]))]);
-    }
+#[test]
+fn edits_that_do_not_fit_keep_no_others_out_of_the_journal() {
+    let Packed { sets, refused } = packed(&[
+        prepared("sg-1", "one", 1, 10),
+        prepared("sg-2", "one", 40, 10_000),
+        prepared("sg-3", "two", 1, 10),
+        prepared("sg-4", "one", 1, 10),
+    ]);
+    assert_eq!(refused, BTreeMap::from([("sg-2".to_owned(), Withheld::ChangeSetTooLarge)]));
+    let kept: Vec<_> = sets.iter().map(|set| (set.namespace().unwrap(), resources(&set.spec))).collect();
+    let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+    assert_eq!(kept, [("one".to_owned(), ids(&["sg-1", "sg-4"])), ("two".to_owned(), ids(&["sg-3"]))]);
+}
 
-    #[test]
-    fn a_change_set_is_open_until_the_last_of_its_resources_has_an_outcome() {
-        use engine::plan::Outcome::{Failed, Verified};
-        let both = ["sg-1".to_owned(), "sg-2".to_owned()];
-        let first = [outcome("sg-1", Verified, 1), outcome("sg-9", Verified, 1)];
-        let status = progress(&both, &first);
-        assert_eq!((status.phase, status.edits.len()), (Some(Phase::Applying), 1));
-        let refused = outcome("sg-2", Failed(Failure::Refused), 1);
-        let status = progress(&both[1..], std::slice::from_ref(&refused));
-        assert_eq!((status.phase, status.edits[0].verified_calls), (Some(Phase::PartlyApplied), 1));
-    }
+/// A change set of two resources.
+fn set() -> ChangeSet {
+    let Packed { mut sets, .. } = packed(&[prepared("sg-1", "one", 1, 10), prepared("sg-2", "one", 1, 10)]);
+    sets.remove(0)
+}
 
-    #[test]
-    fn of_what_an_earlier_process_left_open_nothing_is_known_unless_it_never_began() {
-        let Packed { mut sets, .. } = packed(&[prepared("sg-1", "one", 1, 10), prepared("sg-2", "one", 1, 10)]);
-        let mut set = sets.remove(0);
-        let now = Timestamp::UNIX_EPOCH;
-        assert_eq!(abandoned(&set, now), ChangeSetStatus { phase: Some(Phase::Expired), edits: Vec::new() });
-        set.status = Some(progress(&resources(&set.spec), &[outcome("sg-1", engine::plan::Outcome::Verified, 1)]));
-        let closed = abandoned(&set, now);
-        assert_eq!(closed.phase, Some(Phase::PartlyApplied));
-        let outcomes: Vec<_> = closed.edits.iter().map(|edit| (edit.resource.as_str(), edit.outcome)).collect();
-        assert_eq!(outcomes, [("sg-1", Outcome::Verified), ("sg-2", Outcome::Unknown)]);
-    }
+#[test]
+fn a_change_set_is_open_until_the_last_of_its_resources_has_an_outcome() {
+    use engine::plan::Outcome::{Failed, Verified};
+    let entry = Entry::of(&set());
+    let first = outcome("sg-1", Verified, 1);
+    let status = entry.progress(&[first.clone(), outcome("sg-9", Verified, 1)]);
+    assert_eq!((status.phase, status.edits.len()), (Some(Phase::Applying), 1));
+    let status = entry.progress(&[first, outcome("sg-2", Failed(Failure::Refused), 1)]);
+    assert_eq!((status.phase, status.edits[1].verified_calls), (Some(Phase::PartlyApplied), 1));
+}
+
+#[test]
+fn of_what_an_earlier_process_left_open_nothing_is_known_unless_it_never_began() {
+    let (mut set, now) = (set(), Timestamp::UNIX_EPOCH);
+    assert_eq!(abandoned(&set, now).phase, Some(Phase::Expired));
+    set.status = Some(Entry::of(&set).progress(&[outcome("sg-1", engine::plan::Outcome::Verified, 1)]));
+    let closed = abandoned(&set, now);
+    assert_eq!(closed.phase, Some(Phase::PartlyApplied));
+    let outcomes: Vec<_> = closed.edits.iter().map(|edit| (edit.resource.as_str(), edit.outcome)).collect();
+    assert_eq!(outcomes, [("sg-1", Outcome::Verified), ("sg-2", Outcome::Unknown)]);
+}
+
+fn status(phase: Phase, decided_by: Option<&str>) -> ChangeSetStatus {
+    ChangeSetStatus { phase: Some(phase), decided_by: decided_by.map(str::to_owned), ..ChangeSetStatus::default() }
+}
+
+#[test]
+fn what_people_decide_on_is_taken_up_by_a_later_process() {
+    let taken_up = |status: ChangeSetStatus| {
+        let set = ChangeSet { status: Some(status), ..set() };
+        Open::of(&set).is_some()
+    };
+    assert!(taken_up(status(Phase::Proposed, None)));
+    assert!(taken_up(status(Phase::Approved, Some("ana"))));
+    assert!(taken_up(status(Phase::Rejected, Some("ana"))));
+    assert!(taken_up(status(Phase::Applying, Some("ana"))));
+    assert!(!taken_up(status(Phase::Applying, None)));
+    assert!(!taken_up(status(Phase::Applied, Some("ana"))));
+}
+
+#[test]
+fn an_approved_change_set_is_made_in_several_sweeps_and_keeps_who_approved_it() {
+    let set = ChangeSet { status: Some(status(Phase::Applying, Some("ana"))), ..set() };
+    let name = engine::approval::ChangeSetName { namespace: set.namespace().unwrap(), name: set.name_any() };
+    let made = |id: &str, came: engine::plan::Outcome| ResourceOutcome {
+        change_set: Some(name.clone()),
+        ..outcome(id, came, 1)
+    };
+    let entry = Entry { proposed: true, ..Entry::of(&set) };
+    use engine::plan::Outcome::{Failed, Verified};
+    let first = entry.progress(&[
+        made("sg-1", Verified),
+        made("sg-2", Failed(Failure::Throttled)),
+        outcome("sg-1", Verified, 1),
+    ]);
+    assert_eq!((first.phase, first.edits.len(), first.decided_by.as_deref()), (Some(Phase::Applying), 2, Some("ana")));
+    let entry = Entry { status: first, ..entry };
+    let last = entry.progress(&[made("sg-2", Verified)]);
+    assert_eq!((last.phase, last.edits.len(), last.decided_by.as_deref()), (Some(Phase::Applied), 2, Some("ana")));
 }

@@ -12,9 +12,8 @@ use engine::desired::Desired;
 use engine::evaluate::{Keep, evaluate};
 use engine::facts::{Inventory, Location};
 use engine::plan::{Applied, Plan, plan};
-use engine::rails::{self, Moment};
+use engine::rails::{self, Circumstances, Moment};
 use engine::report::{NAMED, report};
-use engine::retries::Retries;
 use engine::tenancy::Account;
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
@@ -129,8 +128,9 @@ impl Steps {
         let (proposed, plan) = usage::thread_cpu(|| plan(desired, inventory, &evaluation));
         let edits = proposed.stage.edits.len();
         let (_, rest) = usage::thread_cpu(|| {
-            let moment = Moment { leading: true, retries: &Retries::default(), now };
-            let permitted = rails::apply(proposed, inventory, account, moment);
+            let held = rails::hold(proposed, inventory, account, true);
+            let moment = Moment { desired, circumstances: &Circumstances::default(), now };
+            let permitted = rails::apply(held, inventory, account, moment);
             let applied: Plan<Applied> = permitted.applied(Vec::new());
             report(&evaluation, &applied, now)
         });

@@ -1,0 +1,144 @@
+//! `baseward approve` and `baseward reject`: a person's word on a change set, in their own name.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use crds::conditions::{self, ACCEPTED, State};
+use crds::{Action, ChangeSet, ChangeSetApproval, ChangeSetApprovalSpec, EditRecord, Phase, Record};
+use engine::report::cut;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::api::PostParams;
+use kube::{Api, Client, ResourceExt};
+
+use crate::kubernetes::{self, within};
+
+/// An answer is waited for so long; the word stands all the same.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
+
+/// Which change set, and why.
+#[derive(Args, Clone, Debug)]
+pub struct Decide {
+    /// Name of the change set, as kubectl get chg shows it.
+    name: String,
+    /// Its namespace. Left out: that of the current context.
+    #[arg(short = 'n', long)]
+    namespace: Option<String>,
+    /// Why, for whoever reads it in a year, such as CAB-1182.
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    reason: String,
+}
+
+/// Shows a change set, says the word on just what was shown, and waits for what becomes of it.
+///
+/// # Errors
+/// There is no such change set, the API server refuses the word, or it is not honoured.
+pub async fn decide(action: Action, options: Decide) -> anyhow::Result<ExitCode> {
+    let client = kubernetes::client().await?;
+    let namespace = options.namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+    let set = find(&client, &namespace, &options.name).await?;
+    print!("{}", text(&set));
+    let by = kubernetes::user(&client).await.context("the API server does not tell who you are")?;
+    let spec = ChangeSetApprovalSpec {
+        change_set: options.name.clone(),
+        hash: set.spec.hash.clone(),
+        action,
+        by,
+        reason: options.reason,
+    };
+    let approval = give(&client, &namespace, spec).await?;
+    answer(&client, &namespace, &approval).await
+}
+
+async fn find(client: &Client, namespace: &str, name: &str) -> anyhow::Result<ChangeSet> {
+    let sets: Api<ChangeSet> = Api::namespaced(client.clone(), namespace);
+    let found = within(sets.get_opt(name)).await.context("the change set cannot be read")?;
+    found.with_context(|| {
+        format!("there is no change set {name} in namespace {namespace}: kubectl get chg -A lists them")
+    })
+}
+
+async fn give(client: &Client, namespace: &str, spec: ChangeSetApprovalSpec) -> anyhow::Result<ChangeSetApproval> {
+    let approvals: Api<ChangeSetApproval> = Api::namespaced(client.clone(), namespace);
+    let mut approval = ChangeSetApproval::new("", spec);
+    approval.metadata.name = None;
+    approval.metadata.generate_name =
+        Some(format!("{}-", approval.spec.change_set.chars().take(200).collect::<String>()));
+    let created = within(approvals.create(&PostParams::default(), &approval)).await;
+    created.context("the API server refused it")
+}
+
+/// Waits until the controller has said what becomes of it.
+async fn answer(client: &Client, namespace: &str, approval: &ChangeSetApproval) -> anyhow::Result<ExitCode> {
+    let approvals: Api<ChangeSetApproval> = Api::namespaced(client.clone(), namespace);
+    let name = approval.name_any();
+    match tokio::time::timeout(PATIENCE, said(&approvals, &name)).await {
+        Ok(condition) => {
+            let condition = condition.context("the answer cannot be read")?;
+            if condition.status != State::True.as_str() {
+                bail!("ChangeSetApproval {name} is refused ({}): {}", condition.reason, condition.message);
+            }
+            println!("ChangeSetApproval {name}: {}", condition.message);
+        }
+        Err(_) => {
+            println!("ChangeSetApproval {name} is made; the controller has not answered yet: kubectl get chga {name}")
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn said(approvals: &Api<ChangeSetApproval>, name: &str) -> kube::Result<Condition> {
+    loop {
+        let now = within(approvals.get(name)).await?;
+        let conditions = now.status.unwrap_or_default().conditions;
+        match conditions::find(&conditions, ACCEPTED) {
+            Some(condition) if condition.status != State::Unknown.as_str() => return Ok(condition.clone()),
+            _ => tokio::time::sleep(LOOK_AGAIN_AFTER).await,
+        }
+    }
+}
+
+/// A change set for people.
+fn text(set: &ChangeSet) -> String {
+    let spec = &set.spec;
+    let phase = set.status.as_ref().and_then(|status| status.phase).unwrap_or(Phase::Proposed);
+    let mut lines = vec![
+        format!("ChangeSet {} ({phase:?}) of {} {}", set.name_any(), spec.baseline.kind, spec.baseline.name),
+        format!("account {}, region {}, {}", spec.account, spec.region, spec.hash),
+    ];
+    let mut last = "";
+    for edit in &spec.edits {
+        if edit.resource != last {
+            lines.push(format!("\n  {} [{}]", edit.resource, edit.impact));
+            last = &edit.resource;
+        }
+        lines.push(format!("    {} {}", edit.operation, change(edit)));
+        lines.push(format!("        {} ({}): {}", edit.controls.join(", "), edit.risk, edit.calls.join(", ")));
+    }
+    lines.push("\n".to_owned());
+    lines.join("\n")
+}
+
+fn change(edit: &EditRecord) -> String {
+    let side = |records: &[Record]| records.iter().map(record).collect::<Vec<_>>().join(" + ");
+    match (side(&edit.before), side(&edit.after)) {
+        (before, after) if before.is_empty() => after,
+        (before, after) if after.is_empty() => before,
+        (before, after) => format!("{before} -> {after}"),
+    }
+}
+
+fn record(record: &Record) -> String {
+    match record.rule() {
+        Some(rule) => match rule.description {
+            Some(description) => format!("{} ({:?})", rule.grant, cut(&description)),
+            None => rule.grant.to_string(),
+        },
+        None => {
+            let tags: Vec<String> = record.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            cut(&tags.join(", "))
+        }
+    }
+}

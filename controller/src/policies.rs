@@ -1,0 +1,71 @@
+//! Whether the admission policies are in force, without which nobody can know who wrote an approval.
+
+use std::sync::Arc;
+
+use crds::ChangeSetApproval;
+use crds::policy::missing;
+use jiff::Timestamp;
+use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+use kube::ResourceExt;
+use kube::runtime::reflector::Store;
+
+/// The policies as the API server last showed them.
+#[derive(Clone)]
+pub struct Policies {
+    /// Every policy.
+    pub policies: Store<ValidatingAdmissionPolicy>,
+    /// Every binding.
+    pub bindings: Store<ValidatingAdmissionPolicyBinding>,
+    /// Who the controller is to the API server; `None` if it would not say.
+    pub user: Option<String>,
+}
+
+/// How far approvals can be trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InForce {
+    /// Those that were made after this time.
+    Since(Timestamp),
+    /// None, for this reason.
+    Not(String),
+}
+
+impl InForce {
+    /// Whether the policies were in force when an approval was made.
+    ///
+    /// # Errors
+    /// Why nobody can know who wrote it, and what to do.
+    pub fn cover(&self, approval: &ChangeSetApproval) -> Result<(), String> {
+        match self {
+            Self::Not(why) => Err(format!(
+                "nobody can know who wrote it: {why}; apply what `baseward policies` prints, and approve again"
+            )),
+            Self::Since(time) if approval.creation_timestamp().is_some_and(|created| created.0 >= *time) => Ok(()),
+            Self::Since(time) => Err(format!(
+                "nobody can know who wrote it: the admission policies are in force since {time} only; approve again"
+            )),
+        }
+    }
+}
+
+impl Policies {
+    /// How far approvals can be trusted now.
+    pub fn in_force(&self) -> InForce {
+        let Some(user) = &self.user else {
+            return InForce::Not(
+                "the API server does not tell the controller who it is (create selfsubjectreviews)".to_owned(),
+            );
+        };
+        let policies: Vec<_> =
+            self.policies.state().iter().map(|policy| ValidatingAdmissionPolicy::clone(policy)).collect();
+        let bindings: Vec<_> =
+            self.bindings.state().iter().map(|binding| Arc::unwrap_or_clone(Arc::clone(binding))).collect();
+        if let Some(problem) = missing(&policies, &bindings, user).into_iter().next() {
+            return InForce::Not(problem);
+        }
+        let ours = |name: &str| crds::policy::NAMES.contains(&name);
+        let policies = policies.iter().filter(|policy| ours(&policy.name_any())).map(ResourceExt::creation_timestamp);
+        let bindings = bindings.iter().filter(|binding| ours(&binding.name_any())).map(ResourceExt::creation_timestamp);
+        let last = policies.chain(bindings).flatten().map(|time| time.0).max();
+        InForce::Since(last.unwrap_or(Timestamp::MAX))
+    }
+}
