@@ -181,9 +181,10 @@ fn exemptions() -> Named {
         "spec.expires must be at most 365 days after the exemption was created",
         "'spec.expires ' + object.spec.expires + ' must be at most 365 days after the exemption was created: choose ' + string(variables.latest) + ' or earlier, and decide anew when it is over'",
     );
+    // Kubernetes takes a date-time with a small t or z, and CEL does not.
     let variables = [
         variable("created", "timestamp(object.metadata.creationTimestamp)"),
-        variable("expires", "timestamp(object.spec.expires)"),
+        variable("expires", "timestamp(object.spec.expires.upperAscii())"),
         variable("latest", "variables.created + duration('8760h')"),
     ];
     let spec = ValidatingAdmissionPolicySpec {
