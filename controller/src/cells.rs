@@ -257,7 +257,14 @@ mod tests {
         let fingerprint = |generation, asked: Option<&str>, account| -> Fingerprint {
             let (namespace, name, uid) = ("team".to_owned(), "edge".to_owned(), "uid".to_owned());
             let reference = BaselineRef { namespace, name, uid, generation };
-            (vec![(reference, asked.map(str::to_owned))], Some((None, Some(account))), None)
+            Fingerprint {
+                baselines: vec![(reference, asked.map(str::to_owned))],
+                account: Some((None, Some(account))),
+                proven: None,
+                exemptions: Vec::new(),
+                approvals: Vec::new(),
+                seen_whole: 0,
+            }
         };
         let before = fingerprint(1, None, 1);
         assert!(!mends(&before, &fingerprint(2, None, 1)));

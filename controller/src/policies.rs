@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use crds::ChangeSetApproval;
 use crds::policy::missing;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
 use kube::ResourceExt;
 use kube::runtime::reflector::Store;
+
+/// The API server takes a moment to act on a new policy, and its times are whole seconds.
+const SETTLES_WITHIN: SignedDuration = SignedDuration::from_secs(2);
 
 /// The policies as the API server last showed them.
 #[derive(Clone)]
@@ -66,6 +69,6 @@ impl Policies {
         let policies = policies.iter().filter(|policy| ours(&policy.name_any())).map(ResourceExt::creation_timestamp);
         let bindings = bindings.iter().filter(|binding| ours(&binding.name_any())).map(ResourceExt::creation_timestamp);
         let last = policies.chain(bindings).flatten().map(|time| time.0).max();
-        InForce::Since(last.unwrap_or(Timestamp::MAX))
+        InForce::Since(last.and_then(|last| last.checked_add(SETTLES_WITHIN).ok()).unwrap_or(Timestamp::MAX))
     }
 }

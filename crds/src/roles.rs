@@ -6,8 +6,8 @@
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::GROUP;
 use crate::generate::{baseline_plurals, crds};
-use crate::{GROUP, policy};
 
 /// The verb on change sets that allows an approval to say `Approve` or `Reject`.
 pub const APPROVE: &str = "approve";
@@ -80,10 +80,7 @@ fn controller(every_kind: &[&str]) -> Vec<PolicyRule> {
         rule(GROUP, &["changesets"], &["create", "delete"]),
         rule("", &["namespaces"], &READ),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
-        PolicyRule {
-            resource_names: Some(owned(&policy::NAMES)),
-            ..rule("admissionregistration.k8s.io", &policies, &["get"])
-        },
+        rule("admissionregistration.k8s.io", &policies, &READ),
         rule("authentication.k8s.io", &["selfsubjectreviews"], &["create"]),
     ]
 }

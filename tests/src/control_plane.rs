@@ -23,6 +23,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
+pub use access::ADMINISTRATOR;
 pub use binaries::{ASSETS_VARIABLE, Binaries};
 
 use crate::kubectl::Kubectl;

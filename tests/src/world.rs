@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
-use crate::control_plane::{Binaries, ControlPlane};
+use crate::control_plane::{ADMINISTRATOR, Binaries, ControlPlane};
 use crate::emulator::{self, Emulator};
 use crate::scenario::Scenario;
 
@@ -51,5 +51,6 @@ impl World {
 async fn start_control_plane() -> Result<ControlPlane> {
     let control_plane = ControlPlane::start().await?;
     control_plane.apply_crds(crds::yaml_files()?.into_iter().map(|(_, yaml)| yaml)).await?;
+    control_plane.install_policies(ADMINISTRATOR).await?;
     Ok(control_plane)
 }

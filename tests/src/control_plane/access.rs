@@ -11,6 +11,9 @@ use rcgen::KeyPair;
 use ring::rand::SystemRandom;
 use serde_json::json;
 
+/// The user that the kubeconfig is for, who may do everything.
+pub const ADMINISTRATOR: &str = "admin";
+
 const ADMIN: &str = "admin.kubeconfig";
 const SIGNING_KEY: &str = "service-account.key";
 const PUBLIC_KEY: &str = "service-account.pub";
@@ -30,7 +33,7 @@ impl Access {
         let keys = KeyPair::generate().context("cannot make the keys of ServiceAccounts")?;
         access.write(SIGNING_KEY, &keys.serialize_pem())?;
         access.write(PUBLIC_KEY, &keys.public_key_pem())?;
-        let user = format!("{},admin,admin,\"system:masters\"\n", access.admin_token);
+        let user = format!("{},{ADMINISTRATOR},{ADMINISTRATOR},\"system:masters\"\n", access.admin_token);
         access.write(TOKENS, &user)?;
         Ok(access)
     }

@@ -15,8 +15,10 @@ mod admission;
 mod audit;
 mod cli;
 mod enforce;
+mod limits;
 mod outages;
 mod policies;
+mod propose;
 mod reads;
 mod remedies;
 mod withdrawn;
@@ -111,6 +113,13 @@ async fn writes(scenario: &Scenario<'_>) -> Result<Vec<Call>> {
             && !(operation.starts_with("Describe") || operation.starts_with("Get"))
     };
     Ok(calls.into_iter().filter(mutating).collect())
+}
+
+/// Nothing was written to AWS.
+async fn assert_no_writes(scenario: &Scenario<'_>) -> Result<()> {
+    let writes = writes(scenario).await?;
+    ensure!(writes.is_empty(), "{writes:?}");
+    Ok(())
 }
 
 /// The rules of a group of the seed as they are now.

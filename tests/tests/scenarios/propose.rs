@@ -1,0 +1,184 @@
+//! What `Propose` writes down, and what becomes of it once people decide.
+
+use anyhow::{Result, ensure};
+use kube::ResourceExt;
+use serde_json::Value;
+use tests::emulator::{Direction, Fault, FaultKind, ForeignChange};
+use tests::{Scenario, wait_until};
+
+use super::{
+    ACCOUNT, BASELINE, REGION, WEB_ONLY, assert_no_writes, baseline, given, program, rules, scenario, wait_for_count,
+    wait_for_ingress, wait_for_sweeps,
+};
+
+/// The change sets of the scenario, oldest first, each with name, phase and status.
+async fn change_sets(scenario: &Scenario<'_>) -> Result<Vec<kube::core::DynamicObject>> {
+    let mut sets = scenario.api("ChangeSet").await?.list(&Default::default()).await?.items;
+    sets.sort_by_key(|set| (set.creation_timestamp().map(|time| time.0), set.name_any()));
+    Ok(sets)
+}
+
+/// Waits until the change sets are in these phases, oldest first, and gives them.
+async fn wait_for_phases(scenario: &Scenario<'_>, phases: &[&str]) -> Result<Vec<kube::core::DynamicObject>> {
+    wait_until(&format!("the change sets are {phases:?}"), scenario.patience, async || {
+        let sets = change_sets(scenario).await?;
+        let now: Vec<&str> = sets.iter().filter_map(|set| set.data["status"]["phase"].as_str()).collect();
+        ensure!(now == phases, "they are {now:?}");
+        Ok(sets)
+    })
+    .await
+}
+
+/// Waits for the one change set that waits for a decision.
+async fn wait_for_proposal(scenario: &Scenario<'_>) -> Result<kube::core::DynamicObject> {
+    wait_until("a change set is proposed", scenario.patience, async || {
+        let sets = change_sets(scenario).await?;
+        let open = sets.into_iter().find(|set| set.data["status"]["phase"] == "Proposed");
+        open.ok_or_else(|| anyhow::anyhow!("none"))
+    })
+    .await
+}
+
+async fn decide(scenario: &Scenario<'_>, word: &str, name: &str) -> Result<tests::baseward::Finished> {
+    program().run(scenario.world, [word, name, "-n", &scenario.namespace, "--reason", "CAB-1182"]).await
+}
+
+/// Applies an approval by hand, and waits for the answer to it.
+async fn approve_by_hand(scenario: &Scenario<'_>, name: &str, hash: &str) -> Result<Value> {
+    let yaml = format!(
+        "apiVersion: baseward.dev/v1alpha1\nkind: ChangeSetApproval\nmetadata: {{name: by-hand, namespace: $NAMESPACE}}\nspec: {{changeSet: {name}, hash: \"{hash}\", action: Approve, by: admin, reason: CAB-1182}}\n"
+    );
+    scenario.apply(&yaml).await?;
+    let answered = |condition: &Value| condition["type"] == "Accepted" && condition["status"] != "Unknown";
+    let answer = scenario.wait_for("ChangeSetApproval", "by-hand", "the approval is answered", |object| {
+        object.data["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(answered))
+    });
+    let conditions = answer.await?.data["status"]["conditions"].clone();
+    Ok(conditions.as_array().unwrap().iter().find(|condition| answered(condition)).unwrap().clone())
+}
+
+#[tokio::test]
+async fn what_is_proposed_is_made_once_somebody_approves() -> Result<()> {
+    let scenario = scenario("approve").await?;
+    let seeded = given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"]), ("web", &["tcp 443 0.0.0.0/0"])]).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Propose", WEB_ONLY)).await?;
+    let set = wait_for_proposal(&scenario).await?;
+    let status = wait_for_count(&scenario, "withheld", "Approval").await?;
+    assert_eq!(status["pendingChangeSets"], 1, "{status}");
+    let edits = set.data["spec"]["edits"].as_array().unwrap();
+    assert_eq!(edits[0]["resource"], seeded.group("bastion")?);
+    assert!(edits[0]["before"][0]["ruleId"].as_str().is_some_and(|id| id.starts_with("sgr-")), "{edits:?}");
+    wait_for_sweeps(&scenario, 1).await?;
+    assert_eq!(change_sets(&scenario).await?.len(), 1, "it is proposed once");
+    assert_no_writes(&scenario).await?;
+
+    let said = decide(&scenario, "approve", &set.name_any()).await?;
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(said.stdout.contains("tcp/22 from 0.0.0.0/0"), "{}", said.stdout);
+    wait_for_ingress(&scenario, &seeded, "bastion", &[]).await?;
+    let sets = wait_for_phases(&scenario, &["Applied"]).await?;
+    assert_eq!(sets[0].data["status"]["decidedBy"], "admin");
+    assert_eq!(sets[0].data["status"]["edits"][0]["outcome"], "Verified");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_rejected_is_not_made_and_not_proposed_again() -> Result<()> {
+    let scenario = scenario("reject").await?;
+    given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Propose", WEB_ONLY)).await?;
+    let set = wait_for_proposal(&scenario).await?;
+    let said = decide(&scenario, "reject", &set.name_any()).await?;
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    wait_for_phases(&scenario, &["Rejected"]).await?;
+    let status = wait_for_count(&scenario, "withheld", "Rejected").await?;
+    assert_eq!(status["pendingChangeSets"], Value::Null, "{status}");
+    wait_for_sweeps(&scenario, 1).await?;
+    assert_eq!(change_sets(&scenario).await?.len(), 1);
+    assert_no_writes(&scenario).await?;
+    let late = decide(&scenario, "approve", &set.name_any()).await?;
+    assert_eq!(late.code, 1);
+    assert!(late.stderr.contains("NotOpen") && late.stderr.contains("nothing left to decide"), "{}", late.stderr);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_approval_of_other_edits_than_those_that_were_read_is_refused() -> Result<()> {
+    let scenario = scenario("hash").await?;
+    given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Propose", WEB_ONLY)).await?;
+    let set = wait_for_proposal(&scenario).await?;
+    let answer = approve_by_hand(&scenario, &set.name_any(), &format!("sha256:{}", "0".repeat(64))).await?;
+    assert_eq!((&answer["status"], &answer["reason"]), (&"False".into(), &"HashMismatch".into()), "{answer}");
+    assert!(answer["message"].as_str().unwrap().contains("read it again"), "{answer}");
+    wait_for_sweeps(&scenario, 1).await?;
+    assert_no_writes(&scenario).await?;
+    let unknown = decide(&scenario, "approve", "no-such-set").await?;
+    assert_eq!(unknown.code, 1);
+    assert!(unknown.stderr.contains("there is no change set no-such-set"), "{}", unknown.stderr);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_edited_baseline_proposes_anew_and_nobody_approves_what_is_superseded() -> Result<()> {
+    let scenario = scenario("superseded").await?;
+    let seeded = given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0", "tcp 3306 0.0.0.0/0"])]).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Propose", "internet: {allowPorts: [tcp/443, tcp/3306]}")).await?;
+    let old = wait_for_proposal(&scenario).await?;
+    scenario.apply(&baseline("Propose", WEB_ONLY)).await?;
+    let sets = wait_for_phases(&scenario, &["Expired", "Proposed"]).await?;
+    assert!(sets[0].data["status"]["message"].as_str().unwrap().contains("edited"), "{:?}", sets[0].data);
+    let answer = approve_by_hand(&scenario, &old.name_any(), old.data["spec"]["hash"].as_str().unwrap()).await?;
+    assert_eq!((&answer["status"], &answer["reason"]), (&"False".into(), &"NotOpen".into()), "{answer}");
+    wait_for_sweeps(&scenario, 1).await?;
+    assert_no_writes(&scenario).await?;
+    assert_eq!(rules(&scenario, &seeded, "bastion").await?.ingress.len(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_edit_whose_base_moved_is_left_out_and_takes_nobody_with_it() -> Result<()> {
+    let scenario = scenario("moved").await?;
+    let seeded =
+        given(&scenario, &[("one", &["tcp 22 0.0.0.0/0"]), ("two", &["tcp 3389 0.0.0.0/0 # the old words"])]).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Propose", WEB_ONLY)).await?;
+    let set = wait_for_proposal(&scenario).await?;
+    assert_eq!(set.data["spec"]["edits"].as_array().unwrap().len(), 2);
+    let hand = ForeignChange::of_group(seeded.group("two")?)
+        .revoke(Direction::Ingress, "tcp 3389 0.0.0.0/0".parse()?)
+        .authorize(Direction::Ingress, "tcp 3380-3390 0.0.0.0/0".parse()?);
+    let fault = Fault::from(FaultKind::ForeignWrite { change: hand }).on("DescribeSecurityGroups");
+    scenario.aws.set_faults(&[fault]).await?;
+    let sets = wait_for_phases(&scenario, &["Proposed", "Proposed"]).await?;
+    assert_eq!(sets[0].data["spec"]["hash"], set.data["spec"]["hash"], "an open change set keeps its edits");
+    let said = decide(&scenario, "approve", &set.name_any()).await?;
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    wait_for_ingress(&scenario, &seeded, "one", &[]).await?;
+    let sets = wait_for_phases(&scenario, &["PartlyApplied", "Proposed"]).await?;
+    let outcomes = sets[0].data["status"]["edits"].as_array().unwrap();
+    let of = |group: &str| outcomes.iter().find(|edit| edit["resource"] == group).unwrap()["outcome"].clone();
+    assert_eq!((of(seeded.group("one")?), of(seeded.group("two")?)), ("Verified".into(), "Withheld".into()));
+    assert_eq!(scenario.aws.group(REGION, seeded.group("two")?).await?.rules.ingress.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_enforced_control_does_not_wait_for_those_that_only_propose() -> Result<()> {
+    let scenario = scenario("mixed").await?;
+    let seeded = given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0", "tcp 8080 0.0.0.0/0"])]).await?;
+    scenario.apply(ACCOUNT).await?;
+    let mixed = format!("{WEB_ONLY}\noverrides: [{{control: sg-no-open-admin-ports, mode: Enforce}}]");
+    scenario.apply(&baseline("Propose", &mixed)).await?;
+    wait_for_ingress(&scenario, &seeded, "bastion", &["tcp 8080 0.0.0.0/0"]).await?;
+    let set = wait_for_proposal(&scenario).await?;
+    let said = decide(&scenario, "approve", &set.name_any()).await?;
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    wait_for_ingress(&scenario, &seeded, "bastion", &[]).await?;
+    scenario.wait_for_condition(BASELINE, "edge", "Ready", "True").await?;
+    Ok(())
+}
