@@ -24,6 +24,8 @@ use crate::{events, undecodable};
 const STATUS_EVERY: Duration = Duration::from_secs(5);
 /// A status that has not changed is written this often all the same: a dead controller must not look compliant.
 const HEARTBEAT: Duration = Duration::from_secs(600);
+/// Without the lease no status is written: it would hide what another process may know better.
+const LOOK_FOR_LEASE_AGAIN: Duration = Duration::from_secs(1);
 /// Nothing here may hold up the other baselines for longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -145,6 +147,9 @@ async fn report(baseline: &SecurityGroupBaseline, context: &Context) -> Result<A
     let answered = answers(&status);
     if let Some(wait) = context.status_writes.wait(&uid, answered, Instant::now()) {
         return Ok(Action::requeue(wait));
+    }
+    if !context.leadership.holds(Instant::now()) {
+        return Ok(Action::requeue(LOOK_FOR_LEASE_AGAIN));
     }
     write(baseline, &status, context).await?;
     context.status_writes.written(&uid, answered, Instant::now());

@@ -98,6 +98,11 @@ impl Leadership {
         });
     }
 
+    /// Whether the lease is ours at `now`, even if this process may not write yet.
+    pub fn holds(&self, now: Instant) -> bool {
+        self.held.borrow().is_some_and(|held| now < held.deadline)
+    }
+
     fn is_held(&self) -> bool {
         self.held.borrow().is_some()
     }
@@ -307,6 +312,7 @@ mod tests {
         leadership.renewed(renewal, &settings, Duration::from_secs(15));
         assert_eq!(leadership.left(sent + Duration::from_secs(15)), Some(Duration::from_secs(4)));
         assert_eq!(leadership.left(sent + Duration::from_secs(19)), None);
+        assert_eq!([1, 18, 19].map(|second| leadership.holds(sent + Duration::from_secs(second))), [true, true, false]);
     }
 
     #[tokio::test]
