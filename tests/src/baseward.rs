@@ -61,9 +61,9 @@ impl Program {
         Self { name: Some(name), ..self }
     }
 
-    /// The same program with the identity of a kubeconfig file instead of the administrator's.
+    /// The same program, but it reaches the API server in the way and with the identity of a kubeconfig file.
     #[must_use]
-    pub fn with_kubeconfig(self, kubeconfig: PathBuf) -> Self {
+    pub fn through(self, kubeconfig: PathBuf) -> Self {
         Self { kubeconfig: Some(kubeconfig), ..self }
     }
 
@@ -107,22 +107,9 @@ impl Program {
 
     /// Starts `baseward run` and returns when it has read all objects, or stands by for another leader.
     pub async fn start(&self, world: &World) -> Result<Controller> {
-        self.start_with(world, &[]).await
-    }
-
-    /// The same with more flags.
-    pub async fn start_with(&self, world: &World, flags: &[&str]) -> Result<Controller> {
-        static STARTED: AtomicU32 = AtomicU32::new(0);
-        let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        let mut command = self.command(world, ["run", "--http-address", "127.0.0.1:0"]);
-        command
-            .args(["--lease-seconds", LEASE_SECONDS, "--write-seconds", WRITE_SECONDS, "--read-seconds", "5"])
-            .args(flags);
-        command.env("BASEWARD_LOG", "warn,controller=debug");
-        let log = world.control_plane.folder().join(format!("baseward-{number}.log"));
-        let server = spawn_blocking(move || Server::start("baseward", &command, &log)).await??;
-        let mut controller = Controller { server };
-        let output = controller.server.output();
+        let times = ["--lease-seconds", LEASE_SECONDS, "--write-seconds", WRITE_SECONDS, "--read-seconds", "5"];
+        let mut controller = self.launch(world, &times).await?;
+        let output = controller.log();
         let http = controller.server.ready(Duration::from_secs(30), async || address(&output)).await?;
         controller
             .server
@@ -133,6 +120,17 @@ impl Program {
             })
             .await?;
         Ok(controller)
+    }
+
+    /// Starts `baseward run` with flags of its own and returns at once.
+    pub async fn launch(&self, world: &World, flags: &[&str]) -> Result<Controller> {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let mut command = self.command(world, ["run", "--http-address", "127.0.0.1:0"]);
+        command.args(flags).env("BASEWARD_LOG", "warn,controller=debug");
+        let log = world.control_plane.folder().join(format!("baseward-{number}.log"));
+        let server = spawn_blocking(move || Server::start("baseward", &command, &log)).await??;
+        Ok(Controller { server })
     }
 }
 

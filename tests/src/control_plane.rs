@@ -94,6 +94,16 @@ impl ControlPlane {
         self.access.write_kubeconfig(&file, &self.url(), &token.token)
     }
 
+    /// A client without an identity, for requests that have one already. It repeats nothing.
+    pub(crate) async fn bare_client(&self) -> Result<Client> {
+        access::bare_client(&self.kubeconfig()).await
+    }
+
+    /// A kubeconfig file whose user may do everything, by way of something else that answers at `url`.
+    pub(crate) fn kubeconfig_by_way_of(&self, file: &str, url: &str) -> Result<PathBuf> {
+        self.access.write_admin_kubeconfig_as(file, url)
+    }
+
     /// Applies CustomResourceDefinitions, each a YAML document, and returns when all of them are served.
     pub async fn apply_crds(&self, manifests: impl IntoIterator<Item = String>) -> Result<()> {
         let api: Api<CustomResourceDefinition> = Api::all(self.client().await?);

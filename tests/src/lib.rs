@@ -8,6 +8,7 @@
 pub mod aws_client;
 pub mod baseward;
 pub mod cache;
+pub mod chaos;
 pub mod control_plane;
 pub mod demo;
 pub mod emulator;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
-use tests::{Program, World, demo, generate, scale};
+use tests::{Program, World, chaos, demo, generate, scale};
 
 #[derive(Parser)]
 #[command(about, version)]
@@ -23,6 +23,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Kill the program, or take the lease from it, at every write of a run, and fail if that makes a difference.
+    Chaos(Chaos),
     /// Show the main job, live.
     Demo,
     /// Write every generated file.
@@ -34,6 +36,16 @@ enum Command {
     ScaleCpu,
     /// Start a control plane and an AWS emulator, and keep them until Ctrl-C.
     Up,
+}
+
+#[derive(Args)]
+struct Chaos {
+    /// Only the points whose name contains this.
+    #[arg(long, default_value = "")]
+    only: String,
+    /// How many runs at once.
+    #[arg(long, default_value_t = 20)]
+    jobs: usize,
 }
 
 #[derive(Args)]
@@ -51,6 +63,7 @@ fn main() -> ExitCode {
         Command::Baseward { arguments } => {
             return controller::main(std::iter::once("baseward".into()).chain(arguments));
         }
+        Command::Chaos(Chaos { only, jobs }) => wait_for(disturb(chaos::Options { only, jobs })),
         Command::Demo => wait_for(play()),
         Command::Generate => generate::write(),
         Command::Scale(Scale { groups, bad }) => wait_for(measure(scale::Options { groups, bad })),
@@ -79,6 +92,10 @@ fn wait_for(work: impl Future<Output = Result<()>>) -> Result<()> {
 
 async fn play() -> Result<()> {
     demo::play(Program::at(&std::env::current_exe()?)).await
+}
+
+async fn disturb(options: chaos::Options) -> Result<()> {
+    chaos::run(Program::at(&std::env::current_exe()?), options).await
 }
 
 async fn measure(options: scale::Options) -> Result<()> {

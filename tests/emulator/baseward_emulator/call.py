@@ -54,6 +54,11 @@ class Call:
         """Whether the operation never changes what other calls see."""
         return self.operation.startswith(READ_PREFIXES)
 
+    @property
+    def resources(self) -> list[str]:
+        """The ids of the resources that the call is to change."""
+        return [*self.parameters.get("Resources", []), self.parameters.get("GroupId", "")]
+
 
 class Transport(Enum):
     """What happens to a reply on its way to the client."""

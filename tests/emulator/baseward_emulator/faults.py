@@ -29,7 +29,7 @@ ERRORS = {
         "sts": AwsError("InternalFailure", "An internal error has occurred", 500),
     },
 }
-COMMON = {"id", "service", "operation", "region", "principal", "nth", "times", "every", "kind"}
+COMMON = {"id", "service", "operation", "region", "principal", "resource", "nth", "times", "every", "kind"}
 # Kinds that do not decide the answer by themselves and go together with others.
 COMPANIONS = {"latency", "foreignWrite", "stale", "partialPage", "repeatToken"}
 STALE_READS = {"DescribeSecurityGroups", "DescribeSecurityGroupRules"}
@@ -109,6 +109,8 @@ class FaultRule:
             return False
         if self.kind in ("partialPage", "repeatToken") and call.operation not in PAGE_SIZES:
             return False
+        if self.given.get("resource", "") not in ("", *call.resources):
+            return False
         asked = {"service": "ec2", "operation": "*", "region": "*", "principal": "*"}
         return all(fnmatchcase(getattr(call, name), self.given.get(name, default)) for name, default in asked.items())
 
@@ -126,7 +128,7 @@ def _check(given: Any) -> None:
     for key, (check, required) in own.items():
         if (required and key not in given) or (key in given and not check(given[key])):
             raise ValueError(f"fault {kind} needs a valid {key!r}, not {given.get(key)!r}")
-    for key in ("service", "operation", "region", "principal", "id"):
+    for key in ("service", "operation", "region", "principal", "resource", "id"):
         if key in given and not _is_text(given[key]):
             raise ValueError(f"{key!r} of a fault is a string, not {given[key]!r}")
     for key in ("nth", "every", "times"):

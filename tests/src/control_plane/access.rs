@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use rcgen::KeyPair;
 use ring::rand::SystemRandom;
@@ -64,7 +64,12 @@ impl Access {
 
     /// Writes the administrator's kubeconfig file. The API server's certificate must be there.
     pub(super) fn write_admin_kubeconfig(&self, url: &str) -> Result<PathBuf> {
-        self.write_kubeconfig(ADMIN, url, &self.admin_token)
+        self.write_admin_kubeconfig_as(ADMIN, url)
+    }
+
+    /// The same as another file.
+    pub(super) fn write_admin_kubeconfig_as(&self, file: &str, url: &str) -> Result<PathBuf> {
+        self.write_kubeconfig(file, url, &self.admin_token)
     }
 
     /// Writes a kubeconfig file for the bearer of `token`.
@@ -111,6 +116,14 @@ pub(super) async fn impatient_client(kubeconfig: &Path) -> Result<Client> {
     config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(2));
     config.read_timeout = Some(Duration::from_secs(5));
+    Ok(Client::try_from(config)?)
+}
+
+/// A client that adds no identity to its requests and sends each once.
+pub(super) async fn bare_client(kubeconfig: &Path) -> Result<Client> {
+    let mut config = config(kubeconfig).await?;
+    config.default_retry = false;
+    config.auth_info = AuthInfo::default();
     Ok(Client::try_from(config)?)
 }
 

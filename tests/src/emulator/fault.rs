@@ -18,6 +18,8 @@ pub struct Fault {
     #[serde(skip_serializing_if = "Option::is_none")]
     principal: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     nth: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     every: Option<u32>,
@@ -160,6 +162,7 @@ impl From<FaultKind> for Fault {
             operation: None,
             region: None,
             principal: None,
+            resource: None,
             nth: None,
             every: None,
             times: None,
@@ -190,6 +193,12 @@ impl Fault {
     #[must_use]
     pub fn by(self, principal: &str) -> Self {
         Self { principal: Some(principal.to_owned()), ..self }
+    }
+
+    /// Only calls that are to change the resource with this id.
+    #[must_use]
+    pub fn of_resource(self, id: &str) -> Self {
+        Self { resource: Some(id.to_owned()), ..self }
     }
 
     /// From the n-th matching call on, counted from 1.

@@ -13,6 +13,7 @@
 mod accepted;
 mod admission;
 mod audit;
+mod chaos;
 mod cli;
 mod enforce;
 mod limits;

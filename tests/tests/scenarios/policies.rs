@@ -388,7 +388,7 @@ async fn the_controller_needs_no_more_than_its_roles() -> Result<()> {
     own.run(["create", "rolebinding", "baseward", &lease, subject]).await?;
     until_may(&own.as_user(DEFAULT_CONTROLLER_USER), "update", "leases.coordination.k8s.io/baseward").await?;
     let kubeconfig = control_plane.kubeconfig_of_service_account(NAMESPACE, "baseward").await?;
-    let program = program().with_kubeconfig(kubeconfig);
+    let program = program().through(kubeconfig);
     let controller = program.start_with(&world, &["--lease-namespace", NAMESPACE]).await?;
 
     let scenario = world.scenario("roles").await?;

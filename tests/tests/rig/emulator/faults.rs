@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::error::{ProvideErrorMetadata as _, SdkError};
+use aws_sdk_ec2::types::Tag;
 use tests::emulator::{Call, Fault, FaultKind};
 use tests::{Scenario, aws_client, wait_until};
 
@@ -166,6 +167,21 @@ async fn a_slow_call_is_held_up_before_its_effect_and_holds_up_nobody_else() -> 
 async fn fired(scenario: &Scenario<'_>) -> Result<()> {
     let faults = scenario.aws.faults().await?;
     ensure!(faults.iter().all(|fault| fault.fired > 0), "{faults:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_fault_of_a_resource_hits_its_rules_and_its_tags_alone() -> Result<()> {
+    let (scenario, ec2) = corner("resource").await?;
+    let (one, other) = (group(&scenario, &[]).await?, group(&scenario, &[]).await?);
+    scenario.aws.set_faults(&[Fault::from(FaultKind::AccessDenied).of_resource(&one).always()]).await?;
+    for (id, denied) in [(&one, true), (&other, false)] {
+        let add = ec2.authorize_security_group_ingress().group_id(id).ip_permissions(tcp(22, "10.0.0.0/8"));
+        assert_eq!(add.send().await.is_err(), denied);
+        let tag = Tag::builder().key("owner").value("web").build();
+        assert_eq!(ec2.create_tags().resources(id).tags(tag).send().await.is_err(), denied);
+    }
+    ec2.describe_security_groups().send().await?;
     Ok(())
 }
 

@@ -1,0 +1,197 @@
+//! `cargo chaos`: a process that dies, or loses its lease, at every write of a run changes nothing about what comes of it.
+//!
+//! An undisturbed run is recorded first: every AWS write, by the emulator's ledger, and every write to the Kubernetes API,
+//! by a proxy before the API server. Each of them is a crash point twice: before its effect, and after its effect but
+//! before its reply. For each point the run is begun anew in an account of its own; at the point the process is killed
+//! (`kill -9`) and started again. Each AWS write is also a point at which another process takes the lease over, while the
+//! leader sleeps or cannot renew it.
+//!
+//! Every run must end as the undisturbed one did, with the same changes, each made once. No write may have opened or cut
+//! what it must not have (see [`crate::scenario::Scenario`]), every change set must be closed, nothing more may be written,
+//! and no process may write after another one has begun to.
+
+mod crash;
+mod fleet;
+mod handover;
+mod point;
+mod proxy;
+mod stage;
+mod trail;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, ensure};
+use futures::{FutureExt as _, StreamExt as _, stream};
+
+use crate::baseward::Program;
+use crate::world::World;
+use crash::Crash;
+use handover::Handover;
+use stage::Stage;
+use trail::Trail;
+
+/// Which points, and how many at once.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Only points whose name contains this.
+    pub only: String,
+    /// A run waits more than it works.
+    pub jobs: usize,
+}
+
+/// How often a point is tried on a machine that is busy with something else.
+const ATTEMPTS: usize = 3;
+
+/// What happens to a run.
+enum Blow {
+    Crash(Crash),
+    Handover(Handover),
+}
+
+/// What came of a run.
+struct Outcome {
+    name: String,
+    took: Duration,
+    result: Result<Reached>,
+}
+
+/// Whether a run came by its point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reached {
+    Yes,
+    /// What is a matter of time did not happen this time; the run had to end well all the same.
+    No,
+    /// The machine was too slow to strike where it should have: that shows nothing.
+    TooLate,
+}
+
+/// Runs all points and prints a table.
+///
+/// # Errors
+/// The number of points at which something did not hold; what it was is in the table.
+pub async fn run(program: Program, options: Options) -> Result<()> {
+    let world = World::start().await?;
+    let started = Instant::now();
+    let undisturbed = record(&world, &program).await?;
+    println!(
+        "undisturbed: {} AWS writes, {} Kubernetes writes, {:.0} s",
+        undisturbed.aws.len(),
+        undisturbed.kubernetes.len(),
+        started.elapsed().as_secs_f32()
+    );
+    let mut blows = all(&undisturbed);
+    blows.retain(|blow| blow.to_string().contains(&options.only));
+    let outcomes = suffer(&world, &program, &undisturbed, blows, options.jobs).await;
+    conclude(&outcomes, started.elapsed())
+}
+
+/// Runs a few points, always the same ones, for the tests.
+///
+/// # Errors
+/// What did not hold at which point.
+pub async fn sample(program: Program, crashes: usize, handovers: usize) -> Result<()> {
+    let world = World::start().await?;
+    let started = Instant::now();
+    let undisturbed = record(&world, &program).await?;
+    let (crash, handover): (Vec<Blow>, Vec<Blow>) =
+        all(&undisturbed).into_iter().partition(|blow| matches!(blow, Blow::Crash(_)));
+    let blows: Vec<Blow> = spread(crash, crashes).chain(spread(handover, handovers)).collect();
+    let jobs = blows.len();
+    let outcomes = suffer(&world, &program, &undisturbed, blows, jobs).await;
+    conclude(&outcomes, started.elapsed())
+}
+
+/// So many of them, evenly spread. Of the two that follow each other at one write it is the first and the second in turn.
+fn spread<T>(all: Vec<T>, count: usize) -> impl Iterator<Item = T> {
+    let pairs = all.len() / 2;
+    let chosen: BTreeSet<usize> =
+        (0..count).map(|number| (2 * number + 1) * pairs / (2 * count) * 2 + number % 2).collect();
+    all.into_iter().enumerate().filter(move |(position, _)| chosen.contains(position)).map(|(_, one)| one)
+}
+
+async fn record(world: &World, program: &Program) -> Result<Trail> {
+    let stage = Stage::set(world, program).await?;
+    let proxy = stage.proxy("proxy").await?;
+    let _controller = stage.launch("only", &proxy).await?;
+    stage.rest(None, None).await?;
+    stage.trail(proxy.writes()).await
+}
+
+fn all(undisturbed: &Trail) -> Vec<Blow> {
+    let handovers = Handover::all(undisturbed).map(Blow::Handover);
+    Crash::all(undisturbed).map(Blow::Crash).chain(handovers).collect()
+}
+
+async fn suffer(world: &World, program: &Program, undisturbed: &Trail, blows: Vec<Blow>, jobs: usize) -> Vec<Outcome> {
+    let run = async |blow: Blow| {
+        let started = Instant::now();
+        let mut result = Ok(Reached::TooLate);
+        for _ in 0..ATTEMPTS {
+            // A scenario that is judged guilty at its end panics.
+            let run = AssertUnwindSafe(blow.strike(world, program, undisturbed)).catch_unwind();
+            result = run.await.unwrap_or_else(|_| Err(anyhow!("judged guilty")));
+            if !matches!(result, Ok(Reached::TooLate)) {
+                break;
+            }
+        }
+        let outcome = Outcome { name: blow.to_string(), took: started.elapsed(), result };
+        println!("{outcome}");
+        outcome
+    };
+    stream::iter(blows.into_iter().map(run)).buffer_unordered(jobs.max(1)).collect().await
+}
+
+fn conclude(outcomes: &[Outcome], took: Duration) -> Result<()> {
+    let failed = outcomes.iter().filter(|outcome| !matches!(outcome.result, Ok(Reached::Yes | Reached::No))).count();
+    println!("{} points, {failed} failed, {:.0} s", outcomes.len(), took.as_secs_f32());
+    ensure!(!outcomes.is_empty(), "there is no such point");
+    ensure!(failed == 0, "{failed} of {} points failed", outcomes.len());
+    Ok(())
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>6.1} s  {:<64} ", self.took.as_secs_f32(), self.name)?;
+        match &self.result {
+            Ok(Reached::Yes) => f.write_str("held"),
+            Ok(Reached::No) => f.write_str("held, but did not happen"),
+            Ok(Reached::TooLate) => f.write_str("FAILED: the machine is too slow"),
+            Err(error) => write!(f, "FAILED: {error:#}"),
+        }
+    }
+}
+
+impl Blow {
+    async fn strike(&self, world: &World, program: &Program, undisturbed: &Trail) -> Result<Reached> {
+        match self {
+            Self::Crash(crash) => crash.run(world, program, undisturbed).await,
+            Self::Handover(handover) => handover.run(world, program, undisturbed).await,
+        }
+    }
+}
+
+impl fmt::Display for Blow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Crash(crash) => crash.fmt(f),
+            Self::Handover(handover) => handover.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_is_spread_evenly_and_takes_both_sides_of_a_write() {
+        let sample = |all: usize, count| spread((0..all).collect(), count).collect::<Vec<usize>>();
+        assert_eq!(sample(16, 4), [2, 7, 10, 15]);
+        assert_eq!(sample(42, 1), [20]);
+        assert_eq!(sample(4, 0), [0; 0]);
+        assert_eq!(sample(2, 1), [0]);
+    }
+}

@@ -1,0 +1,70 @@
+//! The writes of an undisturbed run as points at which something happens to another run.
+//!
+//! A point is named by what its write does and by its number among its like, never by its place in the run: the order of
+//! equally bad groups and the times of statuses and renewals are not the same in every run. Renewals of the lease are
+//! alike and without end, so of them the first, second, fourth, eighth … are points; every other write is one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::proxy::KubernetesWrite;
+use super::trail::{AwsWrite, Trail};
+
+/// The n-th write of its kind, from 1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Nth<W> {
+    pub(super) write: W,
+    pub(super) ordinal: u32,
+}
+
+/// A write to either side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Point {
+    Aws(Nth<AwsWrite>),
+    Kubernetes(Nth<KubernetesWrite>),
+}
+
+impl Point {
+    /// All points of a run.
+    pub(super) fn all(trail: &Trail) -> impl Iterator<Item = Self> {
+        let counts = |point: &Nth<KubernetesWrite>| !point.write.is_renewal() || point.ordinal.is_power_of_two();
+        let kubernetes = Nth::all(&trail.kubernetes).into_iter().filter(counts).map(Self::Kubernetes);
+        Nth::all(&trail.aws).into_iter().map(Self::Aws).chain(kubernetes)
+    }
+
+    /// Whether every run comes by. How many statuses, events and renewals there are is a matter of time.
+    pub(super) fn is_certain(&self) -> bool {
+        match self {
+            Self::Aws(_) => true,
+            Self::Kubernetes(point) => point.ordinal == 1 || point.write.is_of_the_journal(),
+        }
+    }
+}
+
+impl<W: Ord + Clone> Nth<W> {
+    /// Each write with its number among its like.
+    pub(super) fn all(writes: &[W]) -> Vec<Self> {
+        let mut counts: BTreeMap<&W, u32> = BTreeMap::new();
+        let number = |write| {
+            let count = counts.entry(write).or_default();
+            *count += 1;
+            Self { write: write.clone(), ordinal: *count }
+        };
+        writes.iter().map(number).collect()
+    }
+}
+
+impl fmt::Display for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Aws(point) => point.fmt(f),
+            Self::Kubernetes(point) => point.fmt(f),
+        }
+    }
+}
+
+impl<W: fmt::Display> fmt::Display for Nth<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} #{}", self.write, self.ordinal)
+    }
+}

@@ -1,0 +1,320 @@
+//! A door between one `baseward` and the API server: it passes everything on, writes down what is written, and can stop
+//! at one write for good, before the API server sees it or before its answer is seen, or shut.
+//!
+//! It also narrows what the controller watches to one scenario, so that many scenarios can share an API server although
+//! each has a controller of its own: no custom resource of another one is seen.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::future::pending;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context as _, Result};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::response::Response;
+use http::{Method, StatusCode, header};
+use jiff::Timestamp;
+use kube::Client;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::crash::Moment;
+use super::point::Nth;
+use crate::control_plane::ControlPlane;
+
+/// More than any object of the scenarios.
+const LARGEST_BODY: usize = 4 << 20;
+
+/// A write to the Kubernetes API, by what it does: a method and a resource such as `changesets/status`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct KubernetesWrite {
+    /// `POST`, `PUT`, `PATCH` or `DELETE`.
+    pub(super) method: String,
+    /// The resource and, if it has one, the subresource.
+    pub(super) resource: String,
+}
+
+/// A running proxy. It ends when it is dropped.
+#[derive(Debug)]
+pub(super) struct Proxy {
+    kubeconfig: PathBuf,
+    door: Arc<Door>,
+    task: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Door {
+    api_server: ApiServer,
+    scope: String,
+    traffic: Mutex<Traffic>,
+    stopped: watch::Sender<bool>,
+    shut: watch::Sender<bool>,
+}
+
+/// [`Client`] does not tell anything about itself.
+struct ApiServer(Client);
+
+#[derive(Debug, Default)]
+struct Traffic {
+    writes: Vec<KubernetesWrite>,
+    counts: BTreeMap<KubernetesWrite, u32>,
+    stop_at: Option<(Nth<KubernetesWrite>, Moment)>,
+    /// When the lease was taken or renewed, in seconds since 1970.
+    renewals: Vec<f64>,
+}
+
+impl Proxy {
+    /// A proxy that shows the objects of one scenario: the account with its name and what is in the namespace with its name.
+    pub(super) async fn start(control_plane: &ControlPlane, scope: &str, name: &str) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no port for the proxy")?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let kubeconfig = control_plane.kubeconfig_by_way_of(&format!("{scope}-{name}.kubeconfig"), &url)?;
+        let door = Arc::new(Door {
+            api_server: ApiServer(control_plane.bare_client().await?),
+            scope: scope.to_owned(),
+            traffic: Mutex::default(),
+            stopped: watch::Sender::new(false),
+            shut: watch::Sender::new(false),
+        });
+        let router = Router::new().fallback(pass).with_state(Arc::clone(&door));
+        let task = tokio::spawn(async move {
+            // It serves until it is dropped.
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Self { kubeconfig, door, task })
+    }
+
+    /// A kubeconfig file that leads here.
+    pub(super) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// What was written so far, in order.
+    pub(super) fn writes(&self) -> Vec<KubernetesWrite> {
+        self.door.traffic().writes.clone()
+    }
+
+    /// Stops one write, once.
+    pub(super) fn stop_at(&self, point: &Nth<KubernetesWrite>, moment: Moment) {
+        self.door.stopped.send_replace(false);
+        self.door.traffic().stop_at = Some((point.clone(), moment));
+    }
+
+    /// Waits until the write is stopped.
+    pub(super) async fn stopped(&self) {
+        // The sender lives as long as `self`.
+        let _ = self.door.stopped.subscribe().wait_for(|stopped| *stopped).await;
+    }
+
+    /// Lets nothing through any more but what is about change sets, until it is opened again: nothing but its own clock tells
+    /// the process that it leads no longer, and the journal keeps it from nothing. What was not let through is lost.
+    pub(super) fn shut(&self, shut: bool) {
+        self.door.shut.send_replace(shut);
+    }
+
+    /// When the lease was last taken or renewed before a time, both in seconds since 1970.
+    pub(super) fn renewed_before(&self, time: f64) -> Option<f64> {
+        self.door.traffic().renewals.iter().copied().rfind(|renewed| *renewed <= time)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Door {
+    fn traffic(&self) -> MutexGuard<'_, Traffic> {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Never lets a request go on. It ends when its client does.
+    async fn stop(&self) -> Infallible {
+        self.stopped.send_replace(true);
+        pending().await
+    }
+
+    async fn forward(&self, request: Request) -> Result<Response> {
+        let (mut parts, body) = request.into_parts();
+        if let Some(narrowed) = narrowed(&parts.method, &parts.uri.to_string(), &self.scope) {
+            parts.uri = narrowed.parse()?;
+        }
+        parts.headers.remove(header::HOST);
+        let body = kube::client::Body::from(to_bytes(body, LARGEST_BODY).await?);
+        let mut response = self.api_server.0.send(http::Request::from_parts(parts, body)).await?;
+        // How a body is cut into pieces is a matter of each connection.
+        response.headers_mut().remove(header::TRANSFER_ENCODING);
+        Ok(response.map(Body::new))
+    }
+}
+
+async fn pass(State(door): State<Arc<Door>>, request: Request) -> Response {
+    let write = KubernetesWrite::of(request.method(), request.uri().path());
+    if *door.shut.borrow() && !request.uri().path().contains("/changesets") {
+        // The sender lives as long as the door.
+        let _ = door.shut.subscribe().wait_for(|shut| !shut).await;
+        return failure("lost on its way");
+    }
+    let stop = write.and_then(|write| door.traffic().note(write));
+    if stop == Some(Moment::Before) {
+        door.stop().await;
+    }
+    let answer = door.forward(request).await;
+    if stop == Some(Moment::After) {
+        door.stop().await;
+    }
+    answer.unwrap_or_else(|error| failure(&format!("{error:#}")))
+}
+
+fn failure(why: &str) -> Response {
+    let mut response = Response::new(Body::from(why.to_owned()));
+    *response.status_mut() = StatusCode::BAD_GATEWAY;
+    response
+}
+
+impl Traffic {
+    /// Writes a write down, and tells whether it is to be stopped.
+    fn note(&mut self, write: KubernetesWrite) -> Option<Moment> {
+        if write.resource == "leases" {
+            self.renewals.push(Timestamp::now().as_duration().as_secs_f64());
+        }
+        let count = self.counts.entry(write.clone()).or_default();
+        *count += 1;
+        let due = self.stop_at.take_if(|(point, _)| point.write == write && point.ordinal == *count);
+        self.writes.push(write);
+        due.map(|(_, moment)| moment)
+    }
+}
+
+impl KubernetesWrite {
+    fn of(method: &Method, path: &str) -> Option<Self> {
+        if !matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE) {
+            return None;
+        }
+        let mut words = path.split('/').skip(1);
+        // `api/VERSION` or `apis/GROUP/VERSION`.
+        let skipped = if words.next()? == "api" { 1 } else { 2 };
+        let words: Vec<&str> = words.skip(skipped).collect();
+        let object = match words.as_slice() {
+            ["namespaces", _, object @ ..] if !object.is_empty() => object,
+            object => object,
+        };
+        let resource = match object {
+            [resource, _, subresource, ..] => format!("{resource}/{subresource}"),
+            [resource, ..] => (*resource).to_owned(),
+            [] => return None,
+        };
+        Some(Self { method: method.to_string(), resource })
+    }
+
+    /// Whether a process says with it that it still leads.
+    pub(super) fn is_renewal(&self) -> bool {
+        self.method == "PUT" && self.resource == "leases"
+    }
+
+    /// Whether it is about a change set.
+    pub(super) fn is_of_the_journal(&self) -> bool {
+        self.resource.starts_with("changesets")
+    }
+}
+
+impl fmt::Display for KubernetesWrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "k8s {} {}", self.method, self.resource)
+    }
+}
+
+impl fmt::Debug for ApiServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ApiServer")
+    }
+}
+
+/// A list or watch of our objects in all scenarios as one of those of one scenario alone.
+fn narrowed(method: &Method, uri: &str, scope: &str) -> Option<String> {
+    let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
+    let field = match path.strip_prefix("/apis/baseward.dev/v1alpha1/")? {
+        "awsaccounts" => "metadata.name",
+        // What is asked for by a field of its own names the account.
+        kind if kind.contains('/') || query.contains("fieldSelector") => return None,
+        _ => "metadata.namespace",
+    };
+    (*method == Method::GET).then(|| format!("{path}?{query}&fieldSelector={field}%3D{scope}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use kube::Api;
+    use kube::api::PostParams;
+    use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+    use kube::core::ObjectMeta;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_write_is_stopped_before_its_effect_or_after_it() -> Result<()> {
+        let control_plane = ControlPlane::start().await?;
+        let proxy = Proxy::start(&control_plane, "default", "proxy").await?;
+        let kubeconfig = Kubeconfig::read_from(proxy.kubeconfig())?;
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        let maps: Api<ConfigMap> = Api::namespaced(Client::try_from(config)?, "default");
+        for (ordinal, moment, effect) in [(1, Moment::Before, false), (2, Moment::After, true)] {
+            let write = KubernetesWrite { method: "POST".to_owned(), resource: "configmaps".to_owned() };
+            proxy.stop_at(&Nth { write, ordinal }, moment);
+            let name = format!("map-{ordinal}");
+            let metadata = ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() };
+            let (params, map) = (PostParams::default(), ConfigMap { metadata, ..ConfigMap::default() });
+            tokio::select! {
+                answer = maps.create(&params, &map) => panic!("it is answered: {answer:?}"),
+                () = proxy.stopped() => {}
+            }
+            assert_eq!(maps.get_opt(&name).await?.is_some(), effect);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_write_is_named_by_its_method_and_its_resource() {
+        let named = |method: Method, path: &str| KubernetesWrite::of(&method, path).map(|write| write.to_string());
+        let own = "/apis/baseward.dev/v1alpha1";
+        for (method, path, name) in [
+            (Method::POST, format!("{own}/namespaces/team/changesets"), "k8s POST changesets"),
+            (Method::PATCH, format!("{own}/namespaces/team/changesets/edge-1/status"), "k8s PATCH changesets/status"),
+            (Method::PATCH, format!("{own}/awsaccounts/prod/status"), "k8s PATCH awsaccounts/status"),
+            (Method::POST, "/api/v1/namespaces".to_owned(), "k8s POST namespaces"),
+        ] {
+            assert_eq!(named(method, &path).as_deref(), Some(name));
+        }
+        assert_eq!(named(Method::GET, "/api/v1/namespaces"), None);
+    }
+
+    #[test]
+    fn only_looks_at_everybodys_objects_are_narrowed() {
+        let own = "/apis/baseward.dev/v1alpha1";
+        let narrowed = |uri: String| narrowed(&Method::GET, &uri, "one");
+        assert_eq!(
+            narrowed(format!("{own}/awsaccounts?watch=true")),
+            Some(format!("{own}/awsaccounts?watch=true&fieldSelector=metadata.name%3Done"))
+        );
+        assert_eq!(narrowed(format!("{own}/namespaces/one/changesets")), None);
+        assert_eq!(narrowed(format!("{own}/changesets?fieldSelector=spec.account%3D1")), None);
+        assert_eq!(narrowed("/api/v1/namespaces".to_owned()), None);
+    }
+
+    #[test]
+    fn one_write_is_stopped_and_no_other() {
+        let write = |resource: &str| KubernetesWrite { method: "PUT".to_owned(), resource: resource.to_owned() };
+        let stop_at = (Nth { write: write("leases"), ordinal: 2 }, Moment::After);
+        let mut traffic = Traffic { stop_at: Some(stop_at), ..Traffic::default() };
+        let stops = ["leases", "others", "leases", "leases"].map(|name| traffic.note(write(name)));
+        assert_eq!(stops, [None, None, Some(Moment::After), None]);
+    }
+}
