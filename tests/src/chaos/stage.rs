@@ -27,11 +27,12 @@ const KIND: &str = "SecurityGroupBaseline";
 const LEASE: &str = "baseward";
 /// The role that writes.
 const WRITER: &str = "*:role/baseward-write";
-/// The shortest that there can be: a write takes its own second and one of waiting for its turn.
-pub(super) const LEASE_SECONDS: u32 = 3;
+/// One more than the shortest that there can be: with a write of two seconds, its turn included, a process would lead in
+/// vain on a busy machine.
+pub(super) const LEASE_SECONDS: u32 = 4;
 const WRITE_SECONDS: &str = "1";
 /// How long a process that takes over waits before its first write: the lease, the write and the wait for its turn.
-const QUIET: SignedDuration = SignedDuration::from_secs(5);
+const QUIET: SignedDuration = SignedDuration::from_secs(LEASE_SECONDS as i64 + 2);
 
 /// Many runs share two cores.
 const PATIENCE: Duration = Duration::from_secs(90);
