@@ -39,7 +39,7 @@ pub struct Memory {
 impl Memory {
     /// Of a worker that has just started.
     pub fn new(context: &Context, location: &Location) -> Self {
-        let journal = Journal::new(context.client.clone(), location.clone());
+        let journal = Journal::new(context.client.clone(), location.clone(), context.leadership.clone());
         let mut circumstances = Circumstances::default();
         for (resource, control, at) in context.take_repairs(location) {
             circumstances.contests.restore(&resource, &control, at);

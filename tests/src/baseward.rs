@@ -107,8 +107,13 @@ impl Program {
 
     /// Starts `baseward run` and returns when it has read all objects, or stands by for another leader.
     pub async fn start(&self, world: &World) -> Result<Controller> {
+        self.start_with(world, &[]).await
+    }
+
+    /// The same with more flags.
+    pub async fn start_with(&self, world: &World, flags: &[&str]) -> Result<Controller> {
         let times = ["--lease-seconds", LEASE_SECONDS, "--write-seconds", WRITE_SECONDS, "--read-seconds", "5"];
-        let mut controller = self.launch(world, &times).await?;
+        let mut controller = self.launch(world, &[&times, flags].concat()).await?;
         let output = controller.log();
         let http = controller.server.ready(Duration::from_secs(30), async || address(&output)).await?;
         controller

@@ -7,6 +7,7 @@ mod proposals;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use crds::{ChangeSet, ChangeSetStatus, Phase};
 use engine::edit::Withheld;
@@ -23,6 +24,7 @@ use serde_json::json;
 use crate::act::Prepared;
 use crate::authority::AuthorityNow;
 use crate::kubernetes::within;
+use crate::lease::Leadership;
 
 /// The field manager of everything that the controller writes.
 pub const FIELD_MANAGER: &str = "baseward";
@@ -31,6 +33,7 @@ pub const FIELD_MANAGER: &str = "baseward";
 pub struct Journal {
     client: Client,
     location: Location,
+    leadership: Leadership,
     /// Statuses that could not be written yet.
     unwritten: Vec<(Entry, ChangeSetStatus)>,
     leftovers_closed: bool,
@@ -49,8 +52,8 @@ pub struct Recorded {
 
 impl Journal {
     /// A journal of one cell.
-    pub fn new(client: Client, location: Location) -> Self {
-        Self { client, location, unwritten: Vec::new(), leftovers_closed: false, open: Vec::new() }
+    pub fn new(client: Client, location: Location, leadership: Leadership) -> Self {
+        Self { client, location, leadership, unwritten: Vec::new(), leftovers_closed: false, open: Vec::new() }
     }
 
     /// Writes down what is about to be changed. What cannot be written down keeps no other resource from being changed.
@@ -155,6 +158,10 @@ impl Journal {
 
     /// Tries again to write what could not be written. What the API refuses for one change set keeps no other waiting.
     async fn catch_up(&mut self) {
+        // Another process may have closed the change sets meanwhile.
+        if !self.leadership.holds(Instant::now()) {
+            return;
+        }
         let mut position = 0;
         while let Some((entry, status)) = self.unwritten.get(position) {
             match self.set_status(entry, status).await {
