@@ -11,16 +11,17 @@ use aws::ec2::write::{NotSent, WriteResult, execute};
 use aws::{AwsError, Connection, ErrorClass};
 use crds::MAX_EDITS;
 use engine::edit::Withheld;
-use engine::facts::{LiveGroup, Location};
+use engine::facts::LiveGroup;
 use engine::plan::{Applied, Failure, Outcome, Permitted, PermittedResource, Plan, ResourceOutcome};
 use engine::rails::{FRESHNESS, permit, still_allowed};
 use engine::sequence::{State, Step, sequence};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::{self, Intent, Mandate};
 use crate::authority::AuthorityNow;
 use crate::events::News;
-use crate::journal::{Journal, Recorded};
+use crate::journal::{Entry, Journal, Recorded};
 use crate::metrics::Metrics;
 use crate::pending::{self, Pending};
 
@@ -185,7 +186,8 @@ async fn journal_and_change(
         } else if acting.stop.is_cancelled() {
             outcomes.push(Tried::from(Outcome::Withheld(Withheld::NotLeader)).of(&ready.resource));
         } else {
-            let outcome = change(ready, acting).await.of(&ready.resource);
+            let mandate = entries.iter().find(|entry| entry.covers(&ready.resource)).map(Entry::mandate);
+            let outcome = change(ready, &mandate.unwrap_or_default(), acting).await.of(&ready.resource);
             outcomes.push(outcome.clone());
             within_last_words(acting.stop, journal.note(&mut entries, &outcomes, &outcome)).await;
         }
@@ -225,14 +227,22 @@ async fn used_meanwhile(resource: &PermittedResource, acting: &Acting<'_>) -> Op
 }
 
 /// Changes one resource, call by call.
-async fn change(ready: &Prepared, acting: &Acting<'_>) -> Tried {
+async fn change(ready: &Prepared, mandate: &Mandate, acting: &Acting<'_>) -> Tried {
     if let Some(reason) = used_meanwhile(&ready.resource, acting).await {
         return Tried::from(Outcome::Withheld(reason));
     }
     let (mut live, mut expected) = (ready.live.clone(), State::of(&ready.live));
     let mut tried = Tried::from(Outcome::Verified);
     for step in &ready.steps {
-        match take(&ready.resource, step, &expected, live, acting).await {
+        let intent = Intent {
+            location: acting.connection.location(),
+            resource: &ready.resource,
+            mandate,
+            operation: step.call.operation(),
+            before: &expected,
+            after: &step.after,
+        };
+        match take(&intent, step, live, acting).await {
             Ok((seen, request_id)) => {
                 tried.request_ids.extend(request_id);
                 tried.calls_verified += 1;
@@ -263,33 +273,33 @@ impl From<Withheld> for Stop {
 
 /// Makes one call and waits until it is seen to have taken effect.
 async fn take(
-    resource: &PermittedResource,
+    intent: &Intent<'_>,
     step: &Step,
-    expected: &State,
     live: LiveGroup,
     acting: &Acting<'_>,
 ) -> Result<(LiveGroup, Option<String>), Stop> {
-    let location = acting.connection.location();
+    let Intent { location, resource, before, operation, .. } = intent;
     let live = turn(resource, step, live, acting).await?;
     let (authority, call) = ((acting.authority)(), step.call.clone());
-    let permit = permit(location, resource, call, expected, &live, &authority.as_authority(), Timestamp::now())?;
-    let operation = step.call.operation();
-    let Location { account, region } = location;
-    tracing::info!(resource = resource.group.id, operation, account, region, "Writing");
-    let Sent { request_id, unseen } = sent(execute(acting.connection, permit).await).inspect_err(|stop| {
-        tracing::warn!(resource = resource.group.id, operation, outcome = ?stop.reason, "Write not made");
-        acting.metrics.write(operation, "refused");
-    })?;
-    match verified(&resource.group.id, &step.after, acting).await {
-        Some(live) => {
-            acting.metrics.write(operation, "verified");
-            Ok((live, request_id))
-        }
-        None => {
-            acting.metrics.write(operation, "unverified");
-            Err(Stop { reason: unseen, request_id })
-        }
-    }
+    let permit = permit(location, resource, call, before, &live, &authority.as_authority(), Timestamp::now())?;
+    intent.announce();
+    let (metric, taken) = match sent(execute(acting.connection, permit).await) {
+        Err(stop) => ("refused", Err(stop)),
+        Ok(Sent { request_id, unseen }) => match verified(&resource.group.id, &step.after, acting).await {
+            Some(live) => ("verified", Ok((live, request_id))),
+            None => ("unverified", Err(Stop { reason: unseen, request_id })),
+        },
+    };
+    acting.metrics.write(operation, metric);
+    intent.conclude(match &taken {
+        Ok((_, request_id)) => audit::Outcome { outcome: "Verified", reason: None, request_id: request_id.as_deref() },
+        Err(Stop { reason, request_id }) => audit::Outcome {
+            outcome: "NotVerified",
+            reason: Some(reason.reason()),
+            request_id: request_id.as_deref(),
+        },
+    });
+    taken
 }
 
 /// Waits for the turn of a call first: that keeps both the read and the permit young.

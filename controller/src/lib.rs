@@ -8,6 +8,7 @@
 mod accounts;
 mod act;
 mod approvals;
+mod audit;
 mod authority;
 mod backoff;
 mod baselines;
@@ -24,6 +25,7 @@ mod metrics;
 mod past;
 mod pending;
 mod policies;
+mod retention;
 mod run;
 mod status;
 mod store;

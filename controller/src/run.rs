@@ -10,6 +10,7 @@ use aws::{Connector, ConnectorOptions};
 use clap::Args;
 use crds::{AWSAccount, BaselineExemption, ChangeSetApproval, SecurityGroupBaseline};
 use futures::{Stream, StreamExt};
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::Config as ControllerConfig;
@@ -28,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::pending::Pending;
 use crate::policies::Policies;
 use crate::store::Objects;
+use crate::retention::{self, Retention};
 use crate::{accounts, approvals, baselines, cells, exemptions, http, kubernetes, past};
 
 /// Objects of one kind that are reconciled at once.
@@ -59,6 +61,12 @@ pub struct Run {
     /// Where /healthz, /readyz and /metrics are served. Port 0 takes any that is free.
     #[arg(long, default_value = "0.0.0.0:8080")]
     pub http_address: SocketAddr,
+    /// Change sets that have ended and are kept, of each account, whatever their age.
+    #[arg(long, default_value_t = 500)]
+    pub keep_change_sets: usize,
+    /// Days for which every change set is kept after it has ended, whatever their number: it holds what is needed to undo it.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=3650))]
+    pub keep_days: i64,
     /// The kill switch for all accounts: nothing is written to AWS, reading goes on.
     #[arg(long, env = "BASEWARD_STOP_WRITES")]
     pub stop_writes: bool,
@@ -68,6 +76,10 @@ pub struct Run {
 }
 
 impl Run {
+    fn retention(&self) -> Retention {
+        Retention { count: self.keep_change_sets, age: SignedDuration::from_hours(24 * self.keep_days) }
+    }
+
     fn connector_options(&self) -> ConnectorOptions {
         ConnectorOptions {
             endpoint_url: None,
@@ -227,6 +239,8 @@ async fn lead(
         seen: baselines::Seen::default(),
         stopping,
     });
+    let (client, leadership) = (context.client.clone(), context.leadership.clone());
+    tokio::spawn(retention::run(client, options.retention(), leadership, context.stopping.clone()));
     let watches = Watches { baselines, accounts, exemptions, approvals };
     loops(context, watches, reports, &gone, readiness).await;
     Ok(())

@@ -3,10 +3,12 @@
 use crds::{ChangeSet, ChangeSetSpec, ChangeSetStatus, EditOutcome, MAX_REQUEST_IDS, Outcome, Phase};
 use engine::approval::ChangeSetName;
 use engine::edit::Withheld;
-use engine::plan::{Failure, ResourceOutcome};
+use engine::plan::{Failure, PermittedResource, ResourceOutcome};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
+
+use crate::audit::Mandate;
 
 /// A change set that is in the API.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +51,20 @@ impl Entry {
             Some(name) => self.is_named(name),
             None => !self.proposed && self.resources.contains(&outcome.id),
         }
+    }
+
+    /// Whether the edits of a resource are in it.
+    pub fn covers(&self, resource: &PermittedResource) -> bool {
+        match &resource.change_set {
+            Some(name) => self.is_named(name),
+            None => !self.proposed && self.resources.contains(&resource.group.id),
+        }
+    }
+
+    /// On whose word its edits are made.
+    pub fn mandate(&self) -> Mandate {
+        let Self { namespace, name, status, .. } = self;
+        Mandate { change_set: format!("{namespace}/{name}"), approved_by: status.decided_by.clone() }
     }
 
     /// How far it has got once these outcomes are known.
@@ -112,11 +128,8 @@ pub fn not_asked_for(now: Timestamp) -> EditOutcome {
 }
 
 fn edit_outcome(resource: &ResourceOutcome) -> EditOutcome {
-    let reason = match &resource.outcome {
-        engine::plan::Outcome::Verified => None,
-        engine::plan::Outcome::Withheld(reason) => Some(reason.reason().to_owned()),
-        engine::plan::Outcome::Failed(failure) => Some(failure.reason().to_owned()),
-    };
+    let is_made = resource.outcome == engine::plan::Outcome::Verified;
+    let reason = (!is_made).then(|| resource.outcome.reason().to_owned());
     EditOutcome {
         resource: resource.id.clone(),
         outcome: Outcome::from(&resource.outcome),

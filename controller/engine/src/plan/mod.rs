@@ -123,6 +123,15 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The reason as it stands in change sets and in the audit trail.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Verified => "Verified",
+            Self::Withheld(reason) => reason.reason(),
+            Self::Failed(failure) => failure.reason(),
+        }
+    }
+
     /// What it is, and what to do about it.
     pub(crate) fn explain(&self) -> String {
         match self {

@@ -1,0 +1,138 @@
+//! Retention: change sets that have ended are kept as long as somebody may want to undo them, and then some; not for ever.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crds::{ChangeSet, Phase};
+use jiff::{SignedDuration, Timestamp};
+use kube::api::{DeleteParams, ListParams, Preconditions};
+use kube::{Api, Client, ResourceExt};
+use tokio_util::sync::CancellationToken;
+
+use crate::kubernetes::within;
+use crate::lease::Leadership;
+
+/// Change sets that are read at once: little of each is kept.
+const PAGE: u32 = 50;
+const CLEAN_UP_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// How much of the journal is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Change sets that have ended, of each account, whatever their age.
+    pub count: usize,
+    /// Younger ones are kept whatever their number: they hold what is needed to undo them.
+    pub age: SignedDuration,
+}
+
+/// What retention looks at of a change set that has ended.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Ended {
+    /// When the last of its outcomes was known.
+    at: Timestamp,
+    namespace: String,
+    name: String,
+    uid: Option<String>,
+}
+
+/// Deletes what need not be kept any more, now and every hour, while this process leads.
+pub async fn run(client: Client, retention: Retention, leadership: Leadership, stopping: CancellationToken) {
+    loop {
+        if leadership.holds(std::time::Instant::now())
+            && let Err(error) = clean_up(&client, retention).await
+        {
+            tracing::warn!(%error, "Old change sets cannot be deleted: trying again within the hour");
+        }
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = tokio::time::sleep(CLEAN_UP_EVERY) => {}
+        }
+    }
+}
+
+async fn clean_up(client: &Client, retention: Retention) -> kube::Result<()> {
+    let doomed = doomed(ended(client).await?, retention, Timestamp::now());
+    for Ended { namespace, name, uid, .. } in doomed {
+        let api: Api<ChangeSet> = Api::namespaced(client.clone(), &namespace);
+        let this_one = Preconditions { uid, resource_version: None };
+        let deleted = within(api.delete(&name, &DeleteParams::default().preconditions(this_one))).await;
+        match deleted {
+            Ok(_) => tracing::info!(change_set = name, namespace, "Old change set deleted"),
+            Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn ended(client: &Client) -> kube::Result<BTreeMap<String, Vec<Ended>>> {
+    let (api, mut by_account, mut next) = (Api::<ChangeSet>::all(client.clone()), BTreeMap::new(), None);
+    loop {
+        let mut params = ListParams::default().limit(PAGE);
+        params.continue_token = next;
+        let page = within(api.list(&params)).await?;
+        for set in page.items.iter().filter(|set| has_ended(set)) {
+            let ended: &mut Vec<Ended> = by_account.entry(set.spec.account.clone()).or_default();
+            ended.push(Ended::of(set));
+        }
+        next = page.metadata.continue_.filter(|token| !token.is_empty());
+        if next.is_none() {
+            return Ok(by_account);
+        }
+    }
+}
+
+fn has_ended(set: &ChangeSet) -> bool {
+    let phase = set.status.as_ref().and_then(|status| status.phase);
+    phase.is_some_and(|phase| phase == Phase::Rejected || Phase::ENDED.contains(&phase))
+}
+
+impl Ended {
+    fn of(set: &ChangeSet) -> Self {
+        let outcomes = set.status.iter().flat_map(|status| &status.edits).map(|edit| edit.finished_at.0);
+        let created = set.creation_timestamp().map(|time| time.0);
+        Self {
+            at: outcomes.max().or(created).unwrap_or(Timestamp::MAX),
+            namespace: set.namespace().unwrap_or_default(),
+            name: set.name_any(),
+            uid: set.uid(),
+        }
+    }
+}
+
+/// What is older than the retention and not among the newest of its account.
+fn doomed(by_account: BTreeMap<String, Vec<Ended>>, retention: Retention, now: Timestamp) -> Vec<Ended> {
+    let mut doomed = Vec::new();
+    for mut ended in by_account.into_values() {
+        ended.sort_by(|one, other| other.cmp(one));
+        let old = |ended: &Ended| now.duration_since(ended.at) > retention.age;
+        doomed.extend(ended.into_iter().skip(retention.count).filter(old));
+    }
+    doomed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+    fn ended(name: &str, days_ago: i64) -> Ended {
+        let at = Timestamp::UNIX_EPOCH - DAY * i32::try_from(days_ago).unwrap();
+        Ended { at, namespace: "team".to_owned(), name: name.to_owned(), uid: None }
+    }
+
+    #[test]
+    fn the_newest_and_the_young_are_kept() {
+        let of = |ages: &[i64]| ages.iter().map(|days| ended(&days.to_string(), *days)).collect::<Vec<_>>();
+        let accounts = BTreeMap::from([("1".to_owned(), of(&[50, 1, 40, 31, 29])), ("2".to_owned(), of(&[90, 80]))]);
+        let names = |count| -> Vec<String> {
+            let retention = Retention { count, age: DAY * 30 };
+            doomed(accounts.clone(), retention, Timestamp::UNIX_EPOCH).into_iter().map(|ended| ended.name).collect()
+        };
+        assert_eq!(names(3), ["40", "50"]);
+        assert_eq!(names(1), ["31", "40", "50", "90"]);
+        assert_eq!(names(0), ["31", "40", "50", "80", "90"]);
+        assert_eq!(names(5), Vec::<String>::new());
+    }
+}
