@@ -76,7 +76,7 @@ impl Tried {
         ResourceOutcome {
             id: resource.group.id.clone(),
             edits: resource.edits.clone(),
-            change_set: resource.change_set.clone(),
+            warrant: resource.warrant.clone(),
             outcome: self.outcome,
             calls_verified: self.calls_verified,
             request_ids: self.request_ids,
@@ -293,11 +293,9 @@ async fn take(
     acting.metrics.write(operation, metric);
     intent.conclude(match &taken {
         Ok((_, request_id)) => audit::Outcome { outcome: "Verified", reason: None, request_id: request_id.as_deref() },
-        Err(Stop { reason, request_id }) => audit::Outcome {
-            outcome: "NotVerified",
-            reason: Some(reason.reason()),
-            request_id: request_id.as_deref(),
-        },
+        Err(Stop { reason, request_id }) => {
+            audit::Outcome { outcome: "NotVerified", reason: Some(reason.reason()), request_id: request_id.as_deref() }
+        }
     });
     taken
 }

@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::journal::{Decided, FIELD_MANAGER};
 use crate::kubernetes::within;
 use crate::policies::InForce;
+use crate::rollback::Order;
 use crate::{events, undecodable};
 
 /// What an approval waits for is looked at again so often.
@@ -76,7 +77,15 @@ async fn report(approval: &ChangeSetApproval, context: &Context) -> Result<Next,
     let set = within(sets.get_opt(&approval.spec.change_set)).await?;
     let before = approval.status.clone().unwrap_or_default().conditions;
     let heard = conditions::find(&before, ACCEPTED).is_some_and(|condition| condition.reason == conditions::HONOURED);
-    let Answer { state, reason, message } = answer(approval, set.as_ref(), heard, &context.objects.policies_in_force());
+    let policies = context.objects.policies_in_force();
+    let Answer { state, reason, message } = match context.rollbacks.failure(&approval.uid().unwrap_or_default()) {
+        Some(why) => Answer::refused(conditions::CHANGED_SINCE, why),
+        None => answer(approval, set.as_ref(), heard, &policies),
+    };
+    if let Some(set) = set.filter(|_| approval.spec.action == Action::Rollback && state == State::Unknown) {
+        context.rollbacks.take(order(approval, set));
+        context.wake_cells.send_replace(());
+    }
     let (mut after, now) = (before.clone(), Timestamp::now());
     let update = Update { kind: ACCEPTED, state, reason, message: &message };
     conditions::set(&mut after, &update, approval.metadata.generation, now);
@@ -126,7 +135,6 @@ impl Answer {
 /// What becomes of an approval. One that was `heard` stays so whatever becomes of the change set.
 fn answer(approval: &ChangeSetApproval, set: Option<&ChangeSet>, heard: bool, policies: &InForce) -> Answer {
     let name = &approval.spec.change_set;
-    let honoured = |message: String| Answer { state: State::True, reason: conditions::HONOURED, message };
     if heard {
         return honoured(format!("change set {name} follows it"));
     }
@@ -142,34 +150,139 @@ fn answer(approval: &ChangeSetApproval, set: Option<&ChangeSet>, heard: bool, po
             format!("change set {name} has the hash {}: read it again, and approve what you have read", set.spec.hash);
         return Answer::refused(conditions::HASH_MISMATCH, message);
     }
-    let phase = set.status.as_ref().and_then(|status| status.phase);
-    let decided = |phase: Phase| {
-        let message = format!(
-            "change set {name} is {phase:?}: there is nothing left to decide; what is still wrong is in another one"
-        );
-        Answer::refused(conditions::NOT_OPEN, message)
-    };
-    match (approval.spec.action, phase) {
-        (_, None | Some(Phase::Proposed)) => Answer {
-            state: State::Unknown,
-            reason: conditions::PENDING,
-            message: "the next sweep acts on it".to_owned(),
-        },
-        (Action::Approve, Some(Phase::Approved | Phase::Applying | Phase::Applied | Phase::PartlyApplied))
-            if was_approved(set) =>
-        {
-            honoured(format!("change set {name} follows it"))
-        }
-        (Action::Reject, Some(Phase::Rejected)) => honoured(format!("change set {name} follows it")),
-        (Action::Reject, Some(Phase::Approved)) => Answer {
-            state: State::Unknown,
-            reason: conditions::PENDING,
-            message: "the next sweep acts on it".to_owned(),
-        },
-        (_, Some(phase)) => decided(phase),
+    match approval.spec.action {
+        Action::Rollback => undoing(approval, set),
+        Action::Approve | Action::Reject => deciding(approval.spec.action, set),
     }
 }
 
-fn was_approved(set: &ChangeSet) -> bool {
-    set.status.as_ref().is_some_and(|status| status.decided_by.is_some())
+fn honoured(message: String) -> Answer {
+    Answer { state: State::True, reason: conditions::HONOURED, message }
+}
+
+fn pending() -> Answer {
+    Answer { state: State::Unknown, reason: conditions::PENDING, message: "the next sweep acts on it".to_owned() }
+}
+
+fn phase(set: &ChangeSet) -> Phase {
+    set.status.as_ref().and_then(|status| status.phase).unwrap_or(Phase::Proposed)
+}
+
+fn deciding(action: Action, set: &ChangeSet) -> Answer {
+    let (name, approved) = (set.name_any(), set.status.as_ref().is_some_and(|status| status.decided_by.is_some()));
+    match (action, phase(set)) {
+        (_, Phase::Proposed) | (Action::Reject, Phase::Approved) => pending(),
+        (Action::Approve, Phase::Approved | Phase::Applying | Phase::Applied | Phase::PartlyApplied) if approved => {
+            honoured(format!("change set {name} follows it"))
+        }
+        (Action::Reject, Phase::Rejected) => honoured(format!("change set {name} follows it")),
+        (_, phase) => {
+            let message = format!(
+                "change set {name} is {phase:?}: there is nothing left to decide; what is still wrong is in another one"
+            );
+            Answer::refused(conditions::NOT_OPEN, message)
+        }
+    }
+}
+
+fn undoing(approval: &ChangeSetApproval, set: &ChangeSet) -> Answer {
+    let (name, status) = (set.name_any(), set.status.clone().unwrap_or_default());
+    let by_this = status.rolled_back_by.is_some_and(|by| by == approval.name_any());
+    match phase(set) {
+        Phase::Applied | Phase::PartlyApplied => pending(),
+        Phase::RolledBack if by_this => {
+            honoured(format!("change set {name} is undone: {}", status.message.unwrap_or_default()))
+        }
+        phase => {
+            let message = format!("change set {name} is {phase:?}: there is nothing to undo");
+            Answer::refused(conditions::NOT_OPEN, message)
+        }
+    }
+}
+
+fn order(approval: &ChangeSetApproval, set: ChangeSet) -> Order {
+    Order {
+        set,
+        uid: approval.uid().unwrap_or_default(),
+        approval: approval.name_any(),
+        reason: approval.spec.reason.clone(),
+        exempt_for: approval.spec.exempt_for(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const HASH: &str = "sha256:7f3a";
+
+    fn approval(action: &str, hash: &str, created: &str) -> ChangeSetApproval {
+        let text = json!({
+            "apiVersion": "baseward.dev/v1alpha1", "kind": "ChangeSetApproval",
+            "metadata": {"name": "word", "namespace": "team", "uid": "u", "creationTimestamp": created},
+            "spec": {"changeSet": "edge-1", "hash": hash, "action": action, "by": "ana", "reason": "CAB-1182"},
+        });
+        serde_json::from_value(text).unwrap()
+    }
+
+    fn set(status: Value) -> ChangeSet {
+        let text = json!({
+            "apiVersion": "baseward.dev/v1alpha1", "kind": "ChangeSet",
+            "metadata": {"name": "edge-1", "namespace": "team"},
+            "spec": {"baseline": {"kind": "K", "name": "edge", "uid": "b", "generation": 1}, "account": "1", "region": "r",
+                "hash": HASH, "edits": []},
+            "status": status,
+        });
+        serde_json::from_value(text).unwrap()
+    }
+
+    const LATE: &str = "2026-02-01T00:00:00Z";
+
+    fn since() -> InForce {
+        InForce::Since("2026-01-01T00:00:00Z".parse().unwrap())
+    }
+
+    fn guarded(approval: ChangeSetApproval) -> Arc<DeserializeGuard<ChangeSetApproval>> {
+        Arc::new(DeserializeGuard(Ok(approval)))
+    }
+
+    #[test]
+    fn nobodys_word_counts_while_anybody_could_have_forged_it() {
+        let name = ChangeSetName { namespace: "team".to_owned(), name: "edge-1".to_owned() };
+        let decision = |approvals: &[ChangeSetApproval], policies: &InForce| {
+            let approvals: Vec<_> = approvals.iter().cloned().map(guarded).collect();
+            decided(&approvals, &name, HASH, policies).decision
+        };
+        let (word, early) = (approval("Approve", HASH, LATE), approval("Approve", HASH, "2025-12-31T00:00:00Z"));
+        assert_eq!(decision(std::slice::from_ref(&word), &since()), Decision::Approved);
+        assert_eq!(decision(std::slice::from_ref(&word), &InForce::Not("absent".to_owned())), Decision::Open);
+        assert_eq!(decision(&[early], &since()), Decision::Open);
+        assert_eq!(decision(&[approval("Approve", "sha256:other", LATE)], &since()), Decision::Open);
+        assert_eq!(decision(&[word, approval("Reject", HASH, LATE)], &since()), Decision::Rejected);
+    }
+
+    #[test]
+    fn each_approval_is_told_what_became_of_it() {
+        let reason = |action: &str, set: Option<ChangeSet>| {
+            answer(&approval(action, HASH, LATE), set.as_ref(), false, &since()).reason
+        };
+        use conditions::{HASH_MISMATCH, HONOURED, NO_SUCH_CHANGE_SET, NOT_OPEN, PENDING, POLICIES_MISSING};
+        assert_eq!(reason("Approve", None), NO_SUCH_CHANGE_SET);
+        assert_eq!(reason("Approve", Some(set(json!({"phase": "Proposed"})))), PENDING);
+        assert_eq!(reason("Approve", Some(set(json!({"phase": "Approved", "decidedBy": "ana"})))), HONOURED);
+        assert_eq!(reason("Approve", Some(set(json!({"phase": "Applied"})))), NOT_OPEN);
+        assert_eq!(reason("Approve", Some(set(json!({"phase": "Expired"})))), NOT_OPEN);
+        assert_eq!(reason("Reject", Some(set(json!({"phase": "Rejected", "decidedBy": "ana"})))), HONOURED);
+        assert_eq!(reason("Rollback", Some(set(json!({"phase": "Applied"})))), PENDING);
+        assert_eq!(reason("Rollback", Some(set(json!({"phase": "RolledBack", "rolledBackBy": "word"})))), HONOURED);
+        assert_eq!(reason("Rollback", Some(set(json!({"phase": "RolledBack", "rolledBackBy": "other"})))), NOT_OPEN);
+        let of = |approval: ChangeSetApproval, policies: &InForce| {
+            answer(&approval, Some(&set(json!({"phase": "Proposed"}))), false, policies).reason
+        };
+        assert_eq!(of(approval("Approve", "sha256:other", LATE), &since()), HASH_MISMATCH);
+        assert_eq!(of(approval("Approve", HASH, LATE), &InForce::Not("absent".to_owned())), POLICIES_MISSING);
+        assert_eq!(of(approval("Approve", HASH, "2025-12-31T00:00:00Z"), &since()), POLICIES_MISSING);
+    }
 }

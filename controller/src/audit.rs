@@ -99,9 +99,7 @@ impl Intent<'_> {
             operation,
             change_set: &mandate.change_set,
             approved_by: mandate.approved_by.as_deref(),
-            baselines: demands()
-                .map(|demand| format!("{}@{}", demand.baseline, demand.baseline.generation))
-                .collect(),
+            baselines: demands().map(|demand| format!("{}@{}", demand.baseline, demand.baseline.generation)).collect(),
             controls: demands().map(|demand| demand.control).collect(),
             removed: beyond(before, after),
             added: beyond(after, before),
@@ -133,6 +131,7 @@ fn write(line: &Line<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use engine::approval::Warrant;
     use engine::facts::{Direction, Rule, Tags};
 
     use super::*;
@@ -163,7 +162,8 @@ mod tests {
             tags: Tags::new(),
             rules: Vec::new(),
         };
-        let resource = PermittedResource { group, edits: Vec::new(), baselines: Vec::new(), change_set: None };
+        let resource =
+            PermittedResource { group, edits: Vec::new(), baselines: Vec::new(), warrant: Warrant::Baselines };
         let location = Location { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() };
         let (before, after) = (
             state(&[("tcp/0-65535", "0.0.0.0/0"), ("tcp/80", "10.0.0.0/8")], &[]),
@@ -171,7 +171,14 @@ mod tests {
         );
         let mandate = Mandate { change_set: "team/edge-1".to_owned(), approved_by: Some("ana".to_owned()) };
         let operation = "ModifySecurityGroupRules";
-        let intent = Intent { location: &location, resource: &resource, mandate: &mandate, operation, before: &before, after: &after };
+        let intent = Intent {
+            location: &location,
+            resource: &resource,
+            mandate: &mandate,
+            operation,
+            before: &before,
+            after: &after,
+        };
         let text = serde_json::to_value(intent.line("Intent", None)).unwrap();
         assert_eq!(text["removed"], serde_json::json!(["Ingress tcp/0-65535 from 0.0.0.0/0"]));
         assert_eq!(text["added"], serde_json::json!(["Ingress tcp/443 from 0.0.0.0/0"]));

@@ -35,13 +35,11 @@ pub async fn run(context: Arc<Context>) {
     let mut workers: BTreeMap<Location, Worker> = BTreeMap::new();
     let mut changed = context.wake_cells.subscribe();
     while !context.stopping.is_cancelled() {
-        let wanted = context.objects.cells();
-        workers
-            .iter()
-            .filter(|(location, _)| !wanted.contains_key(location))
-            .for_each(|(_, worker)| worker.stop.cancel());
+        let mut wanted: BTreeSet<Location> = context.objects.cells().into_keys().collect();
+        wanted.extend(context.rollbacks.locations());
+        workers.iter().filter(|(location, _)| !wanted.contains(location)).for_each(|(_, worker)| worker.stop.cancel());
         bury(&context, &mut workers).await;
-        for location in wanted.into_keys() {
+        for location in wanted {
             workers.entry(location.clone()).or_insert_with(|| start(&context, location));
         }
         tokio::select! {
@@ -96,6 +94,8 @@ struct Fingerprint {
     approvals: ApprovalVersions,
     /// Baselines of which every cell was looked at.
     seen_whole: usize,
+    /// Orders to undo something.
+    rollbacks: usize,
 }
 
 /// What is known of the roles that read and write; `None` before AWS was asked.
@@ -196,6 +196,7 @@ fn fingerprint(context: &Context, location: &Location, in_effect: &[(Judged, Des
         exemptions,
         approvals: context.objects.approval_versions(&namespaces),
         seen_whole: in_effect.iter().filter(|(_, desired)| ledger.has_seen(desired)).count(),
+        rollbacks: context.rollbacks.waiting(location),
     }
 }
 
@@ -264,6 +265,7 @@ mod tests {
                 exemptions: Vec::new(),
                 approvals: Vec::new(),
                 seen_whole: 0,
+                rollbacks: 0,
             }
         };
         let before = fingerprint(1, None, 1);

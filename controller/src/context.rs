@@ -28,6 +28,7 @@ use crate::lease::Leadership;
 use crate::metrics::Metrics;
 use crate::past::{Past, Repair};
 use crate::pending::Pending;
+use crate::rollback::Orders;
 use crate::store::Objects;
 
 /// What the loops share.
@@ -52,6 +53,8 @@ pub struct Context {
     pub ledger: Mutex<Ledger>,
     /// What was repaired before this process began to lead, until the worker of the cell asks for it.
     pub repairs: Mutex<BTreeMap<Location, Vec<Repair>>>,
+    /// What people want undone.
+    pub rollbacks: Orders,
     /// How many change sets wait for people.
     pub pending: Pending,
     /// Who leads.

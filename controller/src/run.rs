@@ -28,8 +28,9 @@ use crate::lease::{Ended, Leadership, LeaseSettings, RENEWALS_PER_LEASE, elect};
 use crate::metrics::Metrics;
 use crate::pending::Pending;
 use crate::policies::Policies;
-use crate::store::Objects;
 use crate::retention::{self, Retention};
+use crate::rollback::Orders;
+use crate::store::Objects;
 use crate::{accounts, approvals, baselines, cells, exemptions, http, kubernetes, past};
 
 /// Objects of one kind that are reconciled at once.
@@ -231,6 +232,7 @@ async fn lead(
         ledger: Mutex::default(),
         repairs: Mutex::default(),
         pending: Pending::default(),
+        rollbacks: Orders::default(),
         leadership,
         metrics,
         wake_cells,

@@ -273,6 +273,22 @@ impl Objects {
         decoded.filter_map(|exemption| exemption.compile(now).accept().ok()).collect()
     }
 
+    /// Whether an exemption was seen.
+    pub fn has_exemption(&self, namespace: &str, name: &str) -> bool {
+        let found = self
+            .exemptions
+            .find(|object| object.name_any() == name && object.namespace().as_deref() == Some(namespace));
+        found.is_some()
+    }
+
+    /// Whether an approval still counts.
+    pub fn has_approval(&self, uid: &str) -> bool {
+        let policies = self.policies_in_force();
+        let objects = self.approvals.state();
+        let mut approvals = objects.iter().filter_map(|object| object.0.as_ref().ok());
+        approvals.any(|approval| approval.uid().as_deref() == Some(uid) && policies.cover(approval).is_ok())
+    }
+
     /// Which exemptions there are in some namespaces: the generation of each by its uid, and whether it has ended.
     pub fn exemption_versions(&self, namespaces: &BTreeSet<&str>, now: Timestamp) -> ExemptionVersions {
         let objects = self.exemptions.state();

@@ -24,6 +24,7 @@ use crate::authority::AuthorityNow;
 use crate::context::{Context, Reported};
 use crate::events::{self, News};
 use crate::journal::{Journal, Open};
+use crate::rollback;
 use crate::store::Judged;
 
 /// What a worker remembers from one sweep to the next.
@@ -114,6 +115,7 @@ pub async fn sweep(
         None => Plan { location: location.clone(), stage: Applied::default() },
     };
     remember(context, memory, &applied).await;
+    undo(context, connection, &inventory, memory, stop).await;
     let read_at = inventory.security_groups.read_at();
     memory.inventory = Some(inventory);
     publish(context, in_effect, &evaluation, &applied, read_at).await;
@@ -188,6 +190,27 @@ async fn make(
     applied
 }
 
+/// Puts back what people want undone, also where no baseline asks for anything any more.
+async fn undo(
+    context: &Context,
+    connection: &Connection,
+    inventory: &Inventory,
+    memory: &mut Memory,
+    stop: &CancellationToken,
+) {
+    let location = connection.location();
+    if context.rollbacks.waiting(location) == 0 {
+        return;
+    }
+    let Memory { journal, unread, .. } = memory;
+    let authority = || AuthorityNow {
+        approved: context.rollbacks.approved(location, &context.objects),
+        ..context.authority(location)
+    };
+    let acting = Acting { connection, authority: &authority, metrics: &context.metrics, unread, stop };
+    rollback::carry_out(context, inventory, journal, &acting).await;
+}
+
 /// Remembers what came of it, and says who is undone by somebody else, once.
 async fn remember(context: &Context, memory: &mut Memory, applied: &Plan<Applied>) {
     let (now, Circumstances { retries, contests, .. }) = (Timestamp::now(), &mut memory.circumstances);
@@ -251,6 +274,7 @@ fn next(applied: &Applied, unread: bool) -> Next {
 
 #[cfg(test)]
 mod tests {
+    use engine::approval::Warrant;
     use engine::edit::{Change, Edit, Impact, Operation};
     use engine::facts::Tags;
     use engine::finding::Severity;
@@ -271,7 +295,7 @@ mod tests {
         let outcome = |outcome: &Outcome| ResourceOutcome {
             id: "sg-1".to_owned(),
             edits: vec![edit.clone()],
-            change_set: None,
+            warrant: Warrant::Baselines,
             outcome: outcome.clone(),
             calls_verified: 0,
             request_ids: Vec::new(),

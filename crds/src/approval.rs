@@ -2,6 +2,7 @@
 
 #![expect(clippy::duplicated_attributes, reason = "every printer column has a type")]
 
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -28,10 +29,16 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "self == oldSelf",
-    "message": "an approval cannot be changed: create another one"
-}]))]
+#[schemars(extend("x-kubernetes-validations" = [
+    {
+        "rule": "self == oldSelf",
+        "message": "an approval cannot be changed: create another one"
+    },
+    {
+        "rule": "!has(self.exemptFor) || self.action == 'Rollback'",
+        "message": "exemptFor is for action: Rollback"
+    }
+]))]
 pub struct ChangeSetApprovalSpec {
     /// Name of the change set.
     #[schemars(length(min = 1, max = 253))]
@@ -44,10 +51,40 @@ pub struct ChangeSetApprovalSpec {
     /// Who says so: the user name that the API server knows the author by, as kubectl auth whoami prints it.
     #[schemars(length(min = 1, max = 512))]
     pub by: String,
+    /// With Rollback: how long the findings then stand, as a duration of at most 168h such as 24h. An exemption says so, lest the
+    /// next sweep repair what was just put back. Left out: 24h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 20),
+        extend("x-kubernetes-validations" = [
+            {
+                "rule": "self.matches('^([0-9]{1,5}[hms])+$')",
+                "message": "exemptFor is a duration such as 24h or 90m"
+            },
+            {
+                "rule": "!self.matches('^([0-9]{1,5}[hms])+$') || (duration(self) >= duration('1m') && duration(self) <= duration('168h'))",
+                "message": "exemptFor is at least 1m and at most 168h"
+            }
+        ])
+    )]
+    pub exempt_for: Option<String>,
     /// Why, for whoever reads it in a year, such as CAB-1182.
     #[schemars(length(min = 1, max = 1024))]
     pub reason: String,
 }
+
+impl ChangeSetApprovalSpec {
+    /// How long findings stand once a change set is undone. Within its bounds also for an object that was stored before they
+    /// were checked.
+    pub fn exempt_for(&self) -> SignedDuration {
+        let written = self.exempt_for.as_ref().and_then(|text| text.parse::<kube::core::Duration>().ok());
+        let written = written.filter(|written| !written.is_negative()).map(std::time::Duration::from);
+        let written = written.and_then(|written| SignedDuration::try_from(written).ok());
+        written.map_or(EXEMPT_FOR, |written| written.clamp(SignedDuration::from_mins(1), EXEMPT_FOR * 7))
+    }
+}
+
+const EXEMPT_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 /// What is to happen to a change set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -170,7 +170,11 @@ pub struct ChangeSetStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub decided_by: Option<String>,
-    /// Why it expired, in one sentence.
+    /// Name of the approval by which it was undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub rolled_back_by: Option<String>,
+    /// Why it expired, or how far it was undone, in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub message: Option<String>,

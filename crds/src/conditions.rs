@@ -72,6 +72,8 @@ pub const HASH_MISMATCH: &str = "HashMismatch";
 /// [`ACCEPTED`] of an approval is `False`: there is nothing left to decide, as the change set was superseded, has expired, or
 /// was decided already.
 pub const NOT_OPEN: &str = "NotOpen";
+/// [`ACCEPTED`] of an approval is `False`: nothing is as the change set left it, so there is nothing to put back.
+pub const CHANGED_SINCE: &str = "ChangedSince";
 /// [`ACCEPTED`] of an approval is `False`: who gave it may not decide on this change set.
 pub const NOT_AUTHORIZED: &str = "NotAuthorized";
 /// [`ACCEPTED`] of an approval is `False`: the admission policies are not in force (see [`crate::policy::missing`]), so nobody can

@@ -78,6 +78,8 @@ fn controller(every_kind: &[&str]) -> Vec<PolicyRule> {
         rule(GROUP, every_kind, &READ),
         rule(GROUP, &statuses, &["patch"]),
         rule(GROUP, &["changesets"], &["create", "delete"]),
+        // Who undoes a change lets the finding stand for a while.
+        rule(GROUP, &["baselineexemptions"], &["create"]),
         rule("", &["namespaces"], &READ),
         rule("events.k8s.io", &["events"], &["create", "patch"]),
         rule("admissionregistration.k8s.io", &policies, &READ),

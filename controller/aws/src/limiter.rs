@@ -34,6 +34,7 @@ pub(crate) enum Operation {
     RevokeSecurityGroupEgress,
     ModifySecurityGroupRules,
     CreateTags,
+    DeleteTags,
 }
 
 impl Operation {
@@ -52,6 +53,7 @@ impl Operation {
             Self::RevokeSecurityGroupEgress => "RevokeSecurityGroupEgress",
             Self::ModifySecurityGroupRules => "ModifySecurityGroupRules",
             Self::CreateTags => "CreateTags",
+            Self::DeleteTags => "DeleteTags",
         }
     }
 
@@ -73,7 +75,7 @@ impl Operation {
             | Self::RevokeSecurityGroupIngress
             | Self::RevokeSecurityGroupEgress
             | Self::ModifySecurityGroupRules => MUTATING,
-            Self::CreateTags => Rate { capacity: 100.0, refill: 10.0 },
+            Self::CreateTags | Self::DeleteTags => Rate { capacity: 100.0, refill: 10.0 },
         }
     }
 }

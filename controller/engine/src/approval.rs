@@ -20,6 +20,28 @@ impl fmt::Display for ChangeSetName {
     }
 }
 
+/// On whose word a resource is changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Warrant {
+    /// That of the baselines that ask for it.
+    #[default]
+    Baselines,
+    /// That of who approved this change set.
+    Approval(ChangeSetName),
+    /// That of who ordered to undo this change set.
+    Rollback(ChangeSetName),
+}
+
+impl Warrant {
+    /// The change set that somebody gave their word on.
+    pub fn change_set(&self) -> Option<&ChangeSetName> {
+        match self {
+            Self::Baselines => None,
+            Self::Approval(name) | Self::Rollback(name) => Some(name),
+        }
+    }
+}
+
 /// What people decided on a change set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {

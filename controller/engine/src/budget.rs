@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::approval::Warrant;
 use crate::desired::Desired;
 use crate::edit::{BaselineRef, Withheld};
 use crate::evaluate::Evaluation;
@@ -140,7 +141,7 @@ impl Ledger {
             match self.beyond(&location, &resource, desired, account, now) {
                 Some(limit) => permitted.hold(resource, &Withheld::Budget(limit)),
                 None => {
-                    let spent = Spent { at: now, approved: resource.change_set.is_some() };
+                    let spent = Spent { at: now, approved: resource.warrant != Warrant::Baselines };
                     let charges = payers(&resource).into_iter().map(|baseline| charge(&location, &resource, baseline));
                     reserved.0.extend(charges.map(|charge| (charge.clone(), self.spent.insert(charge, spent))));
                     permitted.resources.push(resource);

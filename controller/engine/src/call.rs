@@ -34,6 +34,11 @@ pub enum Call {
         /// Keys and values to set.
         tags: Tags,
     },
+    /// `DeleteTags` on the group.
+    Untag {
+        /// Keys to remove, each only while it has this value.
+        tags: Tags,
+    },
 }
 
 impl Call {
@@ -46,6 +51,7 @@ impl Call {
             Self::Revoke { direction: Direction::Ingress, .. } => "RevokeSecurityGroupIngress",
             Self::Revoke { direction: Direction::Egress, .. } => "RevokeSecurityGroupEgress",
             Self::Tag { .. } => "CreateTags",
+            Self::Untag { .. } => "DeleteTags",
         }
     }
 }

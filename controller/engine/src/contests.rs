@@ -211,6 +211,7 @@ mod tests {
     use proptest::test_runner::RngSeed;
 
     use super::*;
+    use crate::approval::Warrant;
     use crate::edit::{BaselineRef, Change, Demand, Impact};
     use crate::facts::Tags;
     use crate::plan::{ResourceOutcome, WithheldEdit};
@@ -254,7 +255,7 @@ mod tests {
         let outcome = ResourceOutcome {
             id: "sg-1".to_owned(),
             edits: edits.to_vec(),
-            change_set: None,
+            warrant: Warrant::Baselines,
             outcome: outcome.clone(),
             calls_verified: 0,
             request_ids: Vec::new(),

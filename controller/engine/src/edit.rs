@@ -92,11 +92,18 @@ pub enum Change {
         /// What stands in its place. What other rules of the group allow already is not repeated here.
         after: Vec<Rule>,
     },
+    /// A rule comes back that was there before, by the word of a person.
+    Restore {
+        /// The rule.
+        rule: Rule,
+        /// The tags that it had.
+        tags: Tags,
+    },
     /// Tags are set on the resource.
     Tags {
         /// The present values of these keys; a key that is missing has none.
         before: Tags,
-        /// The values to set.
+        /// The values to set. A key that only `before` has goes away.
         after: Tags,
     },
 }
@@ -106,7 +113,7 @@ impl Change {
     pub fn operation(&self) -> Operation {
         match self {
             Self::Tags { .. } => Operation::AddTags,
-            Self::Rule { before: None, .. } => Operation::AddGrant,
+            Self::Rule { before: None, .. } | Self::Restore { .. } => Operation::AddGrant,
             Self::Rule { before: Some(before), after } => match after.as_slice() {
                 [] => Operation::RemoveGrant,
                 [only] if only.grant == before.grant => Operation::DescribeGrant,
@@ -127,7 +134,7 @@ impl Change {
                 [only] if only.grant == before.grant || !matches!(before.grant.peer, Peer::Group { .. }) => Some(only),
                 _ => None,
             },
-            Self::Rule { before: None, .. } | Self::Tags { .. } => None,
+            Self::Rule { before: None, .. } | Self::Restore { .. } | Self::Tags { .. } => None,
         }
     }
 }
@@ -367,6 +374,12 @@ pub struct Edit {
 }
 
 impl Edit {
+    /// A change of a resource, for one baseline.
+    pub fn new(resource: &str, change: Change, demands: Vec<Demand>, impact: Impact) -> Self {
+        let (resource, operation) = (resource.to_owned(), change.operation());
+        Self { resource, operation, change, demands, severity: Severity::Low, exposed: 0, impact }
+    }
+
     /// Sorts the worst first; equal ones by resource and content, so that the order is always the same.
     pub fn worst_first(&self, other: &Self) -> std::cmp::Ordering {
         (other.severity, other.exposed)

@@ -464,7 +464,8 @@ pub(crate) fn impact(view: &GroupView<'_>) -> Impact {
 }
 
 /// The ARN of a group (IAM service authorization reference, `AWS::EC2::SecurityGroup`).
-pub(crate) fn arn(location: &Location, group: &SecurityGroup) -> String {
+/// The ARN of a group.
+pub fn arn(location: &Location, group: &SecurityGroup) -> String {
     let partition = match location.region.split('-').next() {
         Some("cn") => "aws-cn",
         _ if location.region.starts_with("us-gov-") => "aws-us-gov",

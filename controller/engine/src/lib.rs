@@ -31,4 +31,5 @@ pub mod sequence;
 pub mod spec;
 pub mod tenancy;
 pub mod traffic;
+pub mod undo;
 pub mod window;

@@ -93,6 +93,7 @@ impl Retries {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::approval::Warrant;
     use crate::edit::{BaselineRef, Impact, Operation};
     use crate::facts::Tags;
     use crate::finding::Severity;
@@ -122,7 +123,7 @@ mod tests {
         ResourceOutcome {
             id: "sg-1".to_owned(),
             edits: vec![edit("owner", 1)],
-            change_set: None,
+            warrant: Warrant::Baselines,
             outcome: outcome.clone(),
             calls_verified: 0,
             request_ids: Vec::new(),

@@ -40,10 +40,16 @@ pub fn sequence(edits: &[Edit], live: &LiveGroup) -> Result<Vec<Step>, Withheld>
     let mut adds: BTreeMap<(Direction, Tags), Vec<Rule>> = BTreeMap::new();
     let mut modifies: Vec<(String, Rule)> = Vec::new();
     let mut revokes: BTreeMap<Direction, Vec<String>> = BTreeMap::new();
-    let mut tags = Tags::new();
+    let (mut tags, mut untag) = (Tags::new(), Tags::new());
     for edit in edits {
         match &edit.change {
-            Change::Tags { after, .. } => tags.extend(after.clone()),
+            Change::Tags { before, after } => {
+                tags.extend(after.clone());
+                untag.extend(before.iter().filter(|(key, _)| !after.contains_key(*key)).map(own));
+            }
+            Change::Restore { rule, tags } => {
+                adds.entry((rule.grant.direction, copied(tags))).or_default().push(rule.clone());
+            }
             Change::Rule { before: None, after } => {
                 for rule in after {
                     adds.entry((rule.grant.direction, Tags::new())).or_default().push(rule.clone());
@@ -63,13 +69,17 @@ pub fn sequence(edits: &[Edit], live: &LiveGroup) -> Result<Vec<Step>, Withheld>
             }
         }
     }
-    Ok(assemble(live, adds, modifies, revokes, tags))
+    Ok(assemble(live, adds, modifies, revokes, [tags, untag]))
 }
 
 /// The tags that can be copied to another rule: EC2 refuses keys that belong to AWS.
 fn copied(tags: &Tags) -> Tags {
     let own = tags.iter().filter(|(key, _)| !key.starts_with("aws:"));
-    own.map(|(key, value)| (key.clone(), value.clone())).collect()
+    own.map(self::own).collect()
+}
+
+fn own((key, value): (&String, &String)) -> (String, String) {
+    (key.clone(), value.clone())
 }
 
 fn live_rule<'l>(live: &'l LiveGroup, planned: &Rule) -> Result<&'l LiveRule, Withheld> {
@@ -81,12 +91,15 @@ fn assemble(
     adds: BTreeMap<(Direction, Tags), Vec<Rule>>,
     modifies: Vec<(String, Rule)>,
     revokes: BTreeMap<Direction, Vec<String>>,
-    tags: Tags,
+    [tags, untag]: [Tags; 2],
 ) -> Vec<Step> {
     let mut calls: Vec<Call> =
         adds.into_iter().map(|((direction, tags), rules)| Call::Authorize { direction, rules, tags }).collect();
     if !tags.is_empty() {
         calls.push(Call::Tag { tags });
+    }
+    if !untag.is_empty() {
+        calls.push(Call::Untag { tags: untag });
     }
     if !modifies.is_empty() {
         calls.push(Call::Modify { rules: modifies });
@@ -115,6 +128,7 @@ fn simulate(group: &mut LiveGroup, call: &Call) {
         }
         Call::Revoke { rule_ids, .. } => group.rules.retain(|found| !rule_ids.contains(&found.id)),
         Call::Tag { tags } => group.tags.extend(tags.clone()),
+        Call::Untag { tags } => group.tags.retain(|key, value| tags.get(key) != Some(value)),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use engine::approval::{ChangeSetName, Decision, Proposal};
+use engine::approval::{ChangeSetName, Decision, Proposal, Warrant};
 use engine::call::Call;
 use engine::desired::{Baseline, Desired};
 use engine::edit::{BaselineRef, Withheld};
@@ -115,7 +115,7 @@ impl Case {
         let name = |edit: &engine::edit::Edit| match &edit.change {
             engine::edit::Change::Rule { before: Some(before), .. } => before.grant.to_string(),
             engine::edit::Change::Rule { before: None, after } => format!("add {}", after[0].grant),
-            engine::edit::Change::Tags { after, .. } => format!("tag {after:?}"),
+            other => format!("{other:?}"),
         };
         let made = resources.iter().flat_map(|resource| &resource.edits).map(name).collect();
         (made, withheld.iter().map(|held| held.reason.reason()).collect())
@@ -374,7 +374,7 @@ fn all(permitted: &Permitted, outcome: &Outcome) -> Vec<ResourceOutcome> {
     let fared = |resource: &engine::plan::PermittedResource| ResourceOutcome {
         id: resource.group.id.clone(),
         edits: resource.edits.clone(),
-        change_set: None,
+        warrant: Warrant::Baselines,
         outcome: outcome.clone(),
         calls_verified: 0,
         request_ids: Vec::new(),

@@ -31,6 +31,50 @@ pub struct Decide {
     reason: String,
 }
 
+/// Which change set is to be undone, and why.
+#[derive(Args, Clone, Debug)]
+pub struct Rollback {
+    #[command(flatten)]
+    decide: Decide,
+    /// How long the findings then stand, lest they be repaired again: at most 168h.
+    #[arg(long, default_value = "24h")]
+    exempt_for: String,
+    /// Does it. Without, what would be done is shown and nothing is changed.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Shows what a change set changed, and undoes it if that is wanted.
+///
+/// # Errors
+/// There is no such change set, the API server refuses the word, or nothing is as the change set left it.
+pub async fn rollback(options: Rollback) -> anyhow::Result<ExitCode> {
+    let Rollback { decide: Decide { name, namespace, reason }, exempt_for, yes } = options;
+    let client = kubernetes::client().await?;
+    let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
+    let set = find(&client, &namespace, &name).await?;
+    print!("{}", text(&set));
+    println!(
+        "Undone, each resource is as it was before (the left side), unless somebody has changed it since; its findings are exempt for {exempt_for}."
+    );
+    if !yes {
+        println!("Nothing is changed yet: --yes does it.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let by = kubernetes::user(&client).await.context("the API server does not tell who you are")?;
+    let hash = set.spec.hash.clone();
+    let spec = ChangeSetApprovalSpec {
+        change_set: name,
+        hash,
+        action: Action::Rollback,
+        by,
+        exempt_for: Some(exempt_for),
+        reason,
+    };
+    let approval = give(&client, &namespace, spec).await?;
+    answer(&client, &namespace, &approval).await
+}
+
 /// Shows a change set, says the word on just what was shown, and waits for what becomes of it.
 ///
 /// # Errors
@@ -46,6 +90,7 @@ pub async fn decide(action: Action, options: Decide) -> anyhow::Result<ExitCode>
         hash: set.spec.hash.clone(),
         action,
         by,
+        exempt_for: None,
         reason: options.reason,
     };
     let approval = give(&client, &namespace, spec).await?;

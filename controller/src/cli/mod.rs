@@ -46,6 +46,8 @@ enum Command {
     Approve(decide::Decide),
     /// Reject a change set: its edits are not made, and not proposed again. Needs the verb approve on changesets.
     Reject(decide::Decide),
+    /// Undo what a change set changed, where it is still as it was left. Needs the verb rollback on changesets.
+    Rollback(decide::Rollback),
     /// Print a baseline with every recommended value written out.
     Init(init::Init),
     /// List the controls.
@@ -94,6 +96,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
         Command::Plan(options) => plan::plan(options).await,
         Command::Approve(options) => decide::decide(Action::Approve, options).await,
         Command::Reject(options) => decide::decide(Action::Reject, options).await,
+        Command::Rollback(options) => decide::rollback(options).await,
         Command::Init(options) => init::init(&options).map(|()| ExitCode::SUCCESS),
         Command::Controls(options) => catalogue::controls(&options).map(|()| ExitCode::SUCCESS),
         Command::Crds => catalogue::crds().map(|()| ExitCode::SUCCESS),

@@ -276,6 +276,7 @@ fn change(edit: &Edit) -> String {
             format!("tag {}", cut(&tags.join(", ")))
         }
         (Change::Rule { before: None, after }, _) => grants(after),
+        (Change::Restore { rule, .. }, _) => rule.grant.to_string(),
         (Change::Rule { before: Some(before), after }, Operation::DescribeGrant) => {
             let text = after.first().and_then(|rule| rule.description.clone()).unwrap_or_default();
             format!("{} described as {:?}", before.grant, cut(&text))

@@ -1,7 +1,7 @@
 //! A change set that is in the API, and how far it has got.
 
 use crds::{ChangeSet, ChangeSetSpec, ChangeSetStatus, EditOutcome, MAX_REQUEST_IDS, Outcome, Phase};
-use engine::approval::ChangeSetName;
+use engine::approval::{ChangeSetName, Warrant};
 use engine::edit::Withheld;
 use engine::plan::{Failure, PermittedResource, ResourceOutcome};
 use jiff::Timestamp;
@@ -47,17 +47,18 @@ impl Entry {
 
     /// Whether the edits that came to this outcome are in it.
     pub fn is_of(&self, outcome: &ResourceOutcome) -> bool {
-        match &outcome.change_set {
-            Some(name) => self.is_named(name),
-            None => !self.proposed && self.resources.contains(&outcome.id),
-        }
+        self.holds(&outcome.warrant, &outcome.id)
     }
 
     /// Whether the edits of a resource are in it.
     pub fn covers(&self, resource: &PermittedResource) -> bool {
-        match &resource.change_set {
-            Some(name) => self.is_named(name),
-            None => !self.proposed && self.resources.contains(&resource.group.id),
+        self.holds(&resource.warrant, &resource.group.id)
+    }
+
+    fn holds(&self, warrant: &Warrant, resource: &String) -> bool {
+        match warrant {
+            Warrant::Approval(name) => self.is_named(name),
+            Warrant::Baselines | Warrant::Rollback(_) => !self.proposed && self.resources.contains(resource),
         }
     }
 

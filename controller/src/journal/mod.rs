@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crds::{ChangeSet, ChangeSetStatus, Phase};
+use engine::approval::Warrant;
 use engine::edit::Withheld;
 use engine::facts::Location;
 use engine::plan::ResourceOutcome;
@@ -60,7 +61,7 @@ impl Journal {
     /// Writes down what is about to be changed. What cannot be written down keeps no other resource from being changed.
     pub async fn record(&mut self, prepared: &[Prepared], authority: &AuthorityNow) -> Recorded {
         let (approved, own): (Vec<&Prepared>, Vec<&Prepared>) =
-            prepared.iter().partition(|ready| ready.resource.change_set.is_some());
+            prepared.iter().partition(|ready| matches!(ready.resource.warrant, Warrant::Approval(_)));
         let Packed { sets, refused } = change_sets(&self.location, own, authority);
         let mut recorded = Recorded { entries: Vec::new(), refused };
         for set in sets {

@@ -192,9 +192,22 @@ impl Journal {
         Ok(entry)
     }
 
+    /// Says of a change set that it was undone, by which approval, and how far.
+    pub async fn rolled_back(&mut self, set: &ChangeSet, approval: &str, how_far: &str) {
+        let entry = Entry::of(set);
+        let status = ChangeSetStatus {
+            phase: Some(Phase::RolledBack),
+            rolled_back_by: Some(approval.to_owned()),
+            message: Some(how_far.to_owned()),
+            ..entry.status.clone()
+        };
+        tracing::info!(change_set = entry.name, namespace = entry.namespace, how_far, "Change set undone");
+        self.put(entry, status).await;
+    }
+
     /// The entries of the approved change sets that some resources are in.
     pub(super) fn begun(&self, approved: &[&Prepared]) -> Vec<Entry> {
-        let names: BTreeSet<_> = approved.iter().filter_map(|ready| ready.resource.change_set.as_ref()).collect();
+        let names: BTreeSet<_> = approved.iter().filter_map(|ready| ready.resource.warrant.change_set()).collect();
         self.open.iter().filter(|open| names.contains(&open.proposal.name)).map(|open| open.entry.clone()).collect()
     }
 

@@ -4,6 +4,7 @@ use engine::finding::Severity;
 use engine::plan::PermittedResource;
 
 use crds::{Outcome, Phase};
+use engine::approval::Warrant;
 use engine::edit::BaselineRef;
 use engine::plan::Failure;
 
@@ -35,7 +36,12 @@ fn prepared(id: &str, namespace: &str, tags: usize, bytes: usize) -> Prepared {
     };
     let live = LiveGroup { id: id.to_owned(), rules: Vec::new(), tags: Tags::new(), read_at: Timestamp::UNIX_EPOCH };
     Prepared {
-        resource: PermittedResource { group, edits: vec![edit], baselines: vec![baseline], change_set: None },
+        resource: PermittedResource {
+            group,
+            edits: vec![edit],
+            baselines: vec![baseline],
+            warrant: Warrant::Baselines,
+        },
         live,
         steps: Vec::new(),
     }
@@ -58,7 +64,7 @@ fn outcome(id: &str, outcome: engine::plan::Outcome, calls_verified: usize) -> R
     ResourceOutcome {
         id: id.to_owned(),
         edits: Vec::new(),
-        change_set: None,
+        warrant: Warrant::Baselines,
         outcome,
         calls_verified,
         request_ids: Vec::new(),
@@ -131,7 +137,7 @@ fn an_approved_change_set_is_made_in_several_sweeps_and_keeps_who_approved_it() 
     let set = ChangeSet { status: Some(status(Phase::Applying, Some("ana"))), ..set() };
     let name = engine::approval::ChangeSetName { namespace: set.namespace().unwrap(), name: set.name_any() };
     let made = |id: &str, came: engine::plan::Outcome| ResourceOutcome {
-        change_set: Some(name.clone()),
+        warrant: Warrant::Approval(name.clone()),
         ..outcome(id, came, 1)
     };
     let entry = Entry { proposed: true, ..Entry::of(&set) };

@@ -45,14 +45,20 @@ impl EditRecord {
             return Some(Change::Tags { before: tags(&self.before), after: tags(&self.after) });
         }
         let mut before = rules(&self.before)?;
-        let (first, after) = (before.pop(), rules(&self.after)?);
-        before.is_empty().then_some(Change::Rule { before: first, after })
+        let (first, mut after) = (before.pop(), rules(&self.after)?);
+        let tags = self.after.first().map(|record| record.tags.clone()).unwrap_or_default();
+        match (first, after.len(), before.is_empty()) {
+            (None, 1, _) if !tags.is_empty() => Some(Change::Restore { rule: after.pop()?, tags }),
+            (first, _, true) => Some(Change::Rule { before: first, after }),
+            (_, _, false) => None,
+        }
     }
 }
 
 fn records(change: &Change, live: Option<&LiveGroup>) -> (Vec<Record>, Vec<Record>) {
     match change {
         Change::Tags { before, after } => (tags_alone(before), tags_alone(after)),
+        Change::Restore { rule, tags } => (Vec::new(), vec![Record { tags: tags.clone(), ..Record::of(rule) }]),
         Change::Rule { before, after } => {
             let mut rules = live.map(|live| live.rules.iter()).into_iter().flatten();
             let found = rules.find(|found| before.as_ref() == Some(&found.rule));

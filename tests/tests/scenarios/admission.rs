@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use crds::admission;
+use tests::control_plane::ADMINISTRATOR;
 use tests::{Kubectl, World, generate, wait_until};
 
 fn examples(folder: &str) -> Result<Vec<PathBuf>> {

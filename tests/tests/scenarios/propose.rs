@@ -182,3 +182,69 @@ async fn an_enforced_control_does_not_wait_for_those_that_only_propose() -> Resu
     scenario.wait_for_condition(BASELINE, "edge", "Ready", "True").await?;
     Ok(())
 }
+
+/// Waits until an enforced change set is applied, and gives it.
+async fn wait_for_applied(scenario: &Scenario<'_>) -> Result<kube::core::DynamicObject> {
+    Ok(wait_for_phases(scenario, &["Applied"]).await?.remove(0))
+}
+
+async fn roll_back(scenario: &Scenario<'_>, name: &str, more: &[&str]) -> Result<tests::baseward::Finished> {
+    let words = ["rollback", name, "-n", &scenario.namespace, "--reason", "INC-77"];
+    program().run(scenario.world, words.iter().chain(more)).await
+}
+
+#[tokio::test]
+async fn a_change_set_is_undone_once_and_stays_so_also_without_its_baseline() -> Result<()> {
+    let scenario = scenario("undo").await?;
+    scenario.may_open(["ingress tcp 22 0.0.0.0/0", "ingress tcp 0-65535 0.0.0.0/0"])?;
+    let groups: [(&str, &[&str]); 2] =
+        [("bastion", &["tcp 22 0.0.0.0/0 # break glass"]), ("wide", &["tcp 0-65535 0.0.0.0/0"])];
+    let seeded = given(&scenario, &groups).await?;
+    scenario.apply(ACCOUNT).await?;
+    let enforce = baseline("Enforce", WEB_ONLY);
+    scenario.apply(&enforce).await?;
+    wait_for_ingress(&scenario, &seeded, "wide", &["tcp 443 0.0.0.0/0"]).await?;
+    let name = wait_for_applied(&scenario).await?.name_any();
+    scenario.delete(&enforce).await?;
+
+    let shown = roll_back(&scenario, &name, &[]).await?;
+    assert!(shown.code == 0 && shown.stdout.contains("--yes does it"), "{} {}", shown.stdout, shown.stderr);
+    assert_eq!(rules(&scenario, &seeded, "bastion").await?.ingress.len(), 0);
+    let done = roll_back(&scenario, &name, &["--yes"]).await?;
+    assert_eq!(done.code, 0, "{}", done.stderr);
+    wait_for_ingress(&scenario, &seeded, "bastion", &["tcp 22 0.0.0.0/0"]).await?;
+    wait_for_ingress(&scenario, &seeded, "wide", &["tcp 0-65535 0.0.0.0/0"]).await?;
+    let back = rules(&scenario, &seeded, "bastion").await?.ingress;
+    assert_eq!(back[0].description.as_deref(), Some("break glass"));
+    let sets = wait_for_phases(&scenario, &["RolledBack", "Applied"]).await?;
+    assert!(sets[0].data["status"]["message"].as_str().unwrap().starts_with("2 of 2"), "{:?}", sets[0].data);
+
+    scenario.apply(&enforce).await?;
+    scenario.wait_for_condition(BASELINE, "edge", "Ready", "True").await?;
+    wait_for_sweeps(&scenario, 1).await?;
+    wait_for_ingress(&scenario, &seeded, "bastion", &["tcp 22 0.0.0.0/0"]).await?;
+    let again = roll_back(&scenario, &name, &["--yes"]).await?;
+    assert!(again.code == 1 && again.stderr.contains("nothing to undo"), "{}", again.stderr);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_was_changed_since_is_not_put_back() -> Result<()> {
+    let scenario = scenario("changed-since").await?;
+    let seeded = given(&scenario, &[("wide", &["tcp 0-65535 0.0.0.0/0"])]).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Enforce", WEB_ONLY)).await?;
+    wait_for_ingress(&scenario, &seeded, "wide", &["tcp 443 0.0.0.0/0"]).await?;
+    let name = wait_for_applied(&scenario).await?.name_any();
+    let hand = ForeignChange::of_group(seeded.group("wide")?)
+        .revoke(Direction::Ingress, "tcp 443 0.0.0.0/0".parse()?)
+        .authorize(Direction::Ingress, "tcp 443 10.0.0.0/8".parse()?);
+    let fault = Fault::from(FaultKind::ForeignWrite { change: hand }).on("DescribeSecurityGroups");
+    scenario.aws.set_faults(&[fault]).await?;
+    wait_for_ingress(&scenario, &seeded, "wide", &["tcp 443 10.0.0.0/8"]).await?;
+    let refused = roll_back(&scenario, &name, &["--yes"]).await?;
+    assert!(refused.code == 1 && refused.stderr.contains("put it back by hand"), "{}", refused.stderr);
+    wait_for_ingress(&scenario, &seeded, "wide", &["tcp 443 10.0.0.0/8"]).await?;
+    assert_eq!(change_sets(&scenario).await?.len(), 1);
+    Ok(())
+}

@@ -27,6 +27,7 @@ pub const WRITE_ACTIONS: &[&str] = &[
     "ec2:AuthorizeSecurityGroupEgress",
     "ec2:AuthorizeSecurityGroupIngress",
     "ec2:CreateTags",
+    "ec2:DeleteTags",
     "ec2:ModifySecurityGroupRules",
     "ec2:RevokeSecurityGroupEgress",
     "ec2:RevokeSecurityGroupIngress",
@@ -129,7 +130,7 @@ fn check(call: &Call) -> Result<(), String> {
         }
         Call::Modify { rules } => rules.is_empty(),
         Call::Revoke { rule_ids, .. } => rule_ids.is_empty(),
-        Call::Tag { tags } => tags.is_empty(),
+        Call::Tag { tags } | Call::Untag { tags } => tags.is_empty(),
     };
     if empty { Err(format!("{call} of nothing")) } else { Ok(()) }
 }
@@ -142,6 +143,7 @@ fn operation(call: &Call) -> Operation {
         Call::Revoke { direction: Direction::Ingress, .. } => Operation::RevokeSecurityGroupIngress,
         Call::Revoke { direction: Direction::Egress, .. } => Operation::RevokeSecurityGroupEgress,
         Call::Tag { .. } => Operation::CreateTags,
+        Call::Untag { .. } => Operation::DeleteTags,
     }
 }
 
@@ -183,6 +185,10 @@ async fn send(session: &Session, group: &str, call: &Call) -> Result<Option<Stri
         }
         Call::Tag { tags } => {
             let request = ec2.create_tags().resources(group).set_tags(Some(sdk_tags(tags)));
+            answer(operation, request.send(), |_| Some(true)).await
+        }
+        Call::Untag { tags } => {
+            let request = ec2.delete_tags().resources(group).set_tags(Some(sdk_tags(tags)));
             answer(operation, request.send(), |_| Some(true)).await
         }
     }

@@ -14,7 +14,7 @@ use demands::Say;
 use jiff::Timestamp;
 use propose::Proposing;
 
-use crate::approval::ChangeSetName;
+use crate::approval::Warrant;
 use crate::controls::security_group::DEFAULT_CLOSED;
 use crate::desired::Desired;
 use crate::edit::{BaselineRef, Edit, Withheld};
@@ -69,8 +69,8 @@ pub struct PermittedResource {
     pub edits: Vec<Edit>,
     /// The baselines that had a say in the plan, sorted: another one may contradict it.
     pub baselines: Vec<BaselineRef>,
-    /// The approved change set that the edits are in, if they need one.
-    pub change_set: Option<ChangeSetName>,
+    /// On whose word.
+    pub warrant: Warrant,
 }
 
 /// An edit that is not made now.
@@ -98,8 +98,8 @@ pub struct ResourceOutcome {
     pub id: String,
     /// The edits that were to be made.
     pub edits: Vec<Edit>,
-    /// The approved change set that they are in, if they needed one.
-    pub change_set: Option<ChangeSetName>,
+    /// On whose word.
+    pub warrant: Warrant,
     /// What came of them.
     pub outcome: Outcome,
     /// How many calls were seen to have taken effect.

@@ -57,6 +57,7 @@ fn parts(change: &Change) -> Vec<Part<'_>> {
     match change {
         Change::Rule { before: Some(before), .. } => vec![Part::Rule(before)],
         Change::Rule { before: None, after } => after.iter().map(|rule| Part::Grant(&rule.grant)).collect(),
+        Change::Restore { rule, .. } => vec![Part::Grant(&rule.grant)],
         Change::Tags { after, .. } => after.keys().map(|key| Part::Tag(key)).collect(),
     }
 }

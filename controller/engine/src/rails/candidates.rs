@@ -90,6 +90,7 @@ fn has_room(group: &SecurityGroup, planned: &[Edit], edit: &Edit, room: Room<'_>
 fn added(edit: &Edit) -> impl Iterator<Item = &Rule> {
     let rules: &[Rule] = match &edit.change {
         Change::Rule { after, .. } if edit.change.in_place().is_none() => after,
+        Change::Restore { rule, .. } => std::slice::from_ref(rule),
         Change::Rule { .. } | Change::Tags { .. } => &[],
     };
     rules.iter()

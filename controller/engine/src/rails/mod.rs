@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use owner::owner;
 pub use permit::{Authority, permit, still_allowed};
 
-use crate::approval::{ChangeSetName, Decision, Proposal, proposal};
+use crate::approval::{ChangeSetName, Decision, Proposal, Warrant, proposal};
 use crate::contests::Contests;
 use crate::desired::Desired;
 use crate::edit::{BaselineRef, Edit, Withheld};
@@ -89,7 +89,7 @@ pub fn apply(plan: Plan<Proposed>, inventory: &Inventory, account: &Account, mom
         group: group.clone(),
         edits,
         baselines: baselines.clone(),
-        change_set,
+        warrant: change_set.map_or(Warrant::Baselines, Warrant::Approval),
     };
     let to_propose = propose.worst_first().into_iter().map(resource).collect();
     let mut permitted = Permitted { resources: Vec::new(), to_propose, withheld };

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::owner::owner;
 use super::{FRESHNESS, account_holds, window};
-use crate::approval::ChangeSetName;
+use crate::approval::{ChangeSetName, Warrant};
 use crate::call::Call;
 use crate::controls::security_group::REQUIRED_RULES_PRESENT;
 use crate::desired::Desired;
@@ -26,7 +26,7 @@ pub struct Authority<'a> {
     pub desired: &'a [Desired],
     /// The account; `None` if the object is gone.
     pub account: Option<&'a Account>,
-    /// The change sets of the cell that are approved, whoever is asked.
+    /// The change sets on which somebody gave the word that the edits rest on, and did not take it back.
     pub approved: &'a BTreeSet<ChangeSetName>,
     /// What is left of the lease by the monotonic clock; `None` for a process that does not lead.
     pub lease_left: Option<Duration>,
@@ -73,12 +73,18 @@ pub fn still_allowed(
     if authority.lease_left.is_none_or(|left| left <= authority.write_timeout) {
         return Err(Withheld::NotLeader);
     }
-    let change_set = resource.change_set.as_ref();
-    if change_set.is_some_and(|name| !authority.approved.contains(name)) {
+    if resource.warrant.change_set().is_some_and(|name| !authority.approved.contains(name)) {
         return Err(Withheld::Approval);
     }
+    owner(&resource.group, location).map_or(Ok(()), Err)?;
+    let approved = match resource.warrant {
+        Warrant::Baselines => false,
+        Warrant::Approval(_) => true,
+        // An undo has to work when the baseline is gone.
+        Warrant::Rollback(_) => return Ok(()),
+    };
     for edit in &resource.edits {
-        still_demanded(location, &resource.group, edit, authority.desired, change_set.is_some(), now)?;
+        still_demanded(location, &resource.group, edit, authority.desired, approved, now)?;
     }
     // A baseline that had no say in the plan may contradict it.
     if with_a_say(authority.desired) == resource.baselines { Ok(()) } else { Err(Withheld::BaselineChanged) }
@@ -117,5 +123,5 @@ fn still_demanded(
             return Err(Withheld::AccountGrant);
         }
     }
-    owner(group, location).or_else(|| window(edit, desired, now)).map_or(Ok(()), Err)
+    window(edit, desired, now).map_or(Ok(()), Err)
 }

@@ -47,7 +47,7 @@ fn is_continued(world: &World, permitted: &Permitted) -> bool {
         Change::Rule { before: Some(before), after } => {
             after.iter().any(|rule| public(rule) && rule.grant.peer != before.grant.peer)
         }
-        Change::Rule { before: None, .. } | Change::Tags { .. } => false,
+        Change::Rule { before: None, .. } | Change::Restore { .. } | Change::Tags { .. } => false,
     };
     // A demand that would cut a rule into more than 60 is left out, and may have room on one of the pieces.
     let many = |change: &Change| matches!(change, Change::Rule { after, .. } if after.len() > 30);

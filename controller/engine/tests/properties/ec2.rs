@@ -136,6 +136,7 @@ fn perform(live: &mut LiveGroup, call: &Call, world: &World) {
                 assert_eq!(live.rules.remove(found).rule.grant.direction, *direction);
             }
         }
+        Call::Untag { tags } => live.tags.retain(|key, value| tags.get(key) != Some(value)),
         Call::Tag { tags } => live.tags.extend(tags.clone()),
     }
     let mut seen = BTreeMap::new();

@@ -87,7 +87,7 @@ proptest! {
             let (plenty_of, few_of) = (edits_of(&plenty, group), edits_of(&few, group));
             let rules = plenty_of.iter().chain(&few_of).flat_map(|edit| match &edit.change {
                 Change::Rule { before, after } => before.iter().chain(after).collect::<Vec<_>>(),
-                Change::Tags { .. } => Vec::new(),
+                Change::Restore { .. } | Change::Tags { .. } => Vec::new(),
             });
             let points = Points::new(rules.chain(&group.rules).map(|rule| &rule.grant), &lists);
             let (more, less) = (taken(group, &plenty_of, &points, &lists), taken(group, &few_of, &points, &lists));

@@ -100,7 +100,7 @@ proptest! {
             let (loose, tight) = (carried_out(&before, &group.id), carried_out(&after, &group.id));
             let rules = loose.iter().chain(&tight).filter_map(|edit| match &edit.change {
                 Change::Rule { after, .. } => Some(after),
-                Change::Tags { .. } => None,
+                Change::Restore { .. } | Change::Tags { .. } => None,
             });
             let points = Points::new(rules.flatten().chain(&group.rules).map(|rule| &rule.grant), &lists);
             let (loose, tight) = (taken(group, &loose, &points, &lists), taken(group, &tight, &points, &lists));

@@ -96,7 +96,7 @@ proptest! {
             }
             let named = |rule: &&Rule| edits.iter().any(|edit| match &edit.change {
                 Change::Rule { before, after } => before.as_ref() == Some(*rule) || after.contains(rule),
-                Change::Tags { .. } => false,
+                Change::Restore { .. } | Change::Tags { .. } => false,
             });
             let unnamed = |rules: &[Rule]| rules.iter().filter(|rule| !named(rule)).cloned().collect::<Vec<_>>();
             prop_assert_eq!(unnamed(&before.rules), unnamed(&after.rules));

@@ -107,6 +107,7 @@ fn source<T: Clone>(facts: &Option<T>) -> Source<T> {
 pub(crate) fn brief(permitted: &Permitted) -> String {
     let line = |edit: &Edit, why: &str| match &edit.change {
         Change::Tags { after, .. } => format!("{} tags {after:?} {why}", edit.resource),
+        Change::Restore { rule, .. } => format!("{} gets {} back {why}", edit.resource, rule.grant),
         Change::Rule { before, after } => {
             let name = |rule: &Rule| format!("{} {:?}", rule.grant, rule.description);
             let after: Vec<String> = after.iter().map(name).collect();
