@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(holders("changesets", "delete"), [CONTROLLER]);
         assert_eq!(holders("changesetapprovals", "create"), [APPROVER]);
         assert_eq!(holders("changesetapprovals/status", "patch"), [CONTROLLER]);
-        assert_eq!(holders("baselineexemptions", "create"), [EXEMPTER]);
+        assert_eq!(holders("baselineexemptions", "create"), [EXEMPTER, CONTROLLER]);
         assert_eq!(
             holders("awsaccounts", "create"),
             Vec::<String>::new(),

@@ -201,7 +201,7 @@ fn the_full_examples_use_every_field() {
         (1, "security-group-baseline-full.yaml", &["spec.select.all"]),
         (2, "exemption.yaml", &[]),
         (3, "change-set.yaml", &[]),
-        (4, "approval.yaml", &[]),
+        (4, "approval-rollback.yaml", &[]),
     ];
     for (index, name, exclusive) in examples {
         let schema = serde_json::to_value(&crds()[index].spec.versions[0].schema).unwrap();

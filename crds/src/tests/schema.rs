@@ -138,7 +138,7 @@ fn the_rules_of_nested_structs_are_kept() {
         "AWSAccount.spec.readRole 1",
         "AWSAccount.spec.writeRole 1",
         "ChangeSet.spec 1",
-        "ChangeSetApproval.spec 1",
+        "ChangeSetApproval.spec 2",
         "SecurityGroupBaseline.spec.accounts 1",
         "SecurityGroupBaseline.spec.egress.allow[] 1",
         "SecurityGroupBaseline.spec.egress.allow[].traffic 4",
