@@ -25,6 +25,7 @@ spec:
   regions: [eu-west-1]
   readRole: arn:aws:iam::111122223333:role/baseward-read
   writeRole: arn:aws:iam::111122223333:role/baseward-write
+  budget: {perHour: 1000}
   namespaces:
   - name: security
     maxMode: Enforce
@@ -78,6 +79,7 @@ spec:
   select: {all: true}
   mode: Enforce
   interval: 10s
+  remediation: {budget: {perHour: 1000}}
   internet:
     allowPorts: [tcp/80, tcp/443]
     denyAllTraffic: true
