@@ -59,7 +59,6 @@ pub async fn reconcile(
     object: Arc<DeserializeGuard<ChangeSetApproval>>,
     context: Arc<Context>,
 ) -> Result<Next, kube::Error> {
-    context.wake_cells.send_replace(());
     let next = match &object.0 {
         Ok(approval) => report(approval, &context).await?,
         Err(_) => {
@@ -84,12 +83,12 @@ async fn report(approval: &ChangeSetApproval, context: &Context) -> Result<Next,
     };
     if let Some(set) = set.filter(|_| approval.spec.action == Action::Rollback && state == State::Unknown) {
         context.rollbacks.take(order(approval, set));
-        context.wake_cells.send_replace(());
     }
     let (mut after, now) = (before.clone(), Timestamp::now());
     let update = Update { kind: ACCEPTED, state, reason, message: &message };
     conditions::set(&mut after, &update, approval.metadata.generation, now);
     if !conditions::same_but_for_time(&before, &after) {
+        context.wake_cells.send_replace(());
         write(approval, ChangeSetApprovalStatus { conditions: after.clone() }, context).await?;
         for condition in events::flipped(&before, &after, &[ACCEPTED]) {
             events::announce_as(&context.recorder, &approval.object_ref(&()), condition, state == State::False).await;

@@ -188,15 +188,17 @@ fn fingerprint(context: &Context, location: &Location, in_effect: &[(Judged, Des
     let namespaces: BTreeSet<&str> =
         in_effect.iter().map(|(_, desired)| desired.reference.namespace.as_str()).collect();
     let exemptions = context.objects.exemption_versions(&namespaces, Timestamp::now());
+    let approvals = context.objects.approval_versions(&namespaces);
+    let rollbacks = context.rollbacks.waiting(location);
     let ledger = context.ledger();
     Fingerprint {
         baselines: baselines.collect(),
         account: context.objects.account_version(location),
         proven,
         exemptions,
-        approvals: context.objects.approval_versions(&namespaces),
+        approvals,
         seen_whole: in_effect.iter().filter(|(_, desired)| ledger.has_seen(desired)).count(),
-        rollbacks: context.rollbacks.waiting(location),
+        rollbacks,
     }
 }
 

@@ -30,7 +30,6 @@ pub async fn reconcile(
     object: Arc<DeserializeGuard<BaselineExemption>>,
     context: Arc<Context>,
 ) -> Result<Action, kube::Error> {
-    context.wake_cells.send_replace(());
     let action = match &object.0 {
         Ok(exemption) => report(exemption, &context).await?,
         Err(_) => {
@@ -51,6 +50,7 @@ async fn report(exemption: &BaselineExemption, context: &Context) -> Result<Acti
     let update = Update { kind: ACTIVE, state, reason, message: &message };
     conditions::set(&mut after, &update, exemption.metadata.generation, now);
     if !conditions::same_but_for_time(&before, &after) {
+        context.wake_cells.send_replace(());
         write(exemption, BaselineExemptionStatus { conditions: after.clone() }, context).await?;
         announce(exemption, conditions::find(&before, ACTIVE).map(|old| old.reason.as_str()), &after, context).await;
     }

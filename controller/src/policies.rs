@@ -1,6 +1,6 @@
 //! Whether the admission policies are in force, without which nobody can know who wrote an approval.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crds::ChangeSetApproval;
 use crds::policy::missing;
@@ -21,7 +21,12 @@ pub struct Policies {
     pub bindings: Store<ValidatingAdmissionPolicyBinding>,
     /// Who the controller is to the API server; `None` if it would not say.
     pub user: Option<String>,
+    /// What came of the last comparison: as long as the objects are the same, nothing is compared.
+    pub last: Arc<Mutex<Option<(Seen, InForce)>>>,
 }
+
+/// The objects that were compared.
+pub type Seen = (Vec<Arc<ValidatingAdmissionPolicy>>, Vec<Arc<ValidatingAdmissionPolicyBinding>>);
 
 /// How far approvals can be trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,15 +58,25 @@ impl InForce {
 impl Policies {
     /// How far approvals can be trusted now.
     pub fn in_force(&self) -> InForce {
+        let seen = (self.policies.state(), self.bindings.state());
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((known, in_force)) if same(&known.0, &seen.0) && same(&known.1, &seen.1) => in_force.clone(),
+            _ => {
+                let in_force = self.compare(&seen);
+                *last = Some((seen, in_force.clone()));
+                in_force
+            }
+        }
+    }
+
+    fn compare(&self, (policies, bindings): &Seen) -> InForce {
         let Some(user) = &self.user else {
-            return InForce::Not(
-                "the API server does not tell the controller who it is (create selfsubjectreviews)".to_owned(),
-            );
+            let why = "the API server does not tell the controller who it is (create selfsubjectreviews)";
+            return InForce::Not(why.to_owned());
         };
-        let policies: Vec<_> =
-            self.policies.state().iter().map(|policy| ValidatingAdmissionPolicy::clone(policy)).collect();
-        let bindings: Vec<_> =
-            self.bindings.state().iter().map(|binding| Arc::unwrap_or_clone(Arc::clone(binding))).collect();
+        let policies: Vec<_> = policies.iter().map(|policy| Arc::unwrap_or_clone(Arc::clone(policy))).collect();
+        let bindings: Vec<_> = bindings.iter().map(|binding| Arc::unwrap_or_clone(Arc::clone(binding))).collect();
         if let Some(problem) = missing(&policies, &bindings, user).into_iter().next() {
             return InForce::Not(problem);
         }
@@ -71,4 +86,8 @@ impl Policies {
         let last = policies.chain(bindings).flatten().map(|time| time.0).max();
         InForce::Since(last.and_then(|last| last.checked_add(SETTLES_WITHIN).ok()).unwrap_or(Timestamp::MAX))
     }
+}
+
+fn same<K>(one: &[Arc<K>], other: &[Arc<K>]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| Arc::ptr_eq(one, other))
 }

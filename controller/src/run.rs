@@ -210,6 +210,7 @@ async fn lead(
             policies: kept(&client, &[&wake_cells], &stopping),
             bindings: kept(&client, &[&wake_cells], &stopping),
             user: kubernetes::user(&client).await,
+            last: Arc::default(),
         },
         writes_stopped: options.stop_writes,
         namespaces: kept(&client, &[&wake_cells, &wake_baselines], &stopping),
