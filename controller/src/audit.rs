@@ -166,7 +166,7 @@ mod tests {
             PermittedResource { group, edits: Vec::new(), baselines: Vec::new(), warrant: Warrant::Baselines };
         let location = Location { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() };
         let (before, after) = (
-            state(&[("tcp/0-65535", "0.0.0.0/0"), ("tcp/80", "10.0.0.0/8")], &[]),
+            state(&[("tcp/0-1023", "0.0.0.0/0"), ("tcp/80", "10.0.0.0/8")], &[]),
             state(&[("tcp/443", "0.0.0.0/0"), ("tcp/80", "10.0.0.0/8")], &[("owner", "hunter2")]),
         );
         let mandate = Mandate { change_set: "team/edge-1".to_owned(), approved_by: Some("ana".to_owned()) };
@@ -180,7 +180,7 @@ mod tests {
             after: &after,
         };
         let text = serde_json::to_value(intent.line("Intent", None)).unwrap();
-        assert_eq!(text["removed"], serde_json::json!(["Ingress tcp/0-65535 from 0.0.0.0/0"]));
+        assert_eq!(text["removed"], serde_json::json!(["Ingress tcp/0-1023 from 0.0.0.0/0"]));
         assert_eq!(text["added"], serde_json::json!(["Ingress tcp/443 from 0.0.0.0/0"]));
         assert_eq!((&text["tags"][0], &text["approvedBy"]), (&"owner".into(), &"ana".into()));
         assert!(!text.to_string().contains("hunter2"), "{text}");
