@@ -1,0 +1,153 @@
+//! What waits for people, for time, or for somebody else to stop: approvals, windows, contests.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use engine::approval::{ChangeSetName, Decision, Proposal};
+use engine::edit::Withheld;
+use engine::facts::InterfaceUse;
+use engine::plan::Permitted;
+use engine::spec::Mode;
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::{Case, LEASE, NOW, SSH, baseline, group, live, reasons};
+
+/// What is to be proposed, as resource ids, and the reasons for which nothing is done.
+fn proposed(case: &Case) -> (Vec<String>, Vec<&'static str>) {
+    let Permitted { resources, to_propose, withheld } = case.permitted();
+    assert_eq!(resources, []);
+    let held = withheld.iter().map(|held| held.reason.reason()).filter(|reason| *reason != "NotNamed").collect();
+    (to_propose.into_iter().map(|resource| resource.group.id).collect(), held)
+}
+
+/// The first edit that waits for an approval, in a change set on which that was decided.
+fn proposal(case: &Case, decision: Decision) -> Proposal {
+    let permitted = case.permitted();
+    let edit = &permitted.to_propose[0].edits[0];
+    Proposal {
+        name: ChangeSetName { namespace: "security".to_owned(), name: "edge-1".to_owned() },
+        baseline: edit.demands[0].baseline.clone(),
+        decision,
+        changes: BTreeSet::from([(edit.resource.clone(), edit.change.clone())]),
+    }
+}
+
+fn proposing() -> Case {
+    Case::with(|case| {
+        case.baselines[0].mode = Mode::Propose;
+        // What nobody names is proposed as well: here there is nothing of it.
+        case.groups[0].rules[0].description = Some("the way in of the administrators".to_owned());
+    })
+}
+
+#[test]
+fn what_is_proposed_is_made_once_its_change_set_is_approved_and_as_long_as_it_is() {
+    let case = proposing();
+    assert_eq!(proposed(&case), (vec!["sg-0".to_owned()], vec!["Approval"]));
+    let decided = |decision| {
+        let mut case = case.clone();
+        case.circumstances.proposals = vec![proposal(&case, decision)];
+        case
+    };
+    assert_eq!(proposed(&decided(Decision::Open)), (vec![], vec!["Approval"]));
+    assert_eq!(proposed(&decided(Decision::Rejected)), (vec![], vec!["Rejected"]));
+    let mut approved = decided(Decision::Approved);
+    assert_eq!(approved.outcome().0, [SSH]);
+    let live = live(&approved.groups[0]);
+    let refused = approved.permit(&approved, &live, LEASE).err();
+    assert_eq!(refused, Some(Withheld::Approval), "the approval was taken back");
+    approved.approved.insert(ChangeSetName { namespace: "security".to_owned(), name: "edge-1".to_owned() });
+    assert!(approved.permit(&approved, &live, LEASE).is_ok());
+}
+
+#[test]
+fn an_approval_is_of_one_edit_for_one_generation_of_one_baseline() {
+    let case = proposing();
+    let approved = proposal(&case, Decision::Approved);
+    let proposes_anew = |change: fn(&mut Case)| {
+        let mut case = case.clone();
+        case.circumstances.proposals = vec![approved.clone()];
+        change(&mut case);
+        proposed(&case).0.len()
+    };
+    assert_eq!(proposes_anew(|case| case.baselines[0].reference.generation = 2), 1);
+    assert_eq!(proposes_anew(|case| case.baselines[0].reference.uid.push_str("-again")), 1);
+    assert_eq!(proposes_anew(|case| case.groups[0].rules[0].description = Some("another rule by now".to_owned())), 1);
+}
+
+#[test]
+fn what_is_enforced_waits_for_nobody_who_only_proposes() {
+    let mut case = Case::new();
+    let mut other = baseline("proposing", json!({"internet": {"denyPresets": ["Admin", "Database"]}}));
+    other.mode = Mode::Propose;
+    case.baselines.push(other);
+    case.groups[0] = group("sg-0", "shop", &["tcp/22 0.0.0.0/0", "tcp/3306 0.0.0.0/0"]);
+    let Permitted { resources, to_propose, .. } = case.permitted();
+    let grants = |resources: &[engine::plan::PermittedResource]| {
+        let edits = resources.iter().flat_map(|resource| &resource.edits);
+        let rules = edits.filter_map(|edit| match &edit.change {
+            engine::edit::Change::Rule { before: Some(before), after } if after.is_empty() => {
+                Some(before.grant.to_string())
+            }
+            _ => None,
+        });
+        rules.collect::<Vec<_>>()
+    };
+    assert_eq!(grants(&resources), [SSH]);
+    assert_eq!(grants(&to_propose), ["tcp/3306 from 0.0.0.0/0"]);
+}
+
+#[test]
+fn a_rail_that_nobody_can_lift_goes_before_the_approval() {
+    let mut case = proposing();
+    case.account.writable = false;
+    assert_eq!(proposed(&case), (vec![], vec!["ReadOnlyAccount"]));
+}
+
+/// A window that is closed now, at midnight on a Thursday.
+const CLOSED: &str = "0 2 * * *";
+
+fn windowed(schedule: &str, more: Value) -> Case {
+    Case::with(|case| {
+        let mut remediation =
+            json!({"window": {"schedule": schedule, "timeZone": "UTC", "duration": "1h", "exceptSeverities": []}});
+        remediation.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        case.baselines[0].remediation = serde_json::from_value(remediation).unwrap();
+        let uses = InterfaceUse { interfaces: 2, ..InterfaceUse::default() };
+        case.usage = Some(BTreeMap::from([("sg-0".to_owned(), uses)]));
+    })
+}
+
+#[test]
+fn what_can_break_connections_waits_for_the_window() {
+    let closed = windowed(CLOSED, json!({}));
+    assert_eq!(reasons(&closed), ["Window"]);
+    assert_eq!(windowed("0 0 * * *", json!({})).outcome().0, [SSH]);
+    let unused = Case { usage: Some(BTreeMap::new()), ..closed.clone() };
+    assert_eq!(unused.outcome().0, [SSH]);
+    let mut critical = closed.clone();
+    critical.baselines[0].remediation.window.as_mut().unwrap().except_severities = None;
+    assert_eq!(critical.outcome().0, [SSH]);
+    let emergency = |until| windowed(CLOSED, json!({"emergency": {"until": until, "reason": "INC-77"}}));
+    assert_eq!(emergency("1970-01-01T01:00:00Z").outcome().0, [SSH]);
+    assert_eq!(reasons(&emergency("1969-12-31T23:00:00Z")), ["Window"]);
+}
+
+#[test]
+fn a_window_that_closes_after_the_plan_stops_the_write() {
+    let (open, closed) = (windowed("0 0 * * *", json!({})), windowed(CLOSED, json!({})));
+    let refused = open.permit(&closed, &live(&open.groups[0]), LEASE).err();
+    assert_eq!(refused.as_ref().map(Withheld::reason), Some("Window"));
+}
+
+#[test]
+fn what_somebody_keeps_undoing_waits_at_ever_longer_intervals() {
+    let mut case = Case::new();
+    for minute in [-30, -20, -10] {
+        let at = NOW.checked_add(SignedDuration::from_mins(minute)).unwrap();
+        case.circumstances.contests.restore("sg-0", "sg-no-open-admin-ports", at);
+    }
+    assert_eq!(case.outcome().0, [SSH], "the pause after the third repair is over");
+    case.circumstances.contests.restore("sg-0", "sg-no-open-admin-ports", NOW);
+    assert_eq!(reasons(&case), ["Contested"]);
+}
