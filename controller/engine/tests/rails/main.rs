@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by a panic")]
 
+mod limits;
 mod people;
 
 use std::collections::{BTreeMap, BTreeSet};
