@@ -102,7 +102,7 @@ async fn at_rest_nothing_is_written_for_two_regions_either() -> Result<()> {
         async || -> Result<Option<String>> { Ok(scenario.object(BASELINE, "edge").await?.metadata.resource_version) };
     let before = version().await?;
     // The regions are swept in turns of their own: after a few each has come before the other.
-    wait_for_sweeps(&scenario, 5).await?;
+    wait_for_sweeps(&scenario, 4).await?;
     assert_eq!(version().await?, before);
     Ok(())
 }
