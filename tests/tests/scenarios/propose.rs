@@ -14,7 +14,9 @@ use super::{
 /// The change sets of the scenario, oldest first, each with name, phase and status.
 async fn change_sets(scenario: &Scenario<'_>) -> Result<Vec<kube::core::DynamicObject>> {
     let mut sets = scenario.api("ChangeSet").await?.list(&Default::default()).await?.items;
-    sets.sort_by_key(|set| (set.creation_timestamp().map(|time| time.0), set.name_any()));
+    // Times are whole seconds: of two in one second that of the older generation came first.
+    let generation = |set: &kube::core::DynamicObject| set.data["spec"]["baseline"]["generation"].as_i64();
+    sets.sort_by_key(|set| (set.creation_timestamp().map(|time| time.0), generation(set), set.name_any()));
     Ok(sets)
 }
 
