@@ -10,14 +10,12 @@ use engine::facts::{Location, ReadFailure};
 use futures::StreamExt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use kube::{Api, Resource, ResourceExt};
-use serde_json::json;
+use kube::{Resource, ResourceExt};
 
 use crate::context::{Context, Distrust, Proof};
-use crate::journal::FIELD_MANAGER;
+use crate::kubernetes::write_status;
 use crate::{events, undecodable};
 
 /// A proven identity is proven anew this often.
@@ -242,9 +240,7 @@ async fn write(account: &AWSAccount, status: AWSAccountStatus, context: &Context
     {
         return Ok(());
     }
-    let api: Api<AWSAccount> = Api::all(context.client.clone());
-    let body = json!({"apiVersion": "baseward.dev/v1alpha1", "kind": "AWSAccount", "status": status});
-    api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(body)).await?;
+    write_status::<AWSAccount>(&context.client, None, &name, &status).await?;
     let before = account.status.as_ref().map(|previous| previous.conditions.as_slice()).unwrap_or_default();
     for condition in events::flipped(before, &status.conditions, &[conditions::READY]) {
         events::announce(&context.recorder, &account.object_ref(&()), condition).await;

@@ -7,15 +7,13 @@ use crds::conditions::{self, ACCEPTED, State, Update};
 use crds::{Action, ChangeSet, ChangeSetApproval, ChangeSetApprovalStatus, Phase};
 use engine::approval::{ChangeSetName, Decision};
 use jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action as Next;
 use kube::{Api, Resource, ResourceExt};
-use serde_json::json;
 
 use crate::context::Context;
-use crate::journal::{Decided, FIELD_MANAGER};
-use crate::kubernetes::within;
+use crate::journal::Decided;
+use crate::kubernetes::{within, write_status};
 use crate::policies::InForce;
 use crate::rollback::Order;
 use crate::{events, undecodable};
@@ -89,21 +87,14 @@ async fn report(approval: &ChangeSetApproval, context: &Context) -> Result<Next,
     conditions::set(&mut after, &update, approval.metadata.generation, now);
     if !conditions::same_but_for_time(&before, &after) {
         context.wake_cells.send_replace(());
-        write(approval, ChangeSetApprovalStatus { conditions: after.clone() }, context).await?;
+        let status = ChangeSetApprovalStatus { conditions: after.clone() };
+        let name = approval.name_any();
+        within(write_status::<ChangeSetApproval>(&context.client, Some(&namespace), &name, &status)).await?;
         for condition in events::flipped(&before, &after, &[ACCEPTED]) {
             events::announce_as(&context.recorder, &approval.object_ref(&()), condition, state == State::False).await;
         }
     }
     Ok(Next::requeue(if state == State::Unknown { LOOK_AGAIN_AFTER } else { STILL_SO_AFTER }))
-}
-
-async fn write(approval: &ChangeSetApproval, status: ChangeSetApprovalStatus, context: &Context) -> kube::Result<()> {
-    let api: Api<ChangeSetApproval> =
-        Api::namespaced(context.client.clone(), &approval.namespace().unwrap_or_default());
-    let body = json!({"apiVersion": "baseward.dev/v1alpha1", "kind": "ChangeSetApproval", "status": status});
-    within(api.patch_status(&approval.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(body)))
-        .await?;
-    Ok(())
 }
 
 /// What is done after a reconcile that failed.

@@ -9,14 +9,12 @@ use crds::conditions::{self, ACCEPTED, COMPLIANT, OBSERVED, READY, State};
 use crds::{BaselineStatus, SecurityGroupBaseline, Violations};
 use engine::edit::BaselineRef;
 use jiff::Timestamp;
-use kube::api::{Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use kube::{Api, Resource, ResourceExt};
-use serde_json::json;
+use kube::{Resource, ResourceExt};
 
 use crate::context::Context;
-use crate::journal::FIELD_MANAGER;
+use crate::kubernetes::write_status;
 use crate::status::status;
 use crate::{events, undecodable};
 
@@ -168,11 +166,8 @@ fn count(reference: &BaselineRef, status: &BaselineStatus, context: &Context) {
 }
 
 async fn write(baseline: &SecurityGroupBaseline, status: &BaselineStatus, context: &Context) -> kube::Result<()> {
-    let namespace = baseline.namespace().unwrap_or_default();
-    let api: Api<SecurityGroupBaseline> = Api::namespaced(context.client.clone(), &namespace);
-    let body = json!({"apiVersion": "baseward.dev/v1alpha1", "kind": "SecurityGroupBaseline", "status": status});
-    api.patch_status(&baseline.name_any(), &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(body)).await?;
-    Ok(())
+    let namespace = baseline.namespace();
+    write_status::<SecurityGroupBaseline>(&context.client, namespace.as_deref(), &baseline.name_any(), status).await
 }
 
 /// One event for each condition that flipped.

@@ -8,15 +8,12 @@ use crds::conditions::{self, ACTIVE, State, Update};
 use crds::{BaselineExemption, BaselineExemptionStatus};
 use engine::exempt::WARNING;
 use jiff::{SignedDuration, Timestamp};
-use kube::api::{Patch, PatchParams};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
-use kube::{Api, Resource, ResourceExt};
-use serde_json::json;
+use kube::{Resource, ResourceExt};
 
 use crate::context::Context;
-use crate::journal::FIELD_MANAGER;
-use crate::kubernetes::within;
+use crate::kubernetes::{within, write_status};
 use crate::{events, undecodable};
 
 /// An exemption is looked at again at least this often: clocks can be set.
@@ -51,19 +48,12 @@ async fn report(exemption: &BaselineExemption, context: &Context) -> Result<Acti
     conditions::set(&mut after, &update, exemption.metadata.generation, now);
     if !conditions::same_but_for_time(&before, &after) {
         context.wake_cells.send_replace(());
-        write(exemption, BaselineExemptionStatus { conditions: after.clone() }, context).await?;
+        let status = BaselineExemptionStatus { conditions: after.clone() };
+        let (namespace, name) = (exemption.namespace(), exemption.name_any());
+        within(write_status::<BaselineExemption>(&context.client, namespace.as_deref(), &name, &status)).await?;
         announce(exemption, conditions::find(&before, ACTIVE).map(|old| old.reason.as_str()), &after, context).await;
     }
     Ok(Action::requeue(standing.changes_in(now).map_or(LOOK_AGAIN_AFTER, |left| left.min(LOOK_AGAIN_AFTER))))
-}
-
-async fn write(exemption: &BaselineExemption, status: BaselineExemptionStatus, context: &Context) -> kube::Result<()> {
-    let api: Api<BaselineExemption> =
-        Api::namespaced(context.client.clone(), &exemption.namespace().unwrap_or_default());
-    let body = json!({"apiVersion": "baseward.dev/v1alpha1", "kind": "BaselineExemption", "status": status});
-    let params = PatchParams::apply(FIELD_MANAGER).force();
-    within(api.patch_status(&exemption.name_any(), &params, &Patch::Apply(body))).await?;
-    Ok(())
 }
 
 /// One event for each new reason: that an exemption ends soon flips no status.

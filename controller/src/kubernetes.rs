@@ -4,9 +4,16 @@ use std::future::Future;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use crds::ChangeSet;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
-use kube::api::PostParams;
-use kube::{Api, Client};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::core::DynamicObject;
+use kube::core::discovery::ApiResource;
+use kube::{Api, Client, Resource};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::journal::FIELD_MANAGER;
 
 /// Time for one request to the Kubernetes API.
 pub const KUBERNETES_TIMEOUT: Duration = Duration::from_secs(20);
@@ -34,6 +41,48 @@ pub async fn user(client: &Client) -> Option<String> {
         Err(error) => {
             tracing::warn!(%error, "The API server does not tell who the controller is: no approval is honoured");
             None
+        }
+    }
+}
+
+/// Sets the status of an object, whole: what only we write, nobody else holds.
+///
+/// # Errors
+/// The call's own.
+pub async fn write_status<K>(
+    client: &Client,
+    namespace: Option<&str>,
+    name: &str,
+    status: &impl Serialize,
+) -> kube::Result<()>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let resource = ApiResource::erase::<K>(&());
+    let api: Api<DynamicObject> = match namespace {
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
+    };
+    let body = json!({"apiVersion": resource.api_version, "kind": resource.kind, "status": status});
+    api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(body)).await?;
+    Ok(())
+}
+
+/// Looks at every change set, a page at a time: none of them is kept.
+///
+/// # Errors
+/// A page could not be read.
+pub async fn each_change_set(client: &Client, mut look: impl FnMut(&ChangeSet)) -> kube::Result<()> {
+    const PAGE: u32 = 50;
+    let (api, mut next) = (Api::<ChangeSet>::all(client.clone()), None);
+    loop {
+        let mut params = ListParams::default().limit(PAGE);
+        params.continue_token = next;
+        let page = within(api.list(&params)).await?;
+        page.items.iter().for_each(&mut look);
+        next = page.metadata.continue_.filter(|token| !token.is_empty());
+        if next.is_none() {
+            return Ok(());
         }
     }
 }

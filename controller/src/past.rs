@@ -7,13 +7,10 @@ use crds::{ChangeSet, EditOutcome, Outcome, Phase};
 use engine::budget::{Charge, DAY, Ledger, Spent};
 use engine::facts::Location;
 use jiff::Timestamp;
-use kube::api::ListParams;
-use kube::{Api, Client, ResourceExt};
+use kube::{Client, ResourceExt};
 
-use crate::kubernetes::within;
+use crate::kubernetes::each_change_set;
 
-/// Change sets that are read at once: none of them is kept.
-const PAGE: u32 = 50;
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// A finding that was repaired: id of the resource, id of the control, and when.
@@ -42,21 +39,11 @@ pub async fn read(client: &Client) -> Past {
 }
 
 async fn try_read(client: &Client) -> kube::Result<Past> {
-    let (api, mut past, mut next) = (Api::<ChangeSet>::all(client.clone()), Past::default(), None);
+    let mut past = Past::default();
     let since = Timestamp::now().checked_sub(DAY).unwrap_or(Timestamp::MIN);
-    loop {
-        let mut params = ListParams::default().limit(PAGE);
-        params.continue_token = next;
-        let page = within(api.list(&params)).await?;
-        for set in &page.items {
-            past.enter(set, since);
-        }
-        next = page.metadata.continue_.filter(|token| !token.is_empty());
-        if next.is_none() {
-            past.repairs.values_mut().for_each(|repairs| repairs.sort_by_key(|(.., at)| *at));
-            return Ok(past);
-        }
-    }
+    each_change_set(client, |set| past.enter(set, since)).await?;
+    past.repairs.values_mut().for_each(|repairs| repairs.sort_by_key(|(.., at)| *at));
+    Ok(past)
 }
 
 impl Past {

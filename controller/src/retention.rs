@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use crds::{ChangeSet, Phase};
 use jiff::{SignedDuration, Timestamp};
-use kube::api::{DeleteParams, ListParams, Preconditions};
+use kube::api::{DeleteParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
-use crate::kubernetes::within;
+use crate::kubernetes::{each_change_set, within};
 use crate::lease::Leadership;
 
-/// Change sets that are read at once: little of each is kept.
-const PAGE: u32 = 50;
 const CLEAN_UP_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// How much of the journal is kept.
@@ -66,20 +64,14 @@ async fn clean_up(client: &Client, retention: Retention) -> kube::Result<()> {
 }
 
 async fn ended(client: &Client) -> kube::Result<BTreeMap<String, Vec<Ended>>> {
-    let (api, mut by_account, mut next) = (Api::<ChangeSet>::all(client.clone()), BTreeMap::new(), None);
-    loop {
-        let mut params = ListParams::default().limit(PAGE);
-        params.continue_token = next;
-        let page = within(api.list(&params)).await?;
-        for set in page.items.iter().filter(|set| has_ended(set)) {
-            let ended: &mut Vec<Ended> = by_account.entry(set.spec.account.clone()).or_default();
-            ended.push(Ended::of(set));
+    let mut by_account: BTreeMap<String, Vec<Ended>> = BTreeMap::new();
+    each_change_set(client, |set| {
+        if has_ended(set) {
+            by_account.entry(set.spec.account.clone()).or_default().push(Ended::of(set));
         }
-        next = page.metadata.continue_.filter(|token| !token.is_empty());
-        if next.is_none() {
-            return Ok(by_account);
-        }
-    }
+    })
+    .await?;
+    Ok(by_account)
 }
 
 fn has_ended(set: &ChangeSet) -> bool {

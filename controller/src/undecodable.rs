@@ -3,14 +3,12 @@
 use crds::conditions::{self, State, UNDECODABLE, Update};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::{Patch, PatchParams};
 use kube::core::discovery::ApiResource;
 use kube::core::{DeserializeGuard, DynamicObject};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
 
-use crate::journal::FIELD_MANAGER;
-use crate::kubernetes::within;
+use crate::kubernetes::{within, write_status};
 
 /// Says in the status of an object that it does not decode, unless it says so already.
 ///
@@ -23,8 +21,8 @@ where
     let Err(invalid) = &object.0 else { return Ok(()) };
     let (name, namespace, resource) = (object.name_any(), object.namespace(), ApiResource::erase::<K>(&()));
     let api: Api<DynamicObject> = match &namespace {
-        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
-        None => Api::all_with(client, &resource),
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+        None => Api::all_with(client.clone(), &resource),
     };
     let Some(raw) = within(api.get_opt(&name)).await? else { return Ok(()) };
     let before = conditions_of(&raw);
@@ -41,9 +39,7 @@ where
         "Object does not decode: it has no effect"
     );
     let status = json!({"observedGeneration": generation, "conditions": now});
-    let body = json!({"apiVersion": resource.api_version, "kind": resource.kind, "status": status});
-    within(api.patch_status(&name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(body))).await?;
-    Ok(())
+    within(write_status::<K>(&client, namespace.as_deref(), &name, &status)).await
 }
 
 /// The conditions of an object of which nothing else can be relied on.

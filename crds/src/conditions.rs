@@ -14,7 +14,7 @@ use crate::baseline::BaselineStatus;
 /// `False`: it has no effect at all; the reason is one of [`engine::desired::Reason`], or [`UNDECODABLE`].
 ///
 /// Positive, on approvals. `True` ([`HONOURED`]): the change set follows it. `False`: it never will
-/// ([`NO_SUCH_CHANGE_SET`], [`HASH_MISMATCH`], [`NOT_OPEN`], [`NOT_AUTHORIZED`], [`POLICIES_MISSING`], [`UNDECODABLE`]).
+/// ([`NO_SUCH_CHANGE_SET`], [`HASH_MISMATCH`], [`NOT_OPEN`], [`POLICIES_MISSING`], [`UNDECODABLE`]).
 /// `Unknown` ([`PENDING`]): nobody has acted on it yet.
 pub const ACCEPTED: &str = "Accepted";
 
@@ -74,8 +74,6 @@ pub const HASH_MISMATCH: &str = "HashMismatch";
 pub const NOT_OPEN: &str = "NotOpen";
 /// [`ACCEPTED`] of an approval is `False`: nothing is as the change set left it, so there is nothing to put back.
 pub const CHANGED_SINCE: &str = "ChangedSince";
-/// [`ACCEPTED`] of an approval is `False`: who gave it may not decide on this change set.
-pub const NOT_AUTHORIZED: &str = "NotAuthorized";
 /// [`ACCEPTED`] of an approval is `False`: the admission policies are not in force (see [`crate::policy::missing`]), so nobody can
 /// know who wrote it.
 pub const POLICIES_MISSING: &str = "PoliciesMissing";

@@ -61,18 +61,7 @@ pub async fn rollback(options: Rollback) -> anyhow::Result<ExitCode> {
         println!("Nothing is changed yet: --yes does it.");
         return Ok(ExitCode::SUCCESS);
     }
-    let by = kubernetes::user(&client).await.context("the API server does not tell who you are")?;
-    let hash = set.spec.hash.clone();
-    let spec = ChangeSetApprovalSpec {
-        change_set: name,
-        hash,
-        action: Action::Rollback,
-        by,
-        exempt_for: Some(exempt_for),
-        reason,
-    };
-    let approval = give(&client, &namespace, spec).await?;
-    answer(&client, &namespace, &approval).await
+    say(&client, &namespace, &set, Action::Rollback, Some(exempt_for), reason).await
 }
 
 /// Shows a change set, says the word on just what was shown, and waits for what becomes of it.
@@ -84,17 +73,23 @@ pub async fn decide(action: Action, options: Decide) -> anyhow::Result<ExitCode>
     let namespace = options.namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     let set = find(&client, &namespace, &options.name).await?;
     print!("{}", text(&set));
-    let by = kubernetes::user(&client).await.context("the API server does not tell who you are")?;
-    let spec = ChangeSetApprovalSpec {
-        change_set: options.name.clone(),
-        hash: set.spec.hash.clone(),
-        action,
-        by,
-        exempt_for: None,
-        reason: options.reason,
-    };
-    let approval = give(&client, &namespace, spec).await?;
-    answer(&client, &namespace, &approval).await
+    say(&client, &namespace, &set, action, None, options.reason).await
+}
+
+/// Says a word on just the edits that were shown, in the name of whoever runs this, and waits for what becomes of it.
+async fn say(
+    client: &Client,
+    namespace: &str,
+    set: &ChangeSet,
+    action: Action,
+    exempt_for: Option<String>,
+    reason: String,
+) -> anyhow::Result<ExitCode> {
+    let by = kubernetes::user(client).await.context("the API server does not tell who you are")?;
+    let (change_set, hash) = (set.name_any(), set.spec.hash.clone());
+    let spec = ChangeSetApprovalSpec { change_set, hash, action, by, exempt_for, reason };
+    let approval = give(client, namespace, spec).await?;
+    answer(client, namespace, &approval).await
 }
 
 async fn find(client: &Client, namespace: &str, name: &str) -> anyhow::Result<ChangeSet> {

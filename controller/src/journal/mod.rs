@@ -17,15 +17,14 @@ use engine::plan::ResourceOutcome;
 pub use entry::Entry;
 use entry::abandoned;
 use jiff::Timestamp;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use pack::{Packed, change_sets};
 pub use proposals::{Decided, Open};
-use serde_json::json;
 
 use crate::act::Prepared;
 use crate::authority::AuthorityNow;
-use crate::kubernetes::within;
+use crate::kubernetes::{within, write_status};
 use crate::lease::Leadership;
 
 /// The field manager of everything that the controller writes.
@@ -212,9 +211,6 @@ impl Journal {
     }
 
     async fn set_status(&self, entry: &Entry, status: &ChangeSetStatus) -> kube::Result<()> {
-        let api: Api<ChangeSet> = Api::namespaced(self.client.clone(), &entry.namespace);
-        let body = json!({"apiVersion": "baseward.dev/v1alpha1", "kind": "ChangeSet", "status": status});
-        within(api.patch_status(&entry.name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(body))).await?;
-        Ok(())
+        within(write_status::<ChangeSet>(&self.client, Some(&entry.namespace), &entry.name, status)).await
     }
 }
