@@ -92,8 +92,8 @@ struct Fingerprint {
     proven: Proven,
     exemptions: ExemptionVersions,
     approvals: ApprovalVersions,
-    /// Baselines of which every cell was looked at.
-    seen_whole: usize,
+    /// How far the looks at all cells have come.
+    progress: usize,
     /// Orders to undo something.
     rollbacks: usize,
 }
@@ -127,7 +127,8 @@ async fn work(context: Arc<Context>, location: Location, stop: CancellationToken
             None => {}
         }
         unread = if next.unread { unread + 1 } else { 0 };
-        let due = [memory.next_due(Timestamp::now()), next_opening(&in_effect, Timestamp::now())];
+        let now = Timestamp::now();
+        let due = [memory.next_due(now), next_opening(&in_effect, now), next_soaked(&context, &in_effect, now)];
         let pause = pause(jittered(interval(&in_effect)), next, unread, due.into_iter().flatten().min());
         let news = async {
             while fingerprint(&context, &location, &context.objects.in_cell(&location)) == seen {
@@ -197,7 +198,7 @@ fn fingerprint(context: &Context, location: &Location, in_effect: &[(Judged, Des
         proven,
         exemptions,
         approvals,
-        seen_whole: in_effect.iter().filter(|(_, desired)| ledger.has_seen(desired)).count(),
+        progress: ledger.progress(in_effect.iter().map(|(_, desired)| desired)),
         rollbacks,
     }
 }
@@ -206,6 +207,12 @@ fn fingerprint(context: &Context, location: &Location, in_effect: &[(Judged, Des
 fn next_opening(in_effect: &[(Judged, Desired)], now: Timestamp) -> Option<Duration> {
     let openings = in_effect.iter().filter_map(|(_, desired)| desired.limits.next_opening(now));
     openings.min().map(|opens| opens.duration_since(now).unsigned_abs())
+}
+
+/// How long it is until the changes of the first canary have stood long enough.
+fn next_soaked(context: &Context, in_effect: &[(Judged, Desired)], now: Timestamp) -> Option<Duration> {
+    let until = context.ledger().next_soaked(in_effect.iter().map(|(_, desired)| desired), now)?;
+    Some(until.duration_since(now).unsigned_abs())
 }
 
 /// The shortest interval of the baselines in effect.
@@ -229,7 +236,7 @@ async fn report_failure(context: &Context, location: &Location, in_effect: &[(Ju
     };
     let desired: Vec<Desired> = in_effect.iter().map(|(_, desired)| desired.clone()).collect();
     let evaluation: Evaluation = evaluate(&desired, &inventory, now, Keep::Worst(0));
-    context.look(&Plan { location: location.clone(), stage: Proposed::default() }, &evaluation, &desired);
+    context.look(&Plan { location: location.clone(), stage: Proposed::default() }, &evaluation, &desired, now);
     let nothing = Plan { location: location.clone(), stage: Applied::default() };
     let reports = report(&evaluation, &nothing, now).into_iter().zip(in_effect);
     let reported = reports.map(|(report, (judged, _))| Reported { report, reconcile_at: judged.reconcile_at.clone() });
@@ -266,7 +273,7 @@ mod tests {
                 proven: None,
                 exemptions: Vec::new(),
                 approvals: Vec::new(),
-                seen_whole: 0,
+                progress: 0,
                 rollbacks: 0,
             }
         };

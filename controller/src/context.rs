@@ -13,6 +13,7 @@ use engine::evaluate::Evaluation;
 use engine::facts::{Location, ReadFailure};
 use engine::plan::{Plan, Proposed};
 use engine::report::CellReport;
+use jiff::Timestamp;
 use kube::Client;
 use kube::core::DeserializeGuard;
 use kube::runtime::events::Recorder;
@@ -115,12 +116,11 @@ impl Context {
     }
 
     /// Notes what a cell would change. Cells that waited for this one to be looked at go on.
-    pub fn look(&self, plan: &Plan<Proposed>, evaluation: &Evaluation, desired: &[Desired]) {
+    pub fn look(&self, plan: &Plan<Proposed>, evaluation: &Evaluation, desired: &[Desired], now: Timestamp) {
         let mut ledger = self.ledger();
-        let unseen = |ledger: &Ledger| desired.iter().filter(|desired| !ledger.has_seen(desired)).count();
-        let before = unseen(&ledger);
-        ledger.look(plan, evaluation);
-        if unseen(&ledger) < before {
+        let before = ledger.progress(desired);
+        ledger.look(plan, evaluation, desired, now);
+        if ledger.progress(desired) > before {
             self.wake_cells.send_replace(());
         }
     }
@@ -291,7 +291,7 @@ impl Reports {
     }
 
     /// When a cell was last swept.
-    pub fn last_sweep(&self, location: &Location) -> Option<jiff::Timestamp> {
+    pub fn last_sweep(&self, location: &Location) -> Option<Timestamp> {
         self.lock().get(location)?.values().map(|reported| reported.report.swept_at).max()
     }
 

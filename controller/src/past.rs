@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crds::{ChangeSet, EditOutcome, Outcome, Phase};
-use engine::budget::{Charge, DAY, Ledger, Spent};
+use crds::{ChangeSet, ChangeSetStatus, EditOutcome, EditRecord, Outcome, Phase};
+use engine::budget::{Charge, DAY, Ledger, Spent, not_as_planned};
+use engine::edit::{Impact, Risk};
 use engine::facts::Location;
 use jiff::Timestamp;
 use kube::{Client, ResourceExt};
 
+use crate::journal::{INTERRUPTED, baseline, location};
 use crate::kubernetes::each_change_set;
+use crate::rollback::was_undone;
 
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
@@ -49,27 +52,59 @@ async fn try_read(client: &Client) -> kube::Result<Past> {
 impl Past {
     fn enter(&mut self, set: &ChangeSet, since: Timestamp) {
         let status = set.status.clone().unwrap_or_default();
-        let begun = !matches!(status.phase, None | Some(Phase::Proposed | Phase::Approved | Phase::Rejected));
         let created = set.creation_timestamp().map_or(Timestamp::MAX, |time| time.0);
-        let location = Location { account: set.spec.account.clone(), region: set.spec.region.clone() };
+        let location = location(set);
+        self.enter_wave(set, &status, created);
         for edit in &set.spec.edits {
-            let outcome = status.edits.iter().find(|outcome| outcome.resource == edit.resource);
-            let changed_at = match outcome {
-                Some(outcome) => was_touched(outcome).then_some(outcome.finished_at.0),
-                // Nobody knows what came of it.
-                None => (begun && status.phase == Some(Phase::Applying)).then_some(created),
-            };
-            let Some(at) = changed_at.filter(|at| *at >= since) else { continue };
+            let Some(at) = changed_at(&status, edit, created).filter(|at| *at >= since) else { continue };
             for baseline in &edit.baselines {
                 let charge =
                     Charge { location: location.clone(), resource: edit.resource.clone(), baseline: baseline.clone() };
                 self.ledger.enter(charge, Spent { at, approved: status.decided_by.is_some() });
             }
-            if outcome.is_some_and(|outcome| outcome.outcome == Outcome::Verified) {
+            if outcome_of(&status, edit).is_some_and(|outcome| outcome.outcome == Outcome::Verified) {
                 let repairs = self.repairs.entry(location.clone()).or_default();
                 repairs.extend(edit.controls.iter().map(|control| (edit.resource.clone(), control.clone(), at)));
             }
         }
+    }
+}
+
+impl Past {
+    /// Enters what happened in the canary of the baseline that a change set was made for, however long ago.
+    fn enter_wave(&mut self, set: &ChangeSet, status: &ChangeSetStatus, created: Timestamp) {
+        let (wave, location) = (self.ledger.wave(baseline(set)), location(set));
+        for edit in &set.spec.edits {
+            let is_disruptive =
+                edit.risk == Risk::ConnectivityRisk.to_string() && edit.impact != Impact::None.to_string();
+            if let Some(at) = changed_at(status, edit, created).filter(|_| is_disruptive) {
+                wave.change(&location, &edit.resource, at);
+            }
+        }
+        let is_unknown =
+            |edit: &&EditOutcome| edit.outcome == Outcome::Unknown && edit.reason.as_deref() != Some(INTERRUPTED);
+        for edit in status.edits.iter().filter(is_unknown) {
+            wave.fail(edit.finished_at.0, not_as_planned(&edit.resource, &location));
+        }
+        if let Some(at) = &status.rolled_back_at {
+            wave.fail(at.0, was_undone(set));
+        }
+        if status.decided_by.is_some() && status.phase != Some(Phase::Rejected) {
+            wave.resume(created);
+        }
+    }
+}
+
+fn outcome_of<'s>(status: &'s ChangeSetStatus, edit: &EditRecord) -> Option<&'s EditOutcome> {
+    status.edits.iter().find(|outcome| outcome.resource == edit.resource)
+}
+
+/// When a resource was changed, or may have been.
+fn changed_at(status: &ChangeSetStatus, edit: &EditRecord, created: Timestamp) -> Option<Timestamp> {
+    match outcome_of(status, edit) {
+        Some(outcome) => was_touched(outcome).then_some(outcome.finished_at.0),
+        // Nobody knows what came of it.
+        None => (status.phase == Some(Phase::Applying)).then_some(created),
     }
 }
 

@@ -8,7 +8,7 @@ use aws::ec2::live::read_live;
 use crds::{BaselineExemption, BaselineExemptionSpec, ChangeSet, EditRecord};
 use engine::approval::{ChangeSetName, Warrant};
 use engine::controls::security_group::controls;
-use engine::edit::{BaselineRef, Demand, Edit, Impact};
+use engine::edit::{Demand, Edit, Impact};
 use engine::evaluate::arn;
 use engine::facts::{Inventory, LiveGroup, Location, SecurityGroup, Tags};
 use engine::plan::{Outcome, Permitted, PermittedResource, Plan, ResourceOutcome};
@@ -21,7 +21,7 @@ use kube::{Api, ResourceExt};
 
 use crate::act::{Acting, act};
 use crate::context::Context;
-use crate::journal::{FIELD_MANAGER, Journal};
+use crate::journal::{FIELD_MANAGER, Journal, baseline, location};
 use crate::kubernetes::within;
 use crate::store::Objects;
 
@@ -106,10 +106,6 @@ impl Orders {
     }
 }
 
-fn location(set: &ChangeSet) -> Location {
-    Location { account: set.spec.account.clone(), region: set.spec.region.clone() }
-}
-
 /// Carries out the orders of a cell.
 pub async fn carry_out(context: &Context, inventory: &Inventory, journal: &mut Journal, acting: &Acting<'_>) {
     for order in context.rollbacks.of(acting.connection.location()) {
@@ -118,7 +114,9 @@ pub async fn carry_out(context: &Context, inventory: &Inventory, journal: &mut J
         }
         match carry_out_one(context, inventory, journal, &order, acting).await {
             Ok(Some(done)) => {
-                journal.rolled_back(&order.set, &order.approval, &done).await;
+                let now = Timestamp::now();
+                context.ledger().wave(baseline(&order.set)).fail(now, was_undone(&order.set));
+                journal.rolled_back(&order.set, &order.approval, &done, now).await;
                 context.rollbacks.done(&order, None);
             }
             Ok(None) => {
@@ -128,6 +126,11 @@ pub async fn carry_out(context: &Context, inventory: &Inventory, journal: &mut J
             Err(error) => tracing::warn!(%error, change_set = order.set.name_any(), "Not undone yet: trying again"),
         }
     }
+}
+
+/// How a canary went wrong of which a change set was undone.
+pub fn was_undone(set: &ChangeSet) -> String {
+    format!("change set {} was undone", set.name_any())
 }
 
 /// What was put back, in one sentence; `None` if that is nothing.
@@ -195,12 +198,7 @@ fn made(record: &EditRecord) -> Option<Made> {
 
 /// In whose name the journal keeps the undo: that of the baseline and the controls that asked for the change.
 fn demands<'r>(set: &ChangeSet, records: impl Iterator<Item = &'r EditRecord>) -> Vec<Demand> {
-    let baseline = BaselineRef {
-        namespace: set.namespace().unwrap_or_default(),
-        name: set.spec.baseline.name.clone(),
-        uid: set.spec.baseline.uid.clone(),
-        generation: set.spec.baseline.generation,
-    };
+    let baseline = baseline(set);
     let named: BTreeSet<&str> = records.flat_map(|record| &record.controls).map(String::as_str).collect();
     let known = controls().map(|control| control.about.id).filter(|id| named.contains(id));
     known.map(|control| Demand { baseline: baseline.clone(), control }).collect()

@@ -300,6 +300,11 @@ fn reconciling(seen: &Seen<'_>) -> Said {
 
 /// Stalled is what no retry mends: a cell that AWS throttles, or that does not answer, may be read the next time.
 fn stalled(seen: &Seen<'_>) -> Said {
+    if seen.summary.withheld.contains_key(conditions::CANARY_FAILED) {
+        let message =
+            "what was changed first went wrong: read it with kubectl get chg, then approve a change set to go on";
+        return say(conditions::STALLED, State::True, conditions::CANARY_FAILED, message);
+    }
     let failures: Vec<ReadFailure> = seen.reports().filter_map(|cell| cell.failure).collect();
     match failures.first() {
         Some(first) if failures.len() == seen.wanted && failures.iter().all(|failure| failure.needs_a_person()) => {

@@ -106,10 +106,10 @@ pub async fn sweep(
     let applied = match context.objects.account(location) {
         Some(account) => {
             let held = rails::hold(proposed, &inventory, &account, leading);
-            context.look(&held, &evaluation, &desired);
+            context.look(&held, &evaluation, &desired, now);
             let (permitted, reserved) = permitted(context, memory, held, &desired, &inventory, &account);
             let applied = make(context, connection, permitted, memory, stop).await;
-            context.ledger().settle(reserved, &applied.stage.outcomes);
+            context.ledger().settle(reserved, &applied);
             applied
         }
         None => Plan { location: location.clone(), stage: Applied::default() },
@@ -161,6 +161,7 @@ fn permitted(
 ) -> (Plan<Permitted>, Reserved) {
     let now = Timestamp::now();
     let mut ledger = context.ledger();
+    ledger.hear(&memory.circumstances.proposals);
     memory.circumstances.too_many = ledger.too_many(desired, now);
     let moment = Moment { desired, circumstances: &memory.circumstances, now };
     ledger.reserve(rails::apply(held, inventory, account, moment), desired, account, now)

@@ -54,19 +54,7 @@ pub struct ChangeSetApprovalSpec {
     /// With Rollback: how long the findings then stand, as a duration of at most 168h such as 24h. An exemption says so, lest the
     /// next sweep repair what was just put back. Left out: 24h.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(max = 20),
-        extend("x-kubernetes-validations" = [
-            {
-                "rule": "self.matches('^([0-9]{1,5}[hms])+$')",
-                "message": "exemptFor is a duration such as 24h or 90m"
-            },
-            {
-                "rule": "!self.matches('^([0-9]{1,5}[hms])+$') || (duration(self) >= duration('1m') && duration(self) <= duration('168h'))",
-                "message": "exemptFor is at least 1m and at most 168h"
-            }
-        ])
-    )]
+    #[schemars(transform = engine::duration::Duration { field: "exemptFor", examples: "24h or 90m", shortest: "1m", longest: "168h" })]
     pub exempt_for: Option<String>,
     /// Why, for whoever reads it in a year, such as CAB-1182.
     #[schemars(length(min = 1, max = 1024))]
@@ -77,9 +65,7 @@ impl ChangeSetApprovalSpec {
     /// How long findings stand once a change set is undone. Within its bounds also for an object that was stored before they
     /// were checked.
     pub fn exempt_for(&self) -> SignedDuration {
-        let written = self.exempt_for.as_ref().and_then(|text| text.parse::<kube::core::Duration>().ok());
-        let written = written.filter(|written| !written.is_negative()).map(std::time::Duration::from);
-        let written = written.and_then(|written| SignedDuration::try_from(written).ok());
+        let written = self.exempt_for.as_deref().and_then(engine::duration::parse);
         written.map_or(EXEMPT_FOR, |written| written.clamp(SignedDuration::from_mins(1), EXEMPT_FOR * 7))
     }
 }

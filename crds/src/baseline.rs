@@ -8,6 +8,7 @@ use engine::finding::{Severity, Verdict};
 use engine::remediation::Remediation;
 use engine::report::{CellSummary, NamedFinding, Summary};
 use engine::spec::{Accounts, InfrastructureAsCode, Mode, Override, Select};
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,19 +40,7 @@ pub struct Common {
     pub mode: Mode,
     /// How often to look, as a duration from 10s to 24h such as 60s or 1h30m.
     #[serde(default = "default_interval")]
-    #[schemars(
-        length(max = 20),
-        extend("x-kubernetes-validations" = [
-            {
-                "rule": "self.matches('^([0-9]{1,5}[hms])+$')",
-                "message": "interval is a duration such as 60s, 5m or 1h30m"
-            },
-            {
-                "rule": "!self.matches('^([0-9]{1,5}[hms])+$') || (duration(self) >= duration('10s') && duration(self) <= duration('24h'))",
-                "message": "interval is at least 10s and at most 24h"
-            }
-        ])
-    )]
+    #[schemars(transform = engine::duration::Duration { field: "interval", examples: "60s, 5m or 1h30m", shortest: "10s", longest: "24h" })]
     pub interval: String,
     /// Whether the baseline is to have no effect for now: nothing is read and nothing is written. The counts in its status
     /// stay as they were.
@@ -102,11 +91,8 @@ impl Default for Common {
 impl Common {
     /// How often to look. Within its bounds also for an object that was stored before they were checked.
     pub fn interval(&self) -> Duration {
-        let written = self.interval.parse::<kube::core::Duration>().ok();
-        written
-            .filter(|interval| !interval.is_negative())
-            .map_or(DEFAULT_INTERVAL, Duration::from)
-            .clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)
+        let written = engine::duration::parse(&self.interval);
+        written.map_or(DEFAULT_INTERVAL, SignedDuration::unsigned_abs).clamp(SHORTEST_INTERVAL, LONGEST_INTERVAL)
     }
 }
 

@@ -33,7 +33,7 @@ pub const COMPLIANT: &str = "Compliant";
 pub const RECONCILING: &str = "Reconciling";
 
 /// Abnormal, on baselines. `True`: the whole baseline waits for a person ([`NOT_ACCEPTED`],
-/// [`NO_ACCOUNTS`], [`NO_CELL_READABLE`]). `False` ([`NOT_STALLED`]). One blocked resource stalls no baseline, and neither
+/// [`NO_ACCOUNTS`], [`NO_CELL_READABLE`], [`CANARY_FAILED`]). `False` ([`NOT_STALLED`]). One blocked resource stalls no baseline, and neither
 /// does what may pass by itself.
 pub const STALLED: &str = "Stalled";
 
@@ -105,6 +105,8 @@ pub const NOT_ACCEPTED: &str = "NotAccepted";
 pub const NO_ACCOUNTS: &str = "NoAccounts";
 /// No cell of the baseline can be read.
 pub const NO_CELL_READABLE: &str = "NoCellReadable";
+/// What was changed first went wrong: the rest waits for an approval.
+pub const CANARY_FAILED: &str = "CanaryFailed";
 /// [`STALLED`] is `False`.
 pub const NOT_STALLED: &str = "NotStalled";
 /// [`READY`] of a baseline is `True`.

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use jiff::Timestamp;
+
 use crate::edit::{BaselineRef, Change, Edit};
 
 /// Names a change set.
@@ -60,6 +62,8 @@ pub struct Proposal {
     pub name: ChangeSetName,
     /// The generation of the baseline that it was made for: for another one it says nothing.
     pub baseline: BaselineRef,
+    /// When it was proposed.
+    pub proposed_at: Timestamp,
     /// What was decided.
     pub decision: Decision,
     /// Its edits: ids of resources, and what is changed in each.

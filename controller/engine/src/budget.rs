@@ -1,4 +1,5 @@
-//! The ledger of changes: how many resources were changed lately on whose behalf, and how many a plan would change.
+//! The ledger of changes: how many resources were changed lately on whose behalf, how many a plan would change, and how
+//! far each baseline has got with its canary.
 //!
 //! One ledger serves all cells of a process, so that cells side by side share one budget.
 
@@ -6,12 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::approval::Warrant;
+use crate::approval::{Decision, Proposal, Warrant};
+use crate::canary::{First, Wave};
 use crate::desired::Desired;
-use crate::edit::{BaselineRef, Withheld};
+use crate::edit::{BaselineRef, Demand, Edit, Withheld};
 use crate::evaluate::Evaluation;
 use crate::facts::Location;
-use crate::plan::{Outcome, Permitted, PermittedResource, Plan, Proposed, ResourceOutcome};
+use crate::plan::{Applied, Outcome, Permitted, PermittedResource, Plan, Proposed, ResourceOutcome};
 use crate::remediation::COUNTED_FROM;
 use crate::tenancy::Account;
 
@@ -46,6 +48,7 @@ pub struct Spent {
 pub struct Ledger {
     spent: BTreeMap<Charge, Spent>,
     plans: BTreeMap<BaselineRef, BTreeMap<Location, Share>>,
+    waves: BTreeMap<BaselineRef, Wave>,
 }
 
 /// What a baseline selects in one cell, and what of it would be changed.
@@ -53,12 +56,17 @@ pub struct Ledger {
 struct Share {
     selected: u64,
     to_change: BTreeSet<String>,
+    /// Whether nothing in use is to be changed, as far as that could be seen.
+    is_calm: bool,
 }
 
 /// Charges that were made before the changes, with what they replaced.
 #[derive(Debug, Default)]
 #[must_use = "what was not changed is given back"]
-pub struct Reserved(Vec<(Charge, Option<Spent>)>);
+pub struct Reserved {
+    charges: Vec<(Charge, Option<Spent>)>,
+    at: Timestamp,
+}
 
 impl Ledger {
     /// Enters a change that was made before.
@@ -69,10 +77,26 @@ impl Ledger {
         }
     }
 
+    /// The canary of one generation of a baseline, to enter what happened to it.
+    pub fn wave(&mut self, baseline: BaselineRef) -> &mut Wave {
+        self.waves.entry(baseline).or_default()
+    }
+
+    /// Takes note of the change sets that somebody approved: a baseline whose canary had failed by then goes on.
+    pub fn hear(&mut self, proposals: &[Proposal]) {
+        for proposal in proposals.iter().filter(|proposal| proposal.decision == Decision::Approved) {
+            if let Some(wave) = self.waves.get_mut(&proposal.baseline) {
+                wave.resume(proposal.proposed_at);
+            }
+        }
+    }
+
     /// Notes what a cell would change if nothing but limits held it back. A cell that could not be read keeps what it was seen with.
-    pub fn look(&mut self, plan: &Plan<Proposed>, evaluation: &Evaluation) {
+    pub fn look(&mut self, plan: &Plan<Proposed>, evaluation: &Evaluation, desired: &[Desired], now: Timestamp) {
         for baseline in &evaluation.baselines {
-            self.plans.retain(|other, _| other.uid != baseline.reference.uid || *other == baseline.reference);
+            let is_current = |other: &BaselineRef| other.uid != baseline.reference.uid || *other == baseline.reference;
+            self.plans.retain(|other, _| is_current(other));
+            self.waves.retain(|other, _| is_current(other));
             let cells = self.plans.entry(baseline.reference.clone()).or_default();
             let share = cells.entry(plan.location.clone()).or_default();
             if evaluation.failure.is_some() {
@@ -82,13 +106,35 @@ impl Ledger {
                 proposed.hold.is_none()
                     && proposed.edit.demands.iter().any(|demand| demand.baseline == baseline.reference)
             });
+            let is_calm = !mine.clone().any(|proposed| proposed.edit.is_disruptive());
             let to_change = mine.map(|proposed| proposed.edit.resource.clone()).collect();
-            *share = Share { selected: baseline.resources, to_change };
+            *share = Share { selected: baseline.resources, to_change, is_calm };
+        }
+        for Desired { reference, first, .. } in desired {
+            let cells = first.as_ref().map(First::cells).unwrap_or_default();
+            let shares = self.plans.get(reference);
+            let is_calm = |cell| shares.and_then(|shares| shares.get(cell)).is_some_and(|share: &Share| share.is_calm);
+            if !cells.is_empty() && cells.iter().all(is_calm) {
+                self.wave(reference.clone()).settle(now);
+            }
         }
     }
 
+    /// How far the looks at all cells have come: it grows whenever cells that wait for others may go on.
+    pub fn progress<'d>(&self, desired: impl IntoIterator<Item = &'d Desired>) -> usize {
+        let is_settled = |desired: &Desired| self.waves.get(&desired.reference).is_some_and(Wave::is_settled);
+        let steps = |desired: &Desired| [self.has_seen(desired), is_settled(desired)].into_iter().filter(|step| *step);
+        desired.into_iter().map(|desired| steps(desired).count()).sum()
+    }
+
+    /// When the changes of a canary will have stood long enough, the first of some baselines.
+    pub fn next_soaked<'d>(&self, desired: impl IntoIterator<Item = &'d Desired>, now: Timestamp) -> Option<Timestamp> {
+        let until = |desired: &Desired| self.waves.get(&desired.reference)?.soaks_until(desired.first.as_ref()?, now);
+        desired.into_iter().filter_map(until).min()
+    }
+
     /// Whether every cell of a baseline was looked at.
-    pub fn has_seen(&self, desired: &Desired) -> bool {
+    fn has_seen(&self, desired: &Desired) -> bool {
         let seen = self.plans.get(&desired.reference);
         desired.cells.iter().all(|cell| seen.is_some_and(|seen| seen.contains_key(cell)))
     }
@@ -102,6 +148,9 @@ impl Ledger {
     fn too_many_of(&self, desired: &Desired, now: Timestamp) -> Option<Withheld> {
         if !self.has_seen(desired) {
             return Some(Withheld::OtherCells);
+        }
+        if let Some(failed) = self.failed(desired, now) {
+            return Some(failed);
         }
         let shares = || {
             let cells = self.plans.get(&desired.reference);
@@ -126,6 +175,11 @@ impl Ledger {
         })
     }
 
+    /// Why everything of a baseline waits for an approval, if its canary failed.
+    fn failed(&self, desired: &Desired, now: Timestamp) -> Option<Withheld> {
+        self.waves.get(&desired.reference)?.failure(desired.first.as_ref()?, now)
+    }
+
     /// Charges what is about to be changed, worst first, and withholds what goes beyond a budget.
     pub fn reserve(
         &mut self,
@@ -136,14 +190,18 @@ impl Ledger {
     ) -> (Plan<Permitted>, Reserved) {
         let Plan { location, stage: mut permitted } = plan;
         self.spent.retain(|_, spent| now.duration_since(spent.at) < DAY);
-        let mut reserved = Reserved::default();
+        let mut reserved = Reserved { charges: Vec::new(), at: now };
         for resource in std::mem::take(&mut permitted.resources) {
-            match self.beyond(&location, &resource, desired, account, now) {
-                Some(limit) => permitted.hold(resource, &Withheld::Budget(limit)),
+            let beyond = self.beyond(&location, &resource, desired, account, now).map(Withheld::Budget);
+            match beyond.or_else(|| self.canary(&location, &resource, desired, now)) {
+                Some(reason) => permitted.hold(resource, &reason),
                 None => {
                     let spent = Spent { at: now, approved: resource.warrant != Warrant::Baselines };
                     let charges = payers(&resource).into_iter().map(|baseline| charge(&location, &resource, baseline));
-                    reserved.0.extend(charges.map(|charge| (charge.clone(), self.spent.insert(charge, spent))));
+                    reserved.charges.extend(charges.map(|charge| (charge.clone(), self.spent.insert(charge, spent))));
+                    for desired in with_canary(&resource.edits, desired) {
+                        self.wave(desired.reference.clone()).change(&location, &resource.group.id, now);
+                    }
                     permitted.resources.push(resource);
                 }
             }
@@ -175,6 +233,24 @@ impl Ledger {
         limits.all(|limit| limit.is_some()).then_some(first)
     }
 
+    /// The canary that a resource has to wait for: that of each of the baselines that ask for a disruptive edit of it.
+    fn canary(
+        &self,
+        location: &Location,
+        resource: &PermittedResource,
+        desired: &[Desired],
+        now: Timestamp,
+    ) -> Option<Withheld> {
+        let untouched = Wave::default();
+        let holds = |demand: &Demand| {
+            let baseline = desired.iter().find(|desired| desired.reference == demand.baseline)?;
+            let wave = self.waves.get(&demand.baseline).unwrap_or(&untouched);
+            wave.holds(baseline.first.as_ref()?, location, &resource.group.id, now)
+        };
+        let held = |edit: &Edit| edit.demands.iter().map(holds).collect::<Option<Vec<Withheld>>>()?.into_iter().min();
+        resource.edits.iter().filter(|edit| edit.is_disruptive()).find_map(held)
+    }
+
     /// How many other resources were changed within the hour: one that is changed again counts once.
     fn changed_beside(
         &self,
@@ -192,14 +268,18 @@ impl Ledger {
         others.len()
     }
 
-    /// Gives back what was charged for resources that were not touched.
-    pub fn settle(&mut self, reserved: Reserved, outcomes: &[ResourceOutcome]) {
+    /// Gives back what was charged for resources that were not touched, and notes which changes went wrong.
+    pub fn settle(&mut self, reserved: Reserved, applied: &Plan<Applied>) {
+        let Plan { location, stage: Applied { outcomes, .. } } = applied;
+        for outcome in outcomes {
+            self.note(location, outcome, reserved.at);
+        }
         let untouched = |charge: &Charge| {
             let outcome = outcomes.iter().find(|outcome| outcome.id == charge.resource);
             outcome
                 .is_some_and(|outcome| matches!(outcome.outcome, Outcome::Withheld(_)) && outcome.calls_verified == 0)
         };
-        for (charge, before) in reserved.0.into_iter().rev().filter(|(charge, _)| untouched(charge)) {
+        for (charge, before) in reserved.charges.into_iter().rev().filter(|(charge, _)| untouched(charge)) {
             match before {
                 Some(spent) => self.spent.insert(charge, spent),
                 None => self.spent.remove(&charge),
@@ -207,10 +287,41 @@ impl Ledger {
         }
     }
 
+    /// Notes what came of a resource in the canaries that it was reserved for.
+    fn note(&mut self, location: &Location, outcome: &ResourceOutcome, reserved_at: Timestamp) {
+        let baselines: BTreeSet<&BaselineRef> =
+            outcome.edits.iter().flat_map(|edit| &edit.demands).map(|demand| &demand.baseline).collect();
+        for baseline in baselines {
+            let Some(wave) = self.waves.get_mut(baseline) else { continue };
+            if outcome.outcome.is_unknown() {
+                wave.fail(outcome.finished_at, not_as_planned(&outcome.id, location));
+            } else if outcome.calls_verified == 0 {
+                wave.spare(location, &outcome.id, reserved_at);
+            }
+        }
+    }
+
     /// Forgets the plans of baselines that are gone.
     pub fn keep(&mut self, uids: &BTreeSet<String>) {
         self.plans.retain(|reference, _| uids.contains(&reference.uid));
+        self.waves.retain(|reference, _| uids.contains(&reference.uid));
     }
+}
+
+/// How a canary went wrong whose change is not what was planned.
+pub fn not_as_planned(resource: &str, location: &Location) -> String {
+    let Location { account, region } = location;
+    format!("{resource} in {account}/{region} was not as planned after its change")
+}
+
+/// The baselines that ask for edits which can break connections of a resource in use, as far as they have a canary.
+fn with_canary<'d>(edits: &[Edit], desired: &'d [Desired]) -> Vec<&'d Desired> {
+    let disruptive = || edits.iter().filter(|edit| edit.is_disruptive());
+    let asks = |desired: &&Desired| {
+        let mut demands = disruptive().flat_map(|edit| &edit.demands);
+        desired.first.is_some() && demands.any(|demand| demand.baseline == desired.reference)
+    };
+    desired.iter().filter(asks).collect()
 }
 
 /// The baselines that ask for the edits of a resource, each once.

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 
+use crate::canary::First;
 use crate::controls::security_group::{Compiled, Control, GroupView, Remedy, SecurityGroupParameters, controls};
 use crate::controls::{InvalidParameter, Setting};
 use crate::edit::{BaselineRef, Withheld};
@@ -149,6 +150,7 @@ struct DesiredParts {
     parameters: Compiled,
     code: CodeOwnership,
     limits: Limits,
+    first: Option<First>,
 }
 
 /// One accepted baseline in one cell.
@@ -168,6 +170,8 @@ pub struct Desired {
     pub code: CodeOwnership,
     /// How fast, how far and when resources are changed.
     pub limits: Limits,
+    /// What is changed first, if the rest waits for it.
+    pub first: Option<First>,
     /// All accounts and regions of the baseline.
     pub cells: Arc<[Location]>,
     /// Name of the account's object.
@@ -297,11 +301,13 @@ impl Baseline {
         self.refuse_contradiction(&parameters, &controls)?;
         let mut assignments = assign(&self.accounts, &self.regions, &self.namespace, accounts)?;
         assignments.leave_out(|cell| self.beyond_grant(&parameters, &controls, cell))?;
+        let canary = self.remediation.canary.as_ref();
+        let first = canary.map(|canary| First::new(canary, &assignments.cells)).transpose()?;
         Ok(Accepted {
             reference: self.reference.clone(),
             created: self.created,
             assignments,
-            desired: DesiredParts { selection, controls, parameters, code, limits },
+            desired: DesiredParts { selection, controls, parameters, code, limits, first },
         })
     }
 
@@ -410,7 +416,7 @@ impl Accepted {
     /// The baseline in one cell, if it applies there.
     pub fn in_cell(&self, location: &Location) -> Option<Desired> {
         let assignment = self.assignments.cells.iter().find(|cell| cell.location == *location)?;
-        let DesiredParts { selection, controls, parameters, code, limits } = self.desired.clone();
+        let DesiredParts { selection, controls, parameters, code, limits, first } = self.desired.clone();
         Some(Desired {
             reference: self.reference.clone(),
             created: self.created,
@@ -419,6 +425,7 @@ impl Accepted {
             parameters,
             code,
             limits,
+            first,
             cells: self.assignments.cells.iter().map(|cell| cell.location.clone()).collect(),
             account: assignment.account.clone(),
             exemptions: Vec::new(),

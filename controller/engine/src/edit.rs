@@ -195,6 +195,10 @@ pub enum Withheld {
     Budget(String),
     /// It waits for the window, which opens then.
     Window(Timestamp),
+    /// A few resources are changed first; once they are, this is how long they have to stand.
+    Canary(Option<Timestamp>),
+    /// What was changed first went wrong, so that everything else waits for somebody to approve; this is how.
+    CanaryFailed(String),
     /// Somebody keeps undoing it: it is made at ever longer intervals.
     Contested(Contest),
     /// The baseline does not write the field that this control belongs to.
@@ -273,6 +277,8 @@ reasons!(
     OtherCells,
     Budget,
     Window,
+    Canary,
+    CanaryFailed,
     Contested,
     NotNamed,
     AccountGrant,
@@ -311,6 +317,9 @@ impl Withheld {
             Self::OtherCells => "the other accounts and regions of the baseline are looked at first".to_owned(),
             Self::Budget(limit) => format!("{limit}: worse resources went first, it follows within the hour"),
             Self::Window(opens) => format!("it waits for the window, which opens at {opens}; remediation.emergency lifts it"),
+            Self::Canary(None) => "the canary is changed first (remediation.canary)".to_owned(),
+            Self::Canary(Some(until)) => format!("the canary was changed and has to stand until {until} (remediation.canary)"),
+            Self::CanaryFailed(why) => format!("the canary failed, {why}: find out why, then approve a change set to go on"),
             Self::Contested(Contest { repairs, next, .. }) => {
                 format!("undone by somebody else after {repairs} repairs: find out who, the next repair is due at {next}")
             }
@@ -378,6 +387,11 @@ impl Edit {
     pub fn new(resource: &str, change: Change, demands: Vec<Demand>, impact: Impact) -> Self {
         let (resource, operation) = (resource.to_owned(), change.operation());
         Self { resource, operation, change, demands, severity: Severity::Low, exposed: 0, impact }
+    }
+
+    /// Whether it can break connections of a resource in use.
+    pub fn is_disruptive(&self) -> bool {
+        self.operation.risk() == Risk::ConnectivityRisk && self.impact != Impact::None
     }
 
     /// Sorts the worst first; equal ones by resource and content, so that the order is always the same.

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::canary::Canary;
 use crate::controls::InvalidParameter;
-use crate::edit::{Edit, Impact, Risk};
+use crate::edit::Edit;
 use crate::window::{OpenTimes, Opening, Window};
 
 /// How fast, how far and when resources are changed.
@@ -24,6 +25,10 @@ pub struct Remediation {
     /// Lifts the window for a while.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emergency: Option<Emergency>,
+    /// What is changed first, and how long it has to stand before the rest follows. Only edits that can break connections of a
+    /// resource in use wait for it. Left out: nothing goes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
 }
 
 /// How many resources are changed in an hour.
@@ -86,7 +91,8 @@ impl Limits {
     /// # Errors
     /// A window that cannot be meant, or a time that is none.
     pub fn new(remediation: &Remediation) -> Result<Self, InvalidParameter> {
-        let Remediation { budget, blast_radius, window, emergency } = remediation;
+        // The canary depends on the accounts and regions: it is prepared with them.
+        let Remediation { budget, blast_radius, window, emergency, canary: _ } = remediation;
         let per_hour = budget.as_ref().and_then(|budget| usize::try_from(budget.per_hour).ok());
         let max_share = blast_radius.as_ref().and_then(|radius| u64::try_from(radius.max_share).ok());
         let until = |emergency: &Emergency| {
@@ -106,8 +112,7 @@ impl Limits {
 
     /// When the window opens that an edit has to wait for. What hangs on nothing, and what breaks no connection, waits for none.
     pub fn opens(&self, edit: &Edit, now: Timestamp) -> Option<Timestamp> {
-        let disruptive = edit.operation.risk() == Risk::ConnectivityRisk && edit.impact != Impact::None;
-        let window = self.window.as_ref().filter(|window| disruptive && !window.spares(edit.severity))?;
+        let window = self.window.as_ref().filter(|window| edit.is_disruptive() && !window.spares(edit.severity))?;
         match window.at(now) {
             Opening::Closed { opens } if self.emergency.is_none_or(|until| until <= now) => Some(opens),
             Opening::Closed { .. } | Opening::Open { .. } => None,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use self::schedule::Schedule;
 use crate::controls::InvalidParameter;
+use crate::duration::{self, Duration};
 use crate::finding::Severity;
 
 /// A window stays open at most so long.
@@ -48,19 +49,7 @@ pub struct Window {
     pub time_zone: String,
     /// How long the window stays open, as a duration of at most 24h such as 2h, 90m or 1h30m. It is time that passes, also
     /// where clocks change in between.
-    #[schemars(
-        length(max = 20),
-        extend("x-kubernetes-validations" = [
-            {
-                "rule": "self.matches('^([0-9]{1,5}[hms])+$')",
-                "message": "duration is a duration such as 2h, 90m or 1h30m"
-            },
-            {
-                "rule": "!self.matches('^([0-9]{1,5}[hms])+$') || (duration(self) > duration('0s') && duration(self) <= duration('24h'))",
-                "message": "duration is more than 0 and at most 24h"
-            }
-        ])
-    )]
+    #[schemars(transform = Duration { field: "duration", examples: "2h, 90m or 1h30m", shortest: "1s", longest: "24h" })]
     pub duration: String,
     /// Severities of violations that are put right at once, whether the window is open or not. Left out: Critical alone.
     /// An empty list: none.
@@ -180,27 +169,9 @@ fn zone(name: &str) -> Result<TimeZone, String> {
 
 fn bounded(text: &str) -> Result<SignedDuration, String> {
     const EXAMPLES: &str = "write one such as 2h, 90m or 1h30m";
-    let duration = elapsed(text).ok_or_else(|| format!("{text:?} is no duration: {EXAMPLES}"))?;
+    let duration = duration::parse(text).ok_or_else(|| format!("{text:?} is no duration: {EXAMPLES}"))?;
     if duration.is_zero() || duration > LONGEST {
         return Err(format!("a window stays open for more than 0 and at most 24h, not for {text}: {EXAMPLES}"));
     }
     Ok(duration)
-}
-
-/// A duration as Go writes it, in hours, minutes and seconds.
-fn elapsed(text: &str) -> Option<SignedDuration> {
-    let parts = text.split_inclusive(|character: char| !character.is_ascii_digit());
-    let mut seconds = parts.map(|part| {
-        let (number, unit) = part.split_at_checked(part.len().checked_sub(1)?)?;
-        let seconds = match unit {
-            "h" => 60 * 60,
-            "m" => 60,
-            "s" => 1,
-            _ => return None,
-        };
-        // Five digits, as in the schema: neither a product nor a sum overflows.
-        (number.len() <= 5).then(|| number.parse::<i64>().ok()).flatten().map(|number| number * seconds)
-    });
-    let seconds = seconds.try_fold(0i64, |sum, seconds| sum.checked_add(seconds?));
-    seconds.filter(|_| !text.is_empty()).map(SignedDuration::from_secs)
 }

@@ -1,14 +1,18 @@
 //! A change set that is in the API, and how far it has got.
 
-use crds::{ChangeSet, ChangeSetSpec, ChangeSetStatus, EditOutcome, MAX_REQUEST_IDS, Outcome, Phase};
+use crds::{BaselineName, ChangeSet, ChangeSetSpec, ChangeSetStatus, EditOutcome, MAX_REQUEST_IDS, Outcome, Phase};
 use engine::approval::{ChangeSetName, Warrant};
-use engine::edit::Withheld;
-use engine::plan::{Failure, PermittedResource, ResourceOutcome};
+use engine::edit::{BaselineRef, Withheld};
+use engine::facts::Location;
+use engine::plan::{PermittedResource, ResourceOutcome};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use crate::audit::Mandate;
+
+/// Why nobody knows what came of a resource: the process that was to change it ended first.
+pub const INTERRUPTED: &str = "Interrupted";
 
 /// A change set that is in the API.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +21,8 @@ pub struct Entry {
     pub namespace: String,
     /// Name of the object.
     pub name: String,
+    /// When it was made.
+    pub created: Timestamp,
     /// Its resources, each once.
     pub resources: Vec<String>,
     /// Its status before the edits that are made now.
@@ -32,7 +38,8 @@ impl Entry {
     pub fn of(set: &ChangeSet) -> Self {
         let (namespace, name) = (set.namespace().unwrap_or_default(), set.name_any());
         let status = set.status.clone().unwrap_or_default();
-        Self { namespace, name, resources: resources(&set.spec), status, proposed: false, closed: false }
+        let created = set.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+        Self { namespace, name, created, resources: resources(&set.spec), status, proposed: false, closed: false }
     }
 
     /// Whether both are of the same object.
@@ -94,6 +101,17 @@ impl Entry {
     }
 }
 
+/// The generation of the baseline that a change set was made for.
+pub fn baseline(set: &ChangeSet) -> BaselineRef {
+    let BaselineName { name, uid, generation, .. } = set.spec.baseline.clone();
+    BaselineRef { namespace: set.namespace().unwrap_or_default(), name, uid, generation }
+}
+
+/// The account and region of a change set.
+pub fn location(set: &ChangeSet) -> Location {
+    Location { account: set.spec.account.clone(), region: set.spec.region.clone() }
+}
+
 /// The resources of a change set, each once.
 pub fn resources(spec: &ChangeSetSpec) -> Vec<String> {
     let mut resources: Vec<String> = spec.edits.iter().map(|edit| edit.resource.clone()).collect();
@@ -107,7 +125,7 @@ pub fn abandoned(set: &ChangeSet, now: Timestamp) -> ChangeSetStatus {
     let entry = Entry::of(set);
     match entry.status.phase {
         None => ChangeSetStatus { phase: Some(Phase::Expired), ..entry.status },
-        Some(_) => entry.ended(&missing(Outcome::Unknown, Failure::OutcomeUnknown.reason(), now)),
+        Some(_) => entry.ended(&missing(Outcome::Unknown, INTERRUPTED, now)),
     }
 }
 

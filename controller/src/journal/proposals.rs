@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use crds::{BaselineName, ChangeSet, ChangeSetStatus, Outcome, Phase};
+use crds::{ChangeSet, ChangeSetStatus, Outcome, Phase};
 use engine::approval::{ChangeSetName, Decision, Proposal};
 use engine::desired::Desired;
-use engine::edit::{BaselineRef, Change, Withheld};
-use engine::plan::{Failure, Plan, Proposed};
-use jiff::Timestamp;
+use engine::edit::{Change, Withheld};
+use engine::plan::{Plan, Proposed};
+use jiff::{SignedDuration, Timestamp};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Journal;
-use super::entry::{Entry, missing, not_asked_for};
+use super::entry::{Entry, INTERRUPTED, baseline, missing, not_asked_for};
 use super::pack::{Packed, change_sets};
 use crate::act::Prepared;
 use crate::authority::AuthorityNow;
@@ -52,12 +54,13 @@ impl Open {
     }
 
     fn new(set: &ChangeSet, entry: Entry, decision: Decision, interrupted: bool) -> Self {
-        let BaselineName { name, uid, generation, .. } = set.spec.baseline.clone();
-        let baseline = BaselineRef { namespace: entry.namespace.clone(), name, uid, generation };
+        let baseline = baseline(set);
         let edits = set.spec.edits.iter();
         let changes = edits.filter_map(|edit| Some((edit.resource.clone(), edit.change()?))).collect();
         let name = ChangeSetName { namespace: entry.namespace.clone(), name: entry.name.clone() };
-        let proposal = Proposal { name, baseline, decision, changes };
+        // The API server keeps whole seconds.
+        let proposed_at = entry.created.saturating_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX);
+        let proposal = Proposal { name, baseline, proposed_at, decision, changes };
         Self { entry, hash: set.spec.hash.clone(), proposal, interrupted }
     }
 
@@ -89,7 +92,7 @@ impl Open {
     /// The status that it ends with.
     fn last_status(&self, why: &str, now: Timestamp) -> ChangeSetStatus {
         let missing = match self.interrupted {
-            true => missing(Outcome::Unknown, Failure::OutcomeUnknown.reason(), now),
+            true => missing(Outcome::Unknown, INTERRUPTED, now),
             false => not_asked_for(now),
         };
         match self.entry.status.phase {
@@ -193,11 +196,12 @@ impl Journal {
     }
 
     /// Says of a change set that it was undone, by which approval, and how far.
-    pub async fn rolled_back(&mut self, set: &ChangeSet, approval: &str, how_far: &str) {
+    pub async fn rolled_back(&mut self, set: &ChangeSet, approval: &str, how_far: &str, now: Timestamp) {
         let entry = Entry::of(set);
         let status = ChangeSetStatus {
             phase: Some(Phase::RolledBack),
             rolled_back_by: Some(approval.to_owned()),
+            rolled_back_at: Some(Time(now)),
             message: Some(how_far.to_owned()),
             ..entry.status.clone()
         };

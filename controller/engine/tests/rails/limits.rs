@@ -3,7 +3,7 @@
 use engine::budget::{Charge, Ledger, Reserved, Spent};
 use engine::edit::{BaselineRef, Withheld};
 use engine::evaluate::{Evaluation, Keep, evaluate};
-use engine::plan::{Outcome, Permitted, Plan, Proposed, plan};
+use engine::plan::{Applied, Outcome, Permitted, Plan, Proposed, ResourceOutcome, plan};
 use engine::rails::{self, Moment};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -19,13 +19,13 @@ fn fleet(bad: usize, good: usize) -> Case {
     })
 }
 
-fn limited(mut case: Case, remediation: serde_json::Value) -> Case {
+pub(super) fn limited(mut case: Case, remediation: serde_json::Value) -> Case {
     case.baselines[0].remediation = serde_json::from_value(remediation).unwrap();
     case
 }
 
 impl Case {
-    fn looked(&self) -> (Plan<Proposed>, Evaluation) {
+    pub(super) fn looked(&self) -> (Plan<Proposed>, Evaluation) {
         let (desired, inventory) = (self.desired(), self.inventory());
         let evaluation = evaluate(&desired, &inventory, NOW, Keep::All);
         let proposed = plan(&desired, &inventory, &evaluation);
@@ -33,7 +33,7 @@ impl Case {
     }
 
     /// What a ledger leaves of the plan at some time.
-    fn reserve(&self, ledger: &mut Ledger, now: Timestamp) -> (Permitted, Reserved) {
+    pub(super) fn reserve(&self, ledger: &mut Ledger, now: Timestamp) -> (Permitted, Reserved) {
         let (desired, inventory) = (self.desired(), self.inventory());
         let moment = Moment { desired: &desired, circumstances: &self.circumstances, now };
         let permitted = rails::apply(self.looked().0, &inventory, &self.account, moment);
@@ -41,18 +41,23 @@ impl Case {
         (plan.stage, reserved)
     }
 
-    fn too_many(&self, ledger: &mut Ledger) -> Vec<&'static str> {
+    pub(super) fn too_many(&self, ledger: &mut Ledger) -> Vec<&'static str> {
         let (held, evaluation) = self.looked();
-        ledger.look(&held, &evaluation);
+        ledger.look(&held, &evaluation, &self.desired(), NOW);
         ledger.too_many(&self.desired(), NOW).values().map(Withheld::reason).collect()
     }
 }
 
-fn changed(permitted: &Permitted) -> Vec<&str> {
+/// What was done in this cell.
+pub(super) fn applied(outcomes: Vec<ResourceOutcome>) -> Plan<Applied> {
+    Plan { location: location(), stage: Applied { outcomes, withheld: Vec::new() } }
+}
+
+pub(super) fn changed(permitted: &Permitted) -> Vec<&str> {
     permitted.resources.iter().map(|resource| resource.group.id.as_str()).collect()
 }
 
-fn later(minutes: i64) -> Timestamp {
+pub(super) fn later(minutes: i64) -> Timestamp {
     NOW.checked_add(SignedDuration::from_mins(minutes)).unwrap()
 }
 
@@ -80,7 +85,7 @@ fn what_was_not_touched_is_given_back_and_what_may_have_been_is_not() {
     let settled = |outcome: &Outcome| {
         let mut ledger = Ledger::default();
         let (permitted, reserved) = case.reserve(&mut ledger, NOW);
-        ledger.settle(reserved, &all(&permitted, outcome));
+        ledger.settle(reserved, &applied(all(&permitted, outcome)));
         only_other(&mut ledger)
     };
     assert_eq!(settled(&Outcome::Withheld(Withheld::ForeignChange)), 1);
@@ -133,7 +138,7 @@ fn nothing_is_changed_before_every_cell_was_looked_at() {
     assert_eq!(case.too_many(&mut ledger), ["OtherCells"]);
     let (mut elsewhere, evaluation) = case.looked();
     elsewhere.location.region = "us-east-1".to_owned();
-    ledger.look(&elsewhere, &evaluation);
+    ledger.look(&elsewhere, &evaluation, &case.desired(), NOW);
     assert_eq!(case.too_many(&mut ledger), [""; 0]);
     let reference: BaselineRef = case.baselines[0].reference.clone();
     case.baselines[0].reference = BaselineRef { generation: 2, ..reference };

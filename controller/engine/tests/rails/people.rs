@@ -27,6 +27,7 @@ fn proposal(case: &Case, decision: Decision) -> Proposal {
     Proposal {
         name: ChangeSetName { namespace: "security".to_owned(), name: "edge-1".to_owned() },
         baseline: edit.demands[0].baseline.clone(),
+        proposed_at: NOW,
         decision,
         changes: BTreeSet::from([(edit.resource.clone(), edit.change.clone())]),
     }
