@@ -13,6 +13,7 @@
 mod accepted;
 mod admission;
 mod audit;
+mod canary;
 mod chaos;
 mod cli;
 mod enforce;

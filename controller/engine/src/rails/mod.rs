@@ -157,11 +157,12 @@ fn way(ProposedEdit { edit, hold }: &ProposedEdit, moment: Moment<'_>) -> Way {
         None => too_many(edit, &circumstances.too_many),
     };
     let change_set = match (asks, proposal(&circumstances.proposals, edit)) {
-        (None, _) => None,
-        (Some(_), Some(Proposal { decision: Decision::Approved, name, .. })) => Some(name.clone()),
-        (Some(_), Some(Proposal { decision: Decision::Rejected, .. })) => return Way::Wait(Withheld::Rejected),
+        // A word that was given counts, also where it is not needed any more.
+        (_, Some(Proposal { decision: Decision::Approved, name, .. })) => Some(name.clone()),
+        (_, Some(Proposal { decision: Decision::Rejected, .. })) => return Way::Wait(Withheld::Rejected),
         (Some(reason), Some(Proposal { decision: Decision::Open, .. })) => return Way::Wait(reason),
         (Some(reason), None) => return Way::Propose(reason),
+        (None, _) => None,
     };
     let contested = circumstances.contests.waits(edit, now).map(Withheld::Contested);
     match contested.or_else(|| window(edit, desired, now)) {
