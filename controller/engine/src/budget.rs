@@ -46,7 +46,9 @@ pub struct Spent {
 /// What was changed lately, and what every cell would change.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    spent: BTreeMap<Charge, Spent>,
+    /// When each resource was last changed, with an approval and without one apart: what somebody approves later does not
+    /// make up for what nobody approved.
+    spent: BTreeMap<(Charge, bool), Timestamp>,
     plans: BTreeMap<BaselineRef, BTreeMap<Location, Share>>,
     waves: BTreeMap<BaselineRef, Wave>,
 }
@@ -64,17 +66,15 @@ struct Share {
 #[derive(Debug, Default)]
 #[must_use = "what was not changed is given back"]
 pub struct Reserved {
-    charges: Vec<(Charge, Option<Spent>)>,
+    charges: Vec<((Charge, bool), Option<Timestamp>)>,
     at: Timestamp,
 }
 
 impl Ledger {
     /// Enters a change that was made before.
     pub fn enter(&mut self, charge: Charge, spent: Spent) {
-        let last = self.spent.entry(charge).or_insert(spent);
-        if last.at < spent.at {
-            *last = spent;
-        }
+        let last = self.spent.entry((charge, spent.approved)).or_insert(spent.at);
+        *last = spent.at.max(*last);
     }
 
     /// The canary of one generation of a baseline, to enter what happened to it.
@@ -161,9 +161,9 @@ impl Ledger {
         let recent = self
             .spent
             .iter()
-            .filter(|(charge, spent)| charge.baseline == name && !spent.approved && now.duration_since(spent.at) < DAY);
+            .filter(|((charge, approved), at)| charge.baseline == name && !approved && now.duration_since(**at) < DAY);
         let mut changed: BTreeSet<(&Location, &str)> =
-            recent.map(|(charge, _)| (&charge.location, charge.resource.as_str())).collect();
+            recent.map(|((charge, _), _)| (&charge.location, charge.resource.as_str())).collect();
         changed.extend(
             shares().flat_map(|(location, share)| share.to_change.iter().map(move |id| (location, id.as_str()))),
         );
@@ -189,16 +189,17 @@ impl Ledger {
         now: Timestamp,
     ) -> (Plan<Permitted>, Reserved) {
         let Plan { location, stage: mut permitted } = plan;
-        self.spent.retain(|_, spent| now.duration_since(spent.at) < DAY);
+        self.spent.retain(|_, at| now.duration_since(*at) < DAY);
         let mut reserved = Reserved { charges: Vec::new(), at: now };
         for resource in std::mem::take(&mut permitted.resources) {
             let beyond = self.beyond(&location, &resource, desired, account, now).map(Withheld::Budget);
             match beyond.or_else(|| self.canary(&location, &resource, desired, now)) {
                 Some(reason) => permitted.hold(resource, &reason),
                 None => {
-                    let spent = Spent { at: now, approved: resource.warrant != Warrant::Baselines };
+                    let approved = resource.warrant != Warrant::Baselines;
                     let charges = payers(&resource).into_iter().map(|baseline| charge(&location, &resource, baseline));
-                    reserved.charges.extend(charges.map(|charge| (charge.clone(), self.spent.insert(charge, spent))));
+                    let entries = charges.map(|charge| (charge, approved));
+                    reserved.charges.extend(entries.map(|entry| (entry.clone(), self.spent.insert(entry, now))));
                     for desired in with_canary(&resource.edits, desired) {
                         self.wave(desired.reference.clone()).change(&location, &resource.group.id, now);
                     }
@@ -259,30 +260,30 @@ impl Ledger {
         counts: impl Fn(&Charge) -> bool,
         now: Timestamp,
     ) -> usize {
-        let recent = self.spent.iter().filter(|(_, spent)| now.duration_since(spent.at) < HOUR);
+        let recent = self.spent.iter().filter(|(_, at)| now.duration_since(**at) < HOUR);
         let others = recent
-            .map(|(charge, _)| charge)
+            .map(|((charge, _), _)| charge)
             .filter(|charge| counts(charge) && (charge.resource != resource.group.id || charge.location != *location));
         let others: BTreeSet<(&Location, &str)> =
             others.map(|charge| (&charge.location, charge.resource.as_str())).collect();
         others.len()
     }
 
-    /// Gives back what was charged for resources that were not touched, and notes which changes went wrong.
+    /// Gives back what was charged for resources that were not touched, and notes which changes went wrong. The others count
+    /// from when they were done with: a long sweep must not have its changes run out of the hour before they are an hour old.
     pub fn settle(&mut self, reserved: Reserved, applied: &Plan<Applied>) {
         let Plan { location, stage: Applied { outcomes, .. } } = applied;
         for outcome in outcomes {
             self.note(location, outcome, reserved.at);
         }
-        let untouched = |charge: &Charge| {
-            let outcome = outcomes.iter().find(|outcome| outcome.id == charge.resource);
-            outcome
-                .is_some_and(|outcome| matches!(outcome.outcome, Outcome::Withheld(_)) && outcome.calls_verified == 0)
-        };
-        for (charge, before) in reserved.charges.into_iter().rev().filter(|(charge, _)| untouched(charge)) {
-            match before {
-                Some(spent) => self.spent.insert(charge, spent),
-                None => self.spent.remove(&charge),
+        for (entry, before) in reserved.charges.into_iter().rev() {
+            let Some(outcome) = outcomes.iter().find(|outcome| outcome.id == entry.0.resource) else {
+                continue;
+            };
+            let untouched = matches!(outcome.outcome, Outcome::Withheld(_)) && outcome.calls_verified == 0;
+            match if untouched { before } else { Some(outcome.finished_at) } {
+                Some(at) => self.spent.insert(entry, at),
+                None => self.spent.remove(&entry),
             };
         }
     }

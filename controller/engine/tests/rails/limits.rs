@@ -131,6 +131,32 @@ fn a_large_share_asks_and_what_was_approved_does_not_count_again() {
 }
 
 #[test]
+fn what_is_approved_later_does_not_make_up_for_what_nobody_approved() {
+    let mut ledger = Ledger::default();
+    for (hours, approved) in [(-20, false), (-10, true)] {
+        for number in 0..3 {
+            let (resource, baseline) = (format!("sg-good-{number:02}"), "security/edge".to_owned());
+            let spent = Spent { at: later(hours * 60), approved };
+            ledger.enter(Charge { location: location(), resource, baseline }, spent);
+        }
+    }
+    assert_eq!(fleet(3, 17).too_many(&mut ledger), ["BlastRadius"]);
+}
+
+#[test]
+fn what_takes_long_counts_from_when_it_was_done() {
+    let case = limited(fleet(2, 0), json!({"budget": {"perHour": 1}}));
+    let only_other = Case { groups: vec![case.groups[1].clone()], ..case.clone() };
+    let mut ledger = Ledger::default();
+    let (permitted, reserved) = case.reserve(&mut ledger, NOW);
+    let mut outcomes = all(&permitted, &Outcome::Verified);
+    outcomes.iter_mut().for_each(|outcome| outcome.finished_at = later(20));
+    ledger.settle(reserved, &applied(outcomes));
+    assert_eq!(changed(&only_other.reserve(&mut ledger, later(79)).0).len(), 0);
+    assert_eq!(changed(&only_other.reserve(&mut ledger, later(80)).0).len(), 1);
+}
+
+#[test]
 fn nothing_is_changed_before_every_cell_was_looked_at() {
     let mut case = fleet(1, 0);
     case.account.regions.push("us-east-1".to_owned());
