@@ -1,11 +1,11 @@
 //! EC2 as far as rules go: what it refuses, what its calls do. And a sweep that acts on it as the controller does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use engine::call::Call;
 use engine::desired::Desired;
-use engine::facts::{Direction, LiveGroup, LiveRule, Peer, Rule, Tags};
+use engine::facts::{Direction, Grant, LiveGroup, LiveRule, Peer, Rule, Tags};
 use engine::permit::Permit;
 use engine::plan::{Permitted, PermittedResource};
 use engine::rails::{Authority, permit};
@@ -35,7 +35,8 @@ pub(crate) fn act(world: &mut World, desired: &[Desired], permitted: &Permitted,
         for step in &steps {
             let permit = ask(world, desired, resource, step, &expected, &live);
             let before = live.clone();
-            perform(&mut live, permit.expect("nothing has changed since the plan").call(), world);
+            let made = perform(&mut live, permit.expect("nothing has changed since the plan").call(), world);
+            made.expect("EC2 does what is asked for");
             assert_eq!(State::of(&live), step.after, "the call does what the sequence says");
             observe(&Seen { resource, step, before: &before, after: &live });
             expected = step.after.clone();
@@ -66,7 +67,7 @@ pub(crate) fn histories(world: &World, desired: &[Desired]) -> Vec<History> {
     histories
 }
 
-/// Asks the rails for a permit, with everybody's authority as it was at planning.
+/// Asks the rails for a permit, with everybody's authority as it was at planning, and what was approved still approved.
 pub(crate) fn ask(
     world: &World,
     desired: &[Desired],
@@ -78,7 +79,7 @@ pub(crate) fn ask(
     let authority = Authority {
         desired,
         account: Some(&world.account),
-        approved: &BTreeSet::new(),
+        approved: &resource.warrant.change_set().cloned().into_iter().collect(),
         lease_left: Some(Duration::from_secs(15)),
         write_timeout: Duration::from_secs(5),
     };
@@ -101,27 +102,29 @@ pub(crate) fn live(world: &World, id: &str) -> LiveGroup {
     }
 }
 
-fn put_back(world: &mut World, live: &LiveGroup) {
+pub(crate) fn put_back(world: &mut World, live: &LiveGroup) {
     let group = world.groups.iter_mut().find(|group| group.id == live.id).expect("the group exists");
     group.rules = live.plain_rules();
     group.tags = live.tags.clone();
 }
 
-/// Carries out a call, or fails as EC2 would.
-fn perform(live: &mut LiveGroup, call: &Call, world: &World) {
+/// Carries out a call, or refuses it whole as EC2 would, with its error code.
+pub(crate) fn perform(group: &mut LiveGroup, call: &Call, world: &World) -> Result<(), &'static str> {
+    let mut live = group.clone();
     match call {
         Call::Authorize { direction, rules, tags } => {
             assert!(tags.keys().all(|key| !key.starts_with("aws:")), "InvalidParameterValue: {tags:?}");
             for rule in rules {
                 assert_eq!(rule.grant.direction, *direction);
-                let number = live.rules.len();
-                live.rules.push(LiveRule { id: format!("sgr-new-{number}"), rule: rule.clone(), tags: tags.clone() });
+                let id = unused(&live);
+                live.rules.push(LiveRule { id, rule: rule.clone(), tags: tags.clone() });
             }
-            refuse_beyond_quota(live, *direction, rules, world);
+            refuse_beyond_quota(&live, *direction, rules, world)?;
         }
         Call::Modify { rules } => {
             for (id, rule) in rules {
-                let found = live.rules.iter_mut().find(|found| found.id == *id).expect("InvalidSecurityGroupRuleId");
+                let mut found = live.rules.iter_mut();
+                let found = found.find(|found| found.id == *id).ok_or("InvalidSecurityGroupRuleId.NotFound")?;
                 assert_eq!(
                     std::mem::discriminant(&found.rule.grant.peer),
                     std::mem::discriminant(&rule.grant.peer),
@@ -132,22 +135,35 @@ fn perform(live: &mut LiveGroup, call: &Call, world: &World) {
         }
         Call::Revoke { direction, rule_ids } => {
             for id in rule_ids {
-                let found = live.rules.iter().position(|found| found.id == *id).expect("InvalidPermission.NotFound");
-                assert_eq!(live.rules.remove(found).rule.grant.direction, *direction);
+                let found = live.rules.iter().position(|found| found.id == *id);
+                let found = live.rules.remove(found.ok_or("InvalidPermission.NotFound")?);
+                assert_eq!(found.rule.grant.direction, *direction);
             }
         }
         Call::Untag { tags } => live.tags.retain(|key, value| tags.get(key) != Some(value)),
         Call::Tag { tags } => live.tags.extend(tags.clone()),
     }
-    let mut seen = BTreeMap::new();
-    for found in &live.rules {
-        let other = seen.insert(&found.rule.grant, &found.id);
-        assert_eq!(other, None, "InvalidPermission.Duplicate: {} in {call:?}", found.rule.grant);
+    let grants: BTreeSet<&Grant> = live.rules.iter().map(|found| &found.rule.grant).collect();
+    if grants.len() < live.rules.len() {
+        return Err("InvalidPermission.Duplicate");
     }
+    *group = live;
+    Ok(())
+}
+
+/// The id of a new rule.
+fn unused(live: &LiveGroup) -> String {
+    let mut ids = (live.rules.len()..).map(|number| format!("sgr-new-{number}"));
+    ids.find(|id| live.rules.iter().all(|found| found.id != *id)).unwrap()
 }
 
 /// The quota is checked only when rules are added, and holds for each direction and address family.
-fn refuse_beyond_quota(live: &LiveGroup, direction: Direction, added: &[Rule], world: &World) {
+fn refuse_beyond_quota(
+    live: &LiveGroup,
+    direction: Direction,
+    added: &[Rule],
+    world: &World,
+) -> Result<(), &'static str> {
     let quota = i64::from(world.account.rules_per_group);
     let weight = |rule: &Rule| match &rule.grant.peer {
         Peer::V4(_) => (1, 0),
@@ -164,6 +180,6 @@ fn refuse_beyond_quota(live: &LiveGroup, direction: Direction, added: &[Rule], w
     };
     let mut standing = live.rules.iter().map(|found| &found.rule).filter(|rule| rule.grant.direction == direction);
     let ((v4, v6), (new_v4, new_v6)) = (sum(&mut standing), sum(&mut added.iter()));
-    assert!(new_v4 == 0 || v4 <= quota, "RulesPerSecurityGroupLimitExceeded: {v4} of {quota} for IPv4");
-    assert!(new_v6 == 0 || v6 <= quota, "RulesPerSecurityGroupLimitExceeded: {v6} of {quota} for IPv6");
+    let has_room = (new_v4 == 0 || v4 <= quota) && (new_v6 == 0 || v6 <= quota);
+    if has_room { Ok(()) } else { Err("RulesPerSecurityGroupLimitExceeded") }
 }

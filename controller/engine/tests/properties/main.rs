@@ -11,17 +11,24 @@
     reason = "a test may fail by a panic"
 )]
 
+mod approval;
 mod bounded;
+mod budget;
+mod commutation;
 mod convergence;
 mod determinism;
 mod dice;
 mod ec2;
 mod generators;
+mod handover;
+mod interruption;
 mod knowledge;
 mod metamorphic;
 mod oracle;
 mod policy;
+mod process;
 mod safety;
+mod undo;
 mod world;
 
 use proptest::prelude::*;
@@ -42,6 +49,13 @@ fn config() -> ProptestConfig {
     ProptestConfig { cases, rng_seed, failure_persistence: None, max_global_rejects: u32::MAX, ..default }
 }
 
+/// Tries what sweeps many times in each case, on a quarter of the cases.
+fn try_some<S: Strategy>(strategy: S, property: impl Fn(S::Value) -> Result<(), TestCaseError>) {
+    let config = config();
+    let some = ProptestConfig { cases: config.cases.div_ceil(4), ..config };
+    TestRunner::new(some).run(&strategy, property).unwrap_or_else(|failure| panic!("{failure}"));
+}
+
 /// An account with groups, prefix lists, interfaces and baselines.
 fn worlds() -> impl Strategy<Value = World> {
     prop::collection::vec(any::<u16>(), 0..600).prop_map(|numbers| generators::world(&mut Dice::new(&numbers)))
@@ -51,6 +65,13 @@ fn worlds() -> impl Strategy<Value = World> {
 fn sample(count: usize) -> impl Iterator<Item = World> {
     let mut runner = TestRunner::deterministic();
     (0..count).map(move |_| worlds().new_tree(&mut runner).unwrap().current())
+}
+
+/// So many sequences of so many numbers, always the same ones.
+fn numbers(count: usize, length: usize) -> impl Iterator<Item = Vec<u16>> {
+    let mut runner = TestRunner::deterministic();
+    let numbers = prop::collection::vec(any::<u16>(), length);
+    (0..count).map(move |_| numbers.new_tree(&mut runner).unwrap().current())
 }
 
 /// A world, and choices beside it for what a property varies.

@@ -243,6 +243,14 @@ pub(crate) fn is_public(peer: &Peer, lists: &Lists) -> bool {
     public_v4(&nets) > 0 || public_v6(&nets) > 0
 }
 
+/// Whether a peer holds public addresses, and too few of a family to be the world by itself: whether it is depends on who
+/// else is let in.
+pub(crate) fn is_partly_public(peer: &Peer, lists: &Lists) -> bool {
+    let nets = networks(peer, lists).unwrap_or_default();
+    let some = |count: u128, most: u128| 0 < count && count <= most;
+    some(public_v4(&nets), 1 << 24) || some(public_v6(&nets), 1 << 112)
+}
+
 const PRIVATE: [&str; 10] = [
     "0.0.0.0/8",
     "10.0.0.0/8",

@@ -65,8 +65,13 @@ impl World {
 
     /// What the rails leave of a plan.
     pub(crate) fn check(&self, plan: Plan<Proposed>) -> Permitted {
+        self.check_under(plan, &Circumstances::default())
+    }
+
+    /// What the rails leave of a plan after what came before.
+    pub(crate) fn check_under(&self, plan: Plan<Proposed>, circumstances: &Circumstances) -> Permitted {
         let plan = rails::hold(plan, &self.inventory(), &self.account, true);
-        let moment = Moment { desired: &[], circumstances: &Circumstances::default(), now: NOW };
+        let moment = Moment { desired: &[], circumstances, now: NOW };
         rails::apply(plan, &self.inventory(), &self.account, moment).stage
     }
 }
