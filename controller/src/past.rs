@@ -8,9 +8,9 @@ use engine::budget::{Charge, DAY, Ledger, Spent, not_as_planned};
 use engine::edit::{Impact, Risk};
 use engine::facts::Location;
 use jiff::Timestamp;
-use kube::{Client, ResourceExt};
+use kube::Client;
 
-use crate::journal::{INTERRUPTED, baseline, location};
+use crate::journal::{INTERRUPTED, baseline, location, proposed_at};
 use crate::kubernetes::each_change_set;
 use crate::rollback::was_undone;
 
@@ -42,21 +42,20 @@ pub async fn read(client: &Client) -> Past {
 }
 
 async fn try_read(client: &Client) -> kube::Result<Past> {
-    let mut past = Past::default();
-    let since = Timestamp::now().checked_sub(DAY).unwrap_or(Timestamp::MIN);
-    each_change_set(client, |set| past.enter(set, since)).await?;
+    let (mut past, now) = (Past::default(), Timestamp::now());
+    each_change_set(client, |set| past.enter(set, now)).await?;
     past.repairs.values_mut().for_each(|repairs| repairs.sort_by_key(|(.., at)| *at));
     Ok(past)
 }
 
 impl Past {
-    fn enter(&mut self, set: &ChangeSet, since: Timestamp) {
+    fn enter(&mut self, set: &ChangeSet, now: Timestamp) {
         let status = set.status.clone().unwrap_or_default();
-        let created = set.creation_timestamp().map_or(Timestamp::MAX, |time| time.0);
         let location = location(set);
-        self.enter_wave(set, &status, created);
+        self.enter_wave(set, &status, now);
         for edit in &set.spec.edits {
-            let Some(at) = changed_at(&status, edit, created).filter(|at| *at >= since) else { continue };
+            let is_recent = |at: &Timestamp| now.duration_since(*at) < DAY;
+            let Some(at) = changed_at(&status, edit, now).filter(is_recent) else { continue };
             for baseline in &edit.baselines {
                 let charge =
                     Charge { location: location.clone(), resource: edit.resource.clone(), baseline: baseline.clone() };
@@ -68,16 +67,14 @@ impl Past {
             }
         }
     }
-}
 
-impl Past {
     /// Enters what happened in the canary of the baseline that a change set was made for, however long ago.
-    fn enter_wave(&mut self, set: &ChangeSet, status: &ChangeSetStatus, created: Timestamp) {
+    fn enter_wave(&mut self, set: &ChangeSet, status: &ChangeSetStatus, now: Timestamp) {
         let (wave, location) = (self.ledger.wave(baseline(set)), location(set));
         for edit in &set.spec.edits {
             let is_disruptive =
                 edit.risk == Risk::ConnectivityRisk.to_string() && edit.impact != Impact::None.to_string();
-            if let Some(at) = changed_at(status, edit, created).filter(|_| is_disruptive) {
+            if let Some(at) = changed_at(status, edit, now).filter(|_| is_disruptive) {
                 wave.change(&location, &edit.resource, at);
             }
         }
@@ -90,7 +87,7 @@ impl Past {
             wave.fail(at.0, was_undone(set));
         }
         if status.decided_by.is_some() && status.phase != Some(Phase::Rejected) {
-            wave.resume(created);
+            wave.resume(proposed_at(set));
         }
     }
 }
@@ -99,12 +96,12 @@ fn outcome_of<'s>(status: &'s ChangeSetStatus, edit: &EditRecord) -> Option<&'s 
     status.edits.iter().find(|outcome| outcome.resource == edit.resource)
 }
 
-/// When a resource was changed, or may have been.
-fn changed_at(status: &ChangeSetStatus, edit: &EditRecord, created: Timestamp) -> Option<Timestamp> {
+/// When a resource was changed, or may have been: at the latest `now`.
+fn changed_at(status: &ChangeSetStatus, edit: &EditRecord, now: Timestamp) -> Option<Timestamp> {
     match outcome_of(status, edit) {
         Some(outcome) => was_touched(outcome).then_some(outcome.finished_at.0),
         // Nobody knows what came of it.
-        None => (status.phase == Some(Phase::Applying)).then_some(created),
+        None => (status.phase == Some(Phase::Applying)).then_some(now),
     }
 }
 

@@ -5,7 +5,7 @@ use engine::approval::{ChangeSetName, Warrant};
 use engine::edit::{BaselineRef, Withheld};
 use engine::facts::Location;
 use engine::plan::{PermittedResource, ResourceOutcome};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
@@ -21,8 +21,6 @@ pub struct Entry {
     pub namespace: String,
     /// Name of the object.
     pub name: String,
-    /// When it was made.
-    pub created: Timestamp,
     /// Its resources, each once.
     pub resources: Vec<String>,
     /// Its status before the edits that are made now.
@@ -38,8 +36,7 @@ impl Entry {
     pub fn of(set: &ChangeSet) -> Self {
         let (namespace, name) = (set.namespace().unwrap_or_default(), set.name_any());
         let status = set.status.clone().unwrap_or_default();
-        let created = set.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
-        Self { namespace, name, created, resources: resources(&set.spec), status, proposed: false, closed: false }
+        Self { namespace, name, resources: resources(&set.spec), status, proposed: false, closed: false }
     }
 
     /// Whether both are of the same object.
@@ -105,6 +102,12 @@ impl Entry {
 pub fn baseline(set: &ChangeSet) -> BaselineRef {
     let BaselineName { name, uid, generation, .. } = set.spec.baseline.clone();
     BaselineRef { namespace: set.namespace().unwrap_or_default(), name, uid, generation }
+}
+
+/// When a change set was proposed, rounded up: the API server keeps whole seconds.
+pub fn proposed_at(set: &ChangeSet) -> Timestamp {
+    let created = set.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    created.saturating_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX)
 }
 
 /// The account and region of a change set.

@@ -15,7 +15,7 @@ use engine::edit::Withheld;
 use engine::facts::Location;
 use engine::plan::ResourceOutcome;
 use entry::abandoned;
-pub use entry::{Entry, INTERRUPTED, baseline, location};
+pub use entry::{Entry, INTERRUPTED, baseline, location, proposed_at};
 use jiff::Timestamp;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
@@ -76,7 +76,7 @@ impl Journal {
     /// that nothing of it was made.
     async fn begin(&mut self, set: ChangeSet, recorded: &mut Recorded) {
         let begun = async {
-            let entry = self.create(&set).await?;
+            let entry = Entry::of(&self.create(&set).await?);
             recorded.entries.push(entry.clone());
             self.set_status(&entry, &entry.progress(&[])).await
         };
@@ -99,17 +99,18 @@ impl Journal {
         recorded.entries.push(entry);
     }
 
-    async fn create(&self, set: &ChangeSet) -> kube::Result<Entry> {
+    async fn create(&self, set: &ChangeSet) -> kube::Result<ChangeSet> {
         let api: Api<ChangeSet> = Api::namespaced(self.client.clone(), &set.namespace().unwrap_or_default());
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        let entry = Entry::of(&within(api.create(&params, set)).await?);
+        let created = within(api.create(&params, set)).await?;
+        let entry = Entry::of(&created);
         tracing::info!(
             change_set = entry.name,
             namespace = entry.namespace,
             edits = set.spec.edits.len(),
             "Change set recorded"
         );
-        Ok(entry)
+        Ok(created)
     }
 
     /// Writes down what came of a resource, if that ends its change set. A failure here loses no undo data: that is in the

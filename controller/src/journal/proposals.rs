@@ -7,12 +7,12 @@ use engine::approval::{ChangeSetName, Decision, Proposal};
 use engine::desired::Desired;
 use engine::edit::{Change, Withheld};
 use engine::plan::{Plan, Proposed};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Journal;
-use super::entry::{Entry, INTERRUPTED, baseline, missing, not_asked_for};
+use super::entry::{Entry, INTERRUPTED, baseline, missing, not_asked_for, proposed_at};
 use super::pack::{Packed, change_sets};
 use crate::act::Prepared;
 use crate::authority::AuthorityNow;
@@ -58,9 +58,7 @@ impl Open {
         let edits = set.spec.edits.iter();
         let changes = edits.filter_map(|edit| Some((edit.resource.clone(), edit.change()?))).collect();
         let name = ChangeSetName { namespace: entry.namespace.clone(), name: entry.name.clone() };
-        // The API server keeps whole seconds.
-        let proposed_at = entry.created.saturating_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX);
-        let proposal = Proposal { name, baseline, proposed_at, decision, changes };
+        let proposal = Proposal { name, baseline, proposed_at: proposed_at(set), decision, changes };
         Self { entry, hash: set.spec.hash.clone(), proposal, interrupted }
     }
 
@@ -179,7 +177,7 @@ impl Journal {
                 continue;
             }
             match self.create_proposed(&set).await {
-                Ok(entry) => self.open.push(Open::new(&set, entry, Decision::Open, false)),
+                Ok(open) => self.open.push(open),
                 Err(error) => {
                     tracing::warn!(%error, "Change set not proposed yet");
                     return;
@@ -188,11 +186,12 @@ impl Journal {
         }
     }
 
-    async fn create_proposed(&self, set: &ChangeSet) -> kube::Result<Entry> {
-        let status = ChangeSetStatus { phase: Some(Phase::Proposed), ..ChangeSetStatus::default() };
-        let entry = Entry { proposed: true, status, ..self.create(set).await? };
+    async fn create_proposed(&self, set: &ChangeSet) -> kube::Result<Open> {
+        let (set, status) =
+            (self.create(set).await?, ChangeSetStatus { phase: Some(Phase::Proposed), ..ChangeSetStatus::default() });
+        let entry = Entry { proposed: true, status, ..Entry::of(&set) };
         self.set_status(&entry, &entry.status).await?;
-        Ok(entry)
+        Ok(Open::new(&set, entry, Decision::Open, false))
     }
 
     /// Says of a change set that it was undone, by which approval, and how far.

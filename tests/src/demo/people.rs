@@ -65,7 +65,7 @@ async fn baseward(program: &Program, world: &World, words: &[&str]) -> Result<()
 
 /// Waits until RDP is open or closed for the whole internet.
 async fn wait_for_rdp(aws: &AccountApi, group: &str, open: bool) -> Result<()> {
-    let state = if open { "open again" } else { "closed" };
+    let state = if open { "open" } else { "closed" };
     wait_until(&format!("RDP is {state}"), PATIENCE, async || {
         let rules = aws.group(REGION, group).await?.rules;
         let is_open = FlowSet::parse(PUT_BACK)?.difference(&FlowSet::of(&rules)?).is_empty();
@@ -91,7 +91,8 @@ pub(super) async fn end_exemption(kubectl: &Kubectl, aws: &AccountApi, group: &s
 /// Opens SSH again and again, until Baseward says that somebody undoes its repairs.
 pub(super) async fn contest(world: &World, kubectl: &Kubectl, aws: &AccountApi, group: &str) -> Result<()> {
     chapter("A rogue hand opens SSH again, and again");
-    for round in 1..=3 {
+    // The first of three repairs within the hour was that of the chapter before.
+    for round in 1..=2 {
         open_ssh(world, group).await?;
         let opened = Instant::now();
         wait_until("SSH is closed again", PATIENCE, async || {
