@@ -12,6 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::edit::{Edit, Operation, Withheld};
 use crate::finding::Severity;
 use crate::plan::{Applied, Outcome};
+use crate::rivals::{Look, Rival, Rivals, Seen};
 
 /// So many repairs within `WITHIN` begin a contest.
 const REPAIRS: usize = 3;
@@ -64,7 +65,7 @@ fn findings(edit: &Edit) -> impl Iterator<Item = Finding> {
 }
 
 /// How often somebody has undone the repair of a finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Contest {
     /// How many repairs were made in it.
     pub repairs: u32,
@@ -72,6 +73,23 @@ pub struct Contest {
     pub since: Timestamp,
     /// When the next one may be made.
     pub next: Timestamp,
+    /// Who undoes them.
+    pub rival: Rival,
+}
+
+impl Contest {
+    /// Who undoes it, what to do about that, and when the next repair is due. Who it is comes first: what is cut to fit into
+    /// a status is its end.
+    pub fn explain(&self) -> String {
+        let Self { repairs, next, rival, .. } = self;
+        let (who, what_to_do) = match rival {
+            Rival::Named(name) => (name.as_str(), "change one of the two"),
+            Rival::Unknown => ("somebody else", "find out who"),
+            Rival::NotShown => ("somebody whom CloudTrail does not show", "find out who"),
+            Rival::NotAllowed => ("somebody else", "who is not told, the read role is not allowed cloudtrail:LookupEvents"),
+        };
+        format!("undone by {who} after {repairs} repairs: {what_to_do}; next repair at {next:.0}")
+    }
 }
 
 /// The repairs of one finding.
@@ -127,7 +145,8 @@ impl History {
         let (begun, last) = (self.begun.as_ref()?, self.latest.back()?);
         let repairs = u32::try_from(REPAIRS).unwrap_or(u32::MAX).saturating_add(begun.more);
         let next = last.saturating_add(pace.pause(begun.more)).unwrap_or(Timestamp::MAX);
-        Some(Contest { repairs, since: begun.since, next })
+        // Who undoes it is known of the resource, not of each finding.
+        Some(Contest { repairs, since: begun.since, next, rival: Rival::Unknown })
     }
 }
 
@@ -135,6 +154,7 @@ impl History {
 #[derive(Clone, Debug, Default)]
 pub struct Contests {
     repaired: BTreeMap<Finding, History>,
+    rivals: Rivals,
 }
 
 impl Contests {
@@ -163,6 +183,7 @@ impl Contests {
     /// Forgets findings that were not repaired for so long that a contest is over.
     pub fn prune(&mut self, now: Timestamp) {
         self.repaired.retain(|_, history| history.is_recent(now));
+        self.rivals.keep(&contested(&self.repaired, now));
     }
 
     /// The contest because of which an edit has to wait. One that several controls ask for waits for the first of them
@@ -183,6 +204,21 @@ impl Contests {
         is_new.then_some(contest)
     }
 
+    /// Who undoes the repairs of a resource.
+    pub fn rival(&self, resource: &str) -> Rival {
+        self.rivals.of(resource)
+    }
+
+    /// The look for a rival that is due.
+    pub fn look(&self, now: Timestamp) -> Option<Look> {
+        self.rivals.due(&contested(&self.repaired, now), now)
+    }
+
+    /// Notes what a look at a resource has shown.
+    pub fn seen(&mut self, resource: &str, seen: Seen, now: Timestamp) {
+        self.rivals.note(resource, seen, now);
+    }
+
     /// How long it is until the next repair of any contested finding.
     pub fn next_due(&self, now: Timestamp) -> Option<Duration> {
         let contests = self.repaired.iter().filter_map(|(finding, history)| history.contest(finding.pace));
@@ -201,8 +237,21 @@ impl Contests {
             history.contest(finding.pace)
         };
         let contests: Option<Vec<Contest>> = findings(edit).map(contest).collect();
-        contests?.into_iter().min_by_key(|contest| contest.next)
+        let first = contests?.into_iter().min_by_key(|contest| contest.next)?;
+        Some(Contest { rival: self.rivals.of(&edit.resource), ..first })
     }
+}
+
+/// The resources whose contest was told, each with the time when it began.
+fn contested(repaired: &BTreeMap<Finding, History>, now: Timestamp) -> BTreeMap<&str, Timestamp> {
+    let mut contested = BTreeMap::new();
+    for (finding, history) in repaired.iter().filter(|(_, history)| history.is_recent(now)) {
+        if let Some(Begun { since, told: true, .. }) = history.begun {
+            let first = contested.entry(finding.resource.as_str()).or_insert(since);
+            *first = since.min(*first);
+        }
+    }
+    contested
 }
 
 #[cfg(test)]
@@ -215,6 +264,7 @@ mod tests {
     use crate::edit::{BaselineRef, Change, Demand, Impact};
     use crate::facts::Tags;
     use crate::plan::{ResourceOutcome, WithheldEdit};
+    use crate::report::Held;
 
     const MINUTE: i64 = 60;
     const HOUR: i64 = 60 * MINUTE;
@@ -306,9 +356,9 @@ mod tests {
 
     #[test]
     fn three_repairs_within_an_hour_begin_a_contest_and_fewer_do_not() {
-        let contest = Contest { repairs: 3, since: at(0), next: at(HOUR + MINUTE) };
+        let contest = Contest { repairs: 3, since: at(0), next: at(HOUR + MINUTE), rival: Rival::Unknown };
         let contests = after(&[tag()], &[0, 1, HOUR]);
-        assert_eq!(contests.waits(&tag(), at(HOUR + 1)), Some(contest));
+        assert_eq!(contests.waits(&tag(), at(HOUR + 1)), Some(contest.clone()));
         assert_eq!(contests.waits(&tag(), at(HOUR + MINUTE - 1)), Some(contest));
         assert_eq!(contests.waits(&tag(), at(HOUR + MINUTE)), None);
         assert_eq!(contests.waits(&Edit { resource: "sg-2".to_owned(), ..tag() }, at(HOUR + 1)), None);
@@ -336,7 +386,7 @@ mod tests {
         contests.prune(at(2 + 2 * HOUR - 1));
         contests.note(&repaired(&[tag()], 2 + 2 * HOUR - 1));
         let last = 2 + 2 * HOUR - 1;
-        let contest = Contest { repairs: 4, since: at(0), next: at(last + 2 * MINUTE) };
+        let contest = Contest { repairs: 4, since: at(0), next: at(last + 2 * MINUTE), rival: Rival::Unknown };
         assert_eq!(contests.waits(&tag(), at(last)), Some(contest));
         let mut pruned = contests.clone();
         pruned.prune(at(last + 2 * HOUR));
@@ -375,14 +425,53 @@ mod tests {
         let mut contests = after(&[tag()], &[0, 1]);
         assert_eq!(contests.newly(&tag(), at(2)), None);
         contests.note(&repaired(&[tag()], 2));
-        let contest = Contest { repairs: 3, since: at(0), next: at(2 + MINUTE) };
-        assert_eq!(contests.clone().newly(&tag(), at(3)), Some(contest));
+        let contest = Contest { repairs: 3, since: at(0), next: at(2 + MINUTE), rival: Rival::Unknown };
+        assert_eq!(contests.clone().newly(&tag(), at(3)), Some(contest.clone()));
         assert_eq!(contests.newly(&tag(), at(HOUR)), Some(contest));
         assert_eq!(contests.newly(&tag(), at(HOUR)), None);
         contests.note(&repaired(&[tag()], HOUR));
         assert_eq!(contests.newly(&tag(), at(HOUR + 1)), None);
         (0..3).for_each(|second| contests.note(&repaired(&[tag()], 4 * HOUR + second)));
         assert!(contests.newly(&tag(), at(4 * HOUR + 3)).is_some(), "another contest");
+    }
+
+    #[test]
+    fn a_rival_is_looked_for_from_the_telling_of_a_contest_to_its_end_and_named_for_all_findings_of_the_resource() {
+        let mut contests = after(&[tag(), urgent()], &[0, 1, 2]);
+        assert_eq!(contests.look(at(3)), None, "nobody has undone the last repair yet");
+        assert!(contests.newly(&tag(), at(3)).is_some());
+        assert_eq!(contests.look(at(3)), Some(Look { resource: "sg-1".to_owned(), since: at(0) }));
+        contests.seen("sg-1", Seen::Somebody("arn".to_owned()), at(3));
+        for edit in [tag(), urgent()] {
+            assert_eq!(contests.waits(&edit, at(4)).map(|contest| contest.rival), Some(Rival::Named("arn".to_owned())));
+        }
+        contests.prune(at(4));
+        assert_eq!((contests.look(at(HOUR)), contests.rival("sg-1")), (None, Rival::Named("arn".to_owned())));
+        contests.prune(at(3 * HOUR));
+        assert_eq!(contests.rival("sg-1"), Rival::Unknown);
+    }
+
+    #[test]
+    fn who_undoes_it_is_told_or_why_he_is_not() {
+        let terraform = "arn:aws:sts::111122223333:assumed-role/terraform/ci";
+        let longest = "arn:aws:sts::111122223333:assumed-role/".to_owned() + &"x".repeat(89);
+        for (rival, said) in [
+            (Rival::Unknown, "somebody else after 4 repairs: find out who;"),
+            (Rival::NotShown, "somebody whom CloudTrail does not show after 4 repairs: find out who;"),
+            (
+                Rival::NotAllowed,
+                "somebody else after 4 repairs: who is not told, the read role is not allowed cloudtrail:LookupEvents;",
+            ),
+            (Rival::Named(terraform.to_owned()), &format!("{terraform} after 4 repairs: change one of the two;")),
+            (Rival::Named(longest.clone()), &format!("{longest} after 4 repairs: ")),
+        ] {
+            let contest = Contest { repairs: 4, since: at(0), next: at(60), rival };
+            let (explained, in_status) = (contest.explain(), Held::from(&Withheld::Contested(contest)).advice);
+            assert!(explained.starts_with(&format!("undone by {said}")), "{explained}");
+            assert!(explained.ends_with("; next repair at 1970-01-01T00:01:00Z"), "{explained}");
+            assert!(in_status == explained || said.contains(&longest), "{in_status}");
+            assert!(in_status.contains("after 4 repairs"), "{in_status}");
+        }
     }
 
     #[test]

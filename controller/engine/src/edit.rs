@@ -320,9 +320,7 @@ impl Withheld {
             Self::Canary(None) => "the canary is changed first (remediation.canary)".to_owned(),
             Self::Canary(Some(until)) => format!("the canary was changed and has to stand until {until} (remediation.canary)"),
             Self::CanaryFailed(why) => format!("the canary failed, {why}: find out why, then approve a change set to go on"),
-            Self::Contested(Contest { repairs, next, .. }) => {
-                format!("undone by somebody else after {repairs} repairs: find out who, the next repair is due at {next}")
-            }
+            Self::Contested(contest) => contest.explain(),
             Self::NotNamed => "the baseline does not write this field: write it, or name the control in overrides".to_owned(),
             Self::AccountGrant => "the AWSAccount does not grant this namespace that much".to_owned(),
             Self::ReadOnlyAccount => "the AWSAccount has no writeRole".to_owned(),

@@ -27,6 +27,7 @@ mod ranges;
 pub mod remediation;
 pub mod report;
 pub mod retries;
+pub mod rivals;
 mod schema;
 pub mod select;
 pub mod sequence;
