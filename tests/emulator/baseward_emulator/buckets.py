@@ -1,4 +1,4 @@
-"""EC2's request rates: one token bucket per account, region and operation. Mends: moto never throttles."""
+"""Request rates: one token bucket per account, region and operation. Mends: moto never throttles."""
 
 import time
 from dataclasses import dataclass
@@ -26,6 +26,8 @@ OWN_RATES = {
     "ModifyNetworkInterfaceAttribute": Rate(100, 5),
     "CreateTags": Rate(100, 10),
     "DeleteTags": Rate(100, 10),
+    # From the API reference of CloudTrail.
+    "LookupEvents": Rate(2, 2),
 }
 
 # Operations that have a smaller bucket for calls with neither page size nor filter nor ids.
@@ -54,7 +56,7 @@ class Buckets:
 
     def take(self, call: Call, scale: float | None) -> bool:
         """Take a token for a call; False if its bucket is empty. STS has no limit here."""
-        if scale is None or call.service != "ec2":
+        if scale is None or call.service == "sts":
             return True
         name, rate = rate_of(call)
         key, now = (call.account, call.region, name), time.monotonic()

@@ -8,7 +8,12 @@ from typing import Any
 
 from .journal import Journal
 
-READ_PREFIXES = ("Describe", "Get", "List", "Search", "AssumeRole")
+READ_PREFIXES = ("Describe", "Get", "List", "Lookup", "Search", "AssumeRole")
+
+
+def is_read(operation: str) -> bool:
+    """Whether an operation never changes what other calls see."""
+    return operation.startswith(READ_PREFIXES)
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,7 @@ class Call:
     region: str
     account: str
     principal: str
+    session: str
     access_key: str
     user_agent: str
     protocol: str
@@ -52,7 +58,7 @@ class Call:
     @property
     def is_read(self) -> bool:
         """Whether the operation never changes what other calls see."""
-        return self.operation.startswith(READ_PREFIXES)
+        return is_read(self.operation)
 
     @property
     def resources(self) -> list[str]:

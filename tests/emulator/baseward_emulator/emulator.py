@@ -16,6 +16,7 @@ from moto.core.utils import camelcase_to_underscores
 from . import errors
 from .buckets import Buckets
 from .call import Call, HttpRequest, Reply, Transport
+from .cloudtrail import CloudTrail
 from .ec2 import Ec2, backend
 from .errors import AwsError, not_implemented
 from .faults import ERRORS, FaultPlan, Faults
@@ -47,7 +48,7 @@ class Emulator:
         error = error or self._expired(call)
         with self.lock:
             if error is None and not self.buckets.take(call, self.settings.of(call.account).rate_scale):
-                return self._refuse(call, ERRORS["throttle"]["ec2"], "throttled")
+                return self._refuse(call, ERRORS["throttle"][call.service], "throttled")
             if error is not None:
                 return self._refuse(call, error, None)
         plan = self.faults.plan(call)
@@ -93,6 +94,8 @@ class Emulator:
         """Let moto or the layer's own operation answer."""
         if call.service == "ec2":
             response: Any = Ec2(call, self.settings.of(call.account))
+        elif call.service == "cloudtrail":
+            response = CloudTrail(call, self.ledger)
         else:
             response = Sts(call, self.settings, self.sessions)
         try:
@@ -128,7 +131,7 @@ def _answer(call: Call, response: Any) -> Reply:
         _, _, result = response.serialized(result)
         text = result.decode() if isinstance(result, bytes) else result
         result = REQUEST_ID.sub(call.request_id, text)
-    return Reply(200, errors.XML, result.encode(), call.request_id)
+    return Reply(200, errors.content_type(call.protocol), result.encode(), call.request_id)
 
 
 def error_reply(call: Call, error: AwsError) -> Reply:
@@ -156,5 +159,5 @@ def _distorted(call: Call, main: dict[str, Any], reply: Reply) -> Reply:
             return replace(reply, transport=Transport.TRUNCATE)
         case "garbage":
             body = main.get("body", GARBAGE).encode()
-            return Reply(200, errors.XML, body, call.request_id)
+            return Reply(200, errors.content_type(call.protocol), body, call.request_id)
     return reply

@@ -32,6 +32,11 @@ def not_implemented(what: str) -> AwsError:
     return AwsError("NotImplemented", f"The emulator does not implement {what}", 501)
 
 
+def content_type(protocol: str) -> str:
+    """The content type of replies in a protocol."""
+    return JSON if protocol == "json" else XML
+
+
 def render(protocol: str, error: AwsError, request_id: str) -> tuple[str, bytes]:
     """Content type and body of `error` for the protocols ec2, query and json."""
     code, message = escape(error.code), escape(error.message)

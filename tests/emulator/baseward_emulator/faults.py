@@ -10,21 +10,25 @@ from .errors import AwsError
 from .grants import grant_of_record
 from .paging import PAGE_SIZES
 
-# Error codes and statuses of EC2 and of STS for the same trouble.
+# Error codes and statuses of each service for the same trouble.
 ERRORS = {
     "throttle": {
+        "cloudtrail": AwsError("ThrottlingException", "Request limit exceeded.", 400),
         "ec2": AwsError("RequestLimitExceeded", "Request limit exceeded.", 503),
         "sts": AwsError("Throttling", "Rate exceeded", 400),
     },
     "accessDenied": {
+        "cloudtrail": AwsError("AccessDeniedException", "You are not authorized to perform this operation.", 400),
         "ec2": AwsError("UnauthorizedOperation", "You are not authorized to perform this operation.", 403),
         "sts": AwsError("AccessDenied", "You are not authorized to perform this operation.", 403),
     },
     "expiredToken": {
+        "cloudtrail": AwsError("ExpiredTokenException", "Request has expired.", 400),
         "ec2": AwsError("RequestExpired", "Request has expired.", 400),
         "sts": AwsError("ExpiredToken", "The security token included in the request is expired", 403),
     },
     "internalError": {
+        "cloudtrail": AwsError("InternalFailure", "An internal error has occurred", 500),
         "ec2": AwsError("InternalError", "An internal error has occurred", 500),
         "sts": AwsError("InternalFailure", "An internal error has occurred", 500),
     },

@@ -32,6 +32,7 @@ def foreign_write(call: Call, change: dict[str, Any], ledger: Ledger, history: H
         call,
         operation="ForeignWrite",
         principal="foreign",
+        session=f"arn:aws:iam::{call.account}:user/foreign",
         user_agent="",
         parameters=change,
         request_id=f"{call.request_id}/foreign",

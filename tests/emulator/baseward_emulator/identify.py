@@ -10,7 +10,13 @@ from .identity import Sessions, role_account
 
 SCOPE = re.compile(r"Credential=([^/,\s]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 UNSIGNED = "AssumeRoleWithWebIdentity"
-PROTOCOLS = {"ec2": "ec2", "sts": "query"}
+PROTOCOLS = {"cloudtrail": "json", "ec2": "ec2", "sts": "query"}
+# How a service calls credentials that nobody has given out.
+UNKNOWN_KEY = {
+    "cloudtrail": AwsError("UnrecognizedClientException", "The security token included in the request is invalid."),
+    "ec2": AwsError("AuthFailure", "AWS was not able to validate the provided access credentials", 401),
+    "sts": AwsError("InvalidClientTokenId", "The security token included in the request is invalid.", 403),
+}
 
 
 def identify(request: HttpRequest, sessions: Sessions) -> tuple[Call, AwsError | None]:
@@ -31,6 +37,7 @@ def identify(request: HttpRequest, sessions: Sessions) -> tuple[Call, AwsError |
         region=region,
         account="",
         principal="",
+        session="",
         access_key=access_key,
         # SDKs say more about themselves in a header of their own.
         user_agent=request.headers.get("x-amz-user-agent") or request.headers.get("user-agent", ""),
@@ -38,20 +45,23 @@ def identify(request: HttpRequest, sessions: Sessions) -> tuple[Call, AwsError |
         form=form,
     )
     try:
-        _complete(call, sessions)
+        _complete(call, request.body, sessions)
     except AwsError as error:
         return call, error
     return call, None
 
 
-def _complete(call: Call, sessions: Sessions) -> None:
+def _complete(call: Call, body: bytes, sessions: Sessions) -> None:
     """Find the caller and the parameters."""
     if call.service not in PROTOCOLS:
         call.account = call.access_key
         raise not_implemented(f"{call.service or 'unsigned'} {call.operation}")
     if call.access_key:
         _find_caller(call, sessions)
-    call.parameters = parameters.parse(call.service, call.operation, call.form)
+    if call.protocol == "json":
+        call.parameters = parameters.parse_json(body)
+    else:
+        call.parameters = parameters.parse(call.service, call.operation, call.form)
     call.target_account = role_account(call.parameters.get("RoleArn"))
     if not call.access_key:
         call.account, call.principal = call.target_account or "", "web-identity"
@@ -62,7 +72,5 @@ def _complete(call: Call, sessions: Sessions) -> None:
 def _find_caller(call: Call, sessions: Sessions) -> None:
     caller = sessions.caller(call.access_key)
     if caller is None:
-        if call.service == "ec2":
-            raise AwsError("AuthFailure", "AWS was not able to validate the provided access credentials", 401)
-        raise AwsError("InvalidClientTokenId", "The security token included in the request is invalid.", 403)
-    call.account, call.principal = caller.account, caller.principal
+        raise UNKNOWN_KEY[call.service]
+    call.account, call.principal, call.session = caller.account, caller.principal, caller.session_arn

@@ -25,6 +25,7 @@ class Ledger:
                 "account": call.account,
                 "region": call.region,
                 "principal": call.principal,
+                "session": call.session,
                 "userAgent": call.user_agent,
                 "service": call.service,
                 "operation": call.operation,

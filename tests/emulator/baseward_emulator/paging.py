@@ -7,19 +7,24 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from .call import Call, PageFault
-from .errors import AwsError, invalid
+from .errors import AwsError
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
 class PageSize:
-    """Allowed page sizes; `default` None answers everything in one page. `ids` excludes MaxResults."""
+    """Allowed page sizes; `default` None answers everything in one page. `ids` excludes MaxResults.
+
+    The last two are the codes of what is refused.
+    """
 
     smallest: int
     largest: int
     default: int | None = None
     ids: str | None = None
+    bad_size: str = "InvalidParameterValue"
+    bad_token: str = "InvalidPaginationToken"
 
 
 PAGE_SIZES = {
@@ -28,6 +33,9 @@ PAGE_SIZES = {
     "DescribeNetworkInterfaces": PageSize(5, 1000, ids="NetworkInterfaceIds"),
     "DescribeManagedPrefixLists": PageSize(1, 100, default=100),
     "GetManagedPrefixListEntries": PageSize(1, 100, default=100),
+    "LookupEvents": PageSize(
+        1, 50, default=50, bad_size="InvalidMaxResultsException", bad_token="InvalidNextTokenException"
+    ),
 }
 
 
@@ -59,9 +67,10 @@ def _page_size(call: Call) -> int | None:
             f"The parameter {allowed.ids} cannot be used with the parameter MaxResults",
         )
     if not allowed.smallest <= given <= allowed.largest:
-        raise invalid(
+        raise AwsError(
+            allowed.bad_size,
             f"Value ( {given} ) for parameter maxResults is invalid. "
-            f"Expecting a value between {allowed.smallest} and {allowed.largest}."
+            f"Expecting a value between {allowed.smallest} and {allowed.largest}.",
         )
     return int(given)
 
@@ -86,5 +95,6 @@ def _offset(call: Call) -> int:
     except (ValueError, TypeError):
         fingerprint = None
     if fingerprint != _fingerprint(call):
-        raise AwsError("InvalidPaginationToken", "The specified pagination token is not valid or is expired.")
+        bad_token = PAGE_SIZES[call.operation].bad_token
+        raise AwsError(bad_token, "The specified pagination token is not valid or is expired.")
     return int(offset)

@@ -1,10 +1,11 @@
-"""Parameters of the query protocols, parsed by the service model.
+"""Parameters of a request; those of the query protocols are parsed by the service model.
 
 Mends a gap of moto: its parser looks through all keys of the request for each structure, which is
 quadratic for batches of many rules and for filters of many values. This one builds a tree once.
 It also refuses lists longer than the service model allows, which moto does not.
 """
 
+import json
 from functools import cache
 from typing import Any
 
@@ -30,6 +31,17 @@ def parse(service: str, operation: str, form: dict[str, str]) -> dict[str, Any]:
         raise AwsError("InvalidAction", f"The action {operation} is not valid for this web service.")
     shape = model.input_shape
     return {} if shape is None else _structure(shape, _tree(form), service == "ec2")
+
+
+def parse_json(body: bytes) -> dict[str, Any]:
+    """The parameters of a request in JSON, which has the model's member names."""
+    try:
+        parameters = json.loads(body or b"{}")
+    except ValueError:
+        parameters = None
+    if not isinstance(parameters, dict):
+        raise AwsError("SerializationException", "The request is no JSON object")
+    return parameters
 
 
 def missing_parameters(service: str, operation: str, parameters: dict[str, Any]) -> list[str]:
