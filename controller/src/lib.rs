@@ -26,6 +26,7 @@ mod past;
 mod pending;
 mod policies;
 mod retention;
+mod rivals;
 mod rollback;
 mod run;
 mod status;

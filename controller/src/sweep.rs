@@ -5,7 +5,7 @@ use std::time::Instant;
 use aws::Connection;
 use engine::approval::Decision;
 use engine::budget::Reserved;
-use engine::contests::Contests;
+use engine::contests::{Contest, Contests};
 use engine::controls::SECURITY_GROUPS;
 use engine::desired::Desired;
 use engine::edit::{Edit, Withheld};
@@ -24,8 +24,8 @@ use crate::authority::AuthorityNow;
 use crate::context::{Context, Reported};
 use crate::events::{self, News};
 use crate::journal::{Journal, Open};
-use crate::rollback;
 use crate::store::Judged;
+use crate::{rivals, rollback};
 
 /// What a worker remembers from one sweep to the next.
 pub struct Memory {
@@ -114,7 +114,7 @@ pub async fn sweep(
         }
         None => Plan { location: location.clone(), stage: Applied::default() },
     };
-    remember(context, memory, &applied).await;
+    remember(context, connection, memory, &applied, stop).await;
     undo(context, connection, &inventory, memory, stop).await;
     let read_at = inventory.security_groups.read_at();
     memory.inventory = Some(inventory);
@@ -212,16 +212,24 @@ async fn undo(
     rollback::carry_out(context, inventory, journal, &acting).await;
 }
 
-/// Remembers what came of it, and says who is undone by somebody else, once.
-async fn remember(context: &Context, memory: &mut Memory, applied: &Plan<Applied>) {
+/// Remembers what came of it, and says what is undone by somebody else, once.
+async fn remember(
+    context: &Context,
+    connection: &Connection,
+    memory: &mut Memory,
+    applied: &Plan<Applied>,
+    stop: &CancellationToken,
+) {
     let (now, Circumstances { retries, contests, .. }) = (Timestamp::now(), &mut memory.circumstances);
     let Applied { outcomes, withheld } = &applied.stage;
     let contested = withheld.iter().filter(|held| matches!(held.reason, Withheld::Contested(_))).map(|held| &held.edit);
     let asked: Vec<&Edit> = outcomes.iter().flat_map(|outcome| &outcome.edits).chain(contested).collect();
-    for edit in asked {
-        if let Some(contest) = contests.newly(edit, now) {
-            events::contested(&context.recorder, &applied.location, edit, contest).await;
-        }
+    let told: Vec<(&Edit, Contest)> =
+        asked.into_iter().filter_map(|edit| Some((edit, contests.newly(edit, now)?))).collect();
+    rivals::look(connection, contests, stop).await;
+    for (edit, contest) in told {
+        let contest = Contest { rival: contests.rival(&edit.resource), ..contest };
+        events::contested(&context.recorder, &applied.location, edit, contest).await;
     }
     retries.note(outcomes);
     retries.prune(now);

@@ -30,6 +30,13 @@ pub fn ec2_as(url: &str, credentials: Credentials, region: &str) -> aws_sdk_ec2:
     aws_sdk_ec2::Client::new(&config(url, credentials, region, TIMEOUT))
 }
 
+/// CloudTrail, as the root of an account.
+#[must_use]
+pub fn cloudtrail(url: &str, account: &str, region: &str) -> aws_sdk_cloudtrail::Client {
+    let credentials = Credentials::new(account, "any", None, None, "rig");
+    aws_sdk_cloudtrail::Client::new(&config(url, credentials, region, TIMEOUT))
+}
+
 /// STS, as the root of an account.
 #[must_use]
 pub fn sts(url: &str, account: &str, region: &str) -> aws_sdk_sts::Client {

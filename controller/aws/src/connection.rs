@@ -28,6 +28,7 @@ struct Inner {
 /// The clients of one identity in one region.
 #[derive(Debug)]
 pub(crate) struct Session {
+    pub(crate) cloudtrail: aws_sdk_cloudtrail::Client,
     pub(crate) ec2: aws_sdk_ec2::Client,
     pub(crate) sts: aws_sdk_sts::Client,
     /// STS in the region that the process runs in, if that is another one.

@@ -176,6 +176,7 @@ impl Connector {
         let config = self.config(&credentials, region, timeout);
         let home = self.inner.home.as_ref().filter(|home| home.as_ref() != region);
         Session {
+            cloudtrail: aws_sdk_cloudtrail::Client::new(&config),
             ec2: ec2_client(&config),
             sts: self.sts(&credentials, region),
             home_sts: home.map(|home| self.sts(&credentials, home.as_ref())),

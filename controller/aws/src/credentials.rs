@@ -124,6 +124,14 @@ impl CredentialSource {
         Self::new(Origin::Role(Box::new(Role { arn: arn.to_owned(), external_id: external_id.to_owned(), sts, base })))
     }
 
+    /// The ARN of the sessions of a role, as CloudTrail shows who makes a call; none for the process's own identity.
+    pub(crate) fn session_arn(&self) -> Option<String> {
+        match &self.0.origin {
+            Origin::Chain(_) => None,
+            Origin::Role(role) => session_of(&role.arn),
+        }
+    }
+
     fn new(origin: Origin) -> Self {
         Self(Arc::new(Shared { origin, kept: Mutex::default() }))
     }
@@ -222,6 +230,14 @@ impl Role {
     }
 }
 
+/// The ARN of a session of ours, without the path of its role.
+fn session_of(role_arn: &str) -> Option<String> {
+    let (prefix, role) = role_arn.split_once(":role/")?;
+    let prefix = prefix.replacen(":iam:", ":sts:", 1);
+    let name = role.rsplit('/').next()?;
+    Some(format!("{prefix}:assumed-role/{name}/{SESSION_NAME}"))
+}
+
 /// Stands in for the instance's role where that is not allowed.
 #[derive(Debug)]
 struct NoInstanceRole;
@@ -252,6 +268,15 @@ mod tests {
         assert!(!hour.is_fresh(now + Duration::from_secs(3300)));
         assert!(hour.is_usable(now + Duration::from_secs(3569)));
         assert!(!hour.is_usable(now + Duration::from_secs(3570)));
+    }
+
+    #[test]
+    fn a_session_is_named_after_its_role_without_the_path() {
+        let session = Some("arn:aws-cn:sts::111122223333:assumed-role/writer/baseward".to_owned());
+        for role in ["arn:aws-cn:iam::111122223333:role/writer", "arn:aws-cn:iam::111122223333:role/a/b/writer"] {
+            assert_eq!(session_of(role), session);
+        }
+        assert_eq!(session_of("arn:aws:iam::111122223333:user/ana"), None);
     }
 
     #[test]

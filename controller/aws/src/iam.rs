@@ -4,18 +4,22 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::cloudtrail::lookup_events;
 use crate::ec2::{live, network_interfaces, prefix_lists, security_groups, write};
 
 /// Version of the IAM policy language.
 const LANGUAGE: &str = "2012-10-17";
 
-/// The policy of the role that reads. EC2's descriptions cannot be limited to resources.
+/// The policy of the role that reads. Neither EC2's descriptions nor CloudTrail's history can be limited to resources.
 pub fn read_policy() -> Value {
-    let actions: BTreeSet<&str> =
-        [live::IAM_ACTIONS, network_interfaces::IAM_ACTIONS, prefix_lists::IAM_ACTIONS, security_groups::IAM_ACTIONS]
-            .concat()
-            .into_iter()
-            .collect();
+    let sources = [
+        live::IAM_ACTIONS,
+        lookup_events::IAM_ACTIONS,
+        network_interfaces::IAM_ACTIONS,
+        prefix_lists::IAM_ACTIONS,
+        security_groups::IAM_ACTIONS,
+    ];
+    let actions: BTreeSet<&str> = sources.concat().into_iter().collect();
     document(json!({"Sid": "BasewardRead", "Effect": "Allow", "Action": actions, "Resource": "*"}))
 }
 
@@ -70,6 +74,7 @@ mod tests {
         assert_eq!(
             *actions,
             json!([
+                "cloudtrail:LookupEvents",
                 "ec2:DescribeManagedPrefixLists",
                 "ec2:DescribeNetworkInterfaces",
                 "ec2:DescribeSecurityGroupRules",

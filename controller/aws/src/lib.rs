@@ -2,12 +2,14 @@
 //!
 //! A [`Connector`] is made once per process and gives out a [`Connection`] per account and region.
 //! [`observe`] reads the facts that controls judge, [`ec2::live::read_live`] looks at single groups
-//! right before and after a change, and [`ec2::write::execute`] makes one permitted call.
+//! right before and after a change, [`ec2::write::execute`] makes one permitted call, and
+//! [`cloudtrail::lookup_events::latest_other`] tells who else changes a group.
 //!
 //! Reads are repeated by one loop, paying a token for each attempt; writes are never repeated. The
 //! SDK's own retries are off.
 
 mod classify;
+pub mod cloudtrail;
 mod connection;
 mod connector;
 mod credentials;

@@ -1,6 +1,6 @@
 //! Client-side token buckets, one per account, region and operation.
 //!
-//! The rates are those of the page "Request throttling for the Amazon EC2 API"; AWS counts them
+//! The rates of EC2 are those of the page "Request throttling for the Amazon EC2 API"; AWS counts them
 //! per account and region over all tools in it, so only a share of each is used. Whoever waits for
 //! a token is served in the order of arrival.
 //!
@@ -35,6 +35,7 @@ pub(crate) enum Operation {
     ModifySecurityGroupRules,
     CreateTags,
     DeleteTags,
+    LookupEvents,
 }
 
 impl Operation {
@@ -54,6 +55,7 @@ impl Operation {
             Self::ModifySecurityGroupRules => "ModifySecurityGroupRules",
             Self::CreateTags => "CreateTags",
             Self::DeleteTags => "DeleteTags",
+            Self::LookupEvents => "LookupEvents",
         }
     }
 
@@ -76,6 +78,8 @@ impl Operation {
             | Self::RevokeSecurityGroupEgress
             | Self::ModifySecurityGroupRules => MUTATING,
             Self::CreateTags | Self::DeleteTags => Rate { capacity: 100.0, refill: 10.0 },
+            // Two in a second, says the API reference of CloudTrail.
+            Self::LookupEvents => Rate { capacity: 2.0, refill: 2.0 },
         }
     }
 }

@@ -86,7 +86,9 @@ impl Contest {
             Rival::Named(name) => (name.as_str(), "change one of the two"),
             Rival::Unknown => ("somebody else", "find out who"),
             Rival::NotShown => ("somebody whom CloudTrail does not show", "find out who"),
-            Rival::NotAllowed => ("somebody else", "who is not told, the read role is not allowed cloudtrail:LookupEvents"),
+            Rival::NotAllowed => {
+                ("somebody else", "who is not told, the read role is not allowed cloudtrail:LookupEvents")
+            }
         };
         format!("undone by {who} after {repairs} repairs: {what_to_do}; next repair at {next:.0}")
     }

@@ -103,9 +103,11 @@ def _identity(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _operations(entry: dict[str, Any]) -> list[str]:
-    """The calls that an entry stands for: a fault's write may be several."""
+    """The calls that an entry stands for: a fault's write may be several, and none if it changed nothing."""
     if entry["operation"] != "ForeignWrite":
         return [entry["operation"]]
+    if not entry["effect"]:
+        return []
     names = []
     for verb in ("revoke", "authorize"):
         ways = {"Egress" if rule.get("egress") else "Ingress" for rule in entry["parameters"].get(verb, [])}

@@ -44,7 +44,7 @@ pub struct Call {
     pub principal: Option<String>,
     /// The client's user agent.
     pub user_agent: Option<String>,
-    /// `ec2` or `sts`.
+    /// `ec2`, `sts` or `cloudtrail`.
     pub service: Option<String>,
     /// Such as `DescribeSecurityGroups`.
     pub operation: Option<String>,

@@ -177,7 +177,7 @@ impl Fault {
         Self { operation: Some(operation.to_owned()), ..self }
     }
 
-    /// Only calls to a service: `sts`, or `*` for any. EC2 by default.
+    /// Only calls to a service: `sts`, `cloudtrail`, or `*` for any. EC2 by default.
     #[must_use]
     pub fn of_service(self, service: &str) -> Self {
         Self { service: Some(service.to_owned()), ..self }

@@ -171,26 +171,59 @@ async fn what_is_exempt_stands_until_the_exemption_ends() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn what_somebody_keeps_undoing_is_contested_and_told_once() -> Result<()> {
-    let scenario = scenario("contested").await?;
+/// Lets somebody open SSH to a group again whenever it was closed and seen to be, until the repair is contested. Answers who.
+async fn contested(scenario: &Scenario<'_>, more: &[Fault]) -> Result<String> {
     scenario.may_open(["ingress tcp 22 0.0.0.0/0"])?;
-    let seeded = given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
+    let seeded = given(scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
     scenario.apply(ACCOUNT).await?;
     let hand =
         ForeignChange::of_group(seeded.group("bastion")?).authorize(Direction::Ingress, "tcp 22 0.0.0.0/0".parse()?);
-    // Whoever it is opens the port again whenever it was closed and seen to be.
     let rival = Fault::from(FaultKind::ForeignWrite { change: hand }).on("DescribeNetworkInterfaces").always();
     scenario.apply(&baseline("Enforce", WEB_ONLY)).await?;
-    wait_for_ingress(&scenario, &seeded, "bastion", &[]).await?;
-    scenario.aws.set_faults(&[rival]).await?;
-    let status = wait_for_count(&scenario, "withheld", "Contested").await?;
-    let held: Vec<&Value> =
-        status["worst"].as_array().unwrap().iter().filter(|finding| finding["held"] == "Contested").collect();
-    assert!(!held.is_empty() && held[0]["advice"].as_str().unwrap().contains("undone by somebody else"), "{held:?}");
+    wait_for_ingress(scenario, &seeded, "bastion", &[]).await?;
+    scenario.aws.set_faults(&[&[rival], more].concat()).await?;
+    Ok(format!("arn:aws:iam::{}:user/foreign", scenario.account))
+}
+
+/// Waits until the status says this of what is contested.
+async fn wait_for_advice(scenario: &Scenario<'_>, advice: &str) -> Result<()> {
+    let says = |object: &kube::core::DynamicObject| {
+        let worst = object.data["status"]["worst"].as_array();
+        worst.into_iter().flatten().any(|finding| {
+            finding["held"] == "Contested" && finding["advice"].as_str().is_some_and(|text| text.contains(advice))
+        })
+    };
+    scenario.wait_for(BASELINE, "edge", &format!("the status says {advice:?}"), says).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_somebody_keeps_undoing_is_contested_and_told_once_with_his_name() -> Result<()> {
+    let scenario = scenario("contested").await?;
+    let rival = contested(&scenario, &[]).await?;
+    wait_for_count(&scenario, "withheld", "Contested").await?;
     let repairs = writes(&scenario).await?.iter().filter(|call| call.operation().starts_with("Revoke")).count();
     assert_eq!(repairs, 3);
-    let reasons = scenario.kubectl.get(["events", "-o", "jsonpath={.items[*].reason}"]).await?;
-    assert_eq!(reasons.split(' ').filter(|reason| *reason == "Contested").count(), 1, "{reasons}");
+    wait_for_advice(&scenario, &format!("undone by {rival} after ")).await?;
+    let events = scenario.kubectl.get(["events", "-o", "json"]).await?;
+    let events: Value = serde_json::from_str(&events)?;
+    let told: Vec<&Value> =
+        events["items"].as_array().unwrap().iter().filter(|event| event["reason"] == "Contested").collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    let said = told[0]["note"].as_str().or(told[0]["message"].as_str()).unwrap();
+    assert!(said.contains(&format!("undone by {rival}")), "{said}");
+    assert_eq!(scenario.aws.calls(0, "LookupEvents").await?.len(), 1, "who was found is not looked for again");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_undoes_it_is_not_told_where_cloudtrail_may_not_be_asked() -> Result<()> {
+    let scenario = scenario("contested-unseen").await?;
+    let denied = Fault::from(FaultKind::AccessDenied).of_service("cloudtrail").on("LookupEvents").always();
+    contested(&scenario, &[denied]).await?;
+    wait_for_advice(&scenario, "who is not told, the read role is not allowed cloudtrail:LookupEvents").await?;
+    wait_for_sweeps(&scenario, 1).await?;
+    assert_eq!(scenario.aws.calls(0, "LookupEvents").await?.len(), 1, "what is denied is not tried at every sweep");
+    scenario.wait_for_condition(BASELINE, "edge", "Observed", "True").await?;
     Ok(())
 }

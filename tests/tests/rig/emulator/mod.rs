@@ -1,6 +1,7 @@
 //! The emulator as an AWS SDK meets it: how it behaves where AWS is particular, and how it breaks.
 
 mod batches;
+mod cloudtrail;
 mod faults;
 mod fleet;
 mod ledger;

@@ -1,0 +1,3 @@
+//! CloudTrail: who did what.
+
+pub mod lookup_events;
