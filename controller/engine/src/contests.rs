@@ -28,7 +28,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(60);
 /// How long the pauses become. Each pace has a history of its own, so that neither lengthens the pauses of the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Pace {
-    /// Of critical edits that only remove access: whoever opens a way in again and again must not switch off its repair.
+    /// Of critical edits that only remove access, and of required rules that such an edit awaits, which makes them critical,
+    /// too: whoever opens a way in again and again must not switch off its repair.
     Urgent,
     /// Of all others.
     Patient,
@@ -37,7 +38,7 @@ enum Pace {
 impl Pace {
     fn of(edit: &Edit) -> Self {
         match (edit.operation, edit.severity) {
-            (Operation::RemoveGrant | Operation::NarrowGrant, Severity::Critical) => Self::Urgent,
+            (Operation::RemoveGrant | Operation::NarrowGrant | Operation::AddGrant, Severity::Critical) => Self::Urgent,
             _ => Self::Patient,
         }
     }
@@ -345,13 +346,12 @@ mod tests {
         let patient = [0, 0, 0, 60, 120, 240, 480, 960, 1920, 3600, 3600];
         assert_eq!(pauses(&tag(), 11), patient);
         assert_eq!(pauses(&urgent(), 8), [0, 0, 0, 60, 120, 240, 300, 300]);
-        let narrowed = Edit { operation: Operation::NarrowGrant, ..urgent() };
-        assert_eq!(pauses(&narrowed, 8), pauses(&urgent(), 8));
-        for other in [
-            Edit { operation: Operation::AddGrant, ..urgent() },
-            Edit { operation: Operation::DescribeGrant, ..urgent() },
-            Edit { severity: Severity::High, ..urgent() },
-        ] {
+        for operation in [Operation::NarrowGrant, Operation::AddGrant] {
+            assert_eq!(pauses(&Edit { operation, ..urgent() }, 8), pauses(&urgent(), 8));
+        }
+        for other in
+            [Edit { operation: Operation::DescribeGrant, ..urgent() }, Edit { severity: Severity::High, ..urgent() }]
+        {
             assert_eq!(pauses(&other, 11), patient);
         }
     }
@@ -566,7 +566,8 @@ mod tests {
     }
 
     fn is_urgent(edit: &Edit) -> bool {
-        edit.severity == Severity::Critical && matches!(edit.operation, Operation::RemoveGrant | Operation::NarrowGrant)
+        let changes_access = [Operation::RemoveGrant, Operation::NarrowGrant, Operation::AddGrant];
+        edit.severity == Severity::Critical && changes_access.contains(&edit.operation)
     }
 
     proptest! {

@@ -72,7 +72,7 @@ impl<'p, 'd> Planner<'p, 'd> {
             fates.iter().map(|(index, fate)| self.narrowing_edit(*index, fate)).collect();
         edits.extend(self.inexact_edits());
         edits.extend(self.held_narrowing_edits());
-        edits.extend(self.adding_edits(&standing));
+        edits.extend(self.adding_edits(&standing, most_urgent_that_awaits(&edits)));
         edits.extend(self.describing_edits(&fates));
         edits.extend(self.tagging_edits());
         edits
@@ -182,8 +182,9 @@ impl<'p, 'd> Planner<'p, 'd> {
         self.edit(Operation::NarrowGrant, change, askers, exposed, Some(reason))
     }
 
-    /// Required rules that are not there once the changes are made, also those that are there only until then.
-    fn adding_edits(&self, standing: &[&Grant]) -> Vec<ProposedEdit> {
+    /// Required rules that are not there once the changes are made, also those that are there only until then. Each is as
+    /// urgent as what awaits it: whoever keeps taking it away must not keep a way in open for longer.
+    fn adding_edits(&self, standing: &[&Grant], at_least: Severity) -> Vec<ProposedEdit> {
         let missing = |(grant, requirers): &(&Grant, &Requirers<'d>)| {
             if is_enforced(requirers) {
                 !standing.iter().any(|other| other.covers(grant))
@@ -192,7 +193,12 @@ impl<'p, 'd> Planner<'p, 'd> {
             }
         };
         let requires = self.demands.requires.iter().filter(missing);
-        requires.map(|(grant, requirers)| self.adding_edit(grant, requirers)).collect()
+        let mut edits: Vec<ProposedEdit> =
+            requires.map(|(grant, requirers)| self.adding_edit(grant, requirers)).collect();
+        for ProposedEdit { edit, .. } in edits.iter_mut().filter(|proposed| proposed.hold.is_none()) {
+            edit.severity = edit.severity.max(at_least);
+        }
+        edits
     }
 
     fn adding_edit(&self, grant: &Grant, requirers: &Requirers<'d>) -> ProposedEdit {
@@ -269,6 +275,12 @@ impl<'p, 'd> Planner<'p, 'd> {
         };
         ProposedEdit { edit, hold }
     }
+}
+
+/// The worst severity of the edits that are made once the required rules are there.
+fn most_urgent_that_awaits(edits: &[ProposedEdit]) -> Severity {
+    let awaiting = edits.iter().filter(|proposed| proposed.hold == Some(Withheld::RequiredFirst));
+    awaiting.map(|proposed| proposed.edit.severity).max().unwrap_or(Severity::Low)
 }
 
 /// Those whose demand is carried out; if nobody's is, all of them and why not.

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use engine::approval::{ChangeSetName, Decision, Proposal};
 use engine::edit::Withheld;
-use engine::facts::InterfaceUse;
+use engine::facts::{InterfaceUse, PrefixList, PrefixListEntries};
 use engine::plan::Permitted;
 use engine::spec::Mode;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use super::{Case, LEASE, NOW, SSH, baseline, group, live, reasons};
+use super::{ACCOUNT, Case, LEASE, NOW, SSH, baseline, group, live, reasons};
 
 /// What is to be proposed, as resource ids, and the reasons for which nothing is done.
 fn proposed(case: &Case) -> (Vec<String>, Vec<&'static str>) {
@@ -151,4 +151,42 @@ fn what_somebody_keeps_undoing_waits_at_ever_longer_intervals() {
     assert_eq!(case.outcome().0, [SSH], "the pause after the third repair is over");
     case.circumstances.contests.restore("sg-0", "sg-no-open-admin-ports", NOW);
     assert_eq!(reasons(&case), ["Contested"]);
+}
+
+/// A group that lacks a required rule, and lets in a list of these addresses that lets that in for the time being.
+fn unprobed(listed: &str) -> Case {
+    Case::with(|case| {
+        let entries = PrefixListEntries::Known(vec![listed.parse().unwrap()]);
+        let list = PrefixList { owner: ACCOUNT.to_owned(), version: 1, max_entries: 5, entries };
+        case.lists.insert("pl-1".to_owned(), list);
+        case.groups[0] = group("sg-0", "shop", &["tcp/20-443 pl-1"]);
+        let required = json!({"ingress": [{"traffic": "tcp/443", "peer": "10.1.0.0/16"}]});
+        case.baselines[0] = baseline("edge", json!({"internet": {"denyPresets": ["Admin"]}, "required": required}));
+    })
+}
+
+/// How long the required rule has to wait if it was taken away every minute.
+fn wait_for_required(mut case: Case) -> SignedDuration {
+    for minute in -40..=0 {
+        let at = NOW.checked_add(SignedDuration::from_mins(minute)).unwrap();
+        case.circumstances.contests.restore("sg-0", "sg-required-rules-present", at);
+    }
+    let contested = |held: engine::plan::WithheldEdit| match held.reason {
+        Withheld::Contested(contest) => Some(contest.next.duration_since(NOW)),
+        _ => None,
+    };
+    case.permitted().withheld.into_iter().find_map(contested).unwrap()
+}
+
+/// Until it is there, nobody closes what lets it in for the time being: whoever keeps taking it away must not gain an hour.
+#[test]
+fn a_required_rule_that_the_repair_of_a_critical_finding_awaits_waits_no_longer_than_such_a_repair() {
+    let (open, closed) = (unprobed("0.0.0.0/0"), unprobed("10.0.0.0/8"));
+    let (made, held) = open.outcome();
+    assert_eq!(made, ["add tcp/443 from 10.1.0.0/16"]);
+    assert!(held.contains(&"RequiredFirst"), "{held:?}");
+    assert!(!closed.outcome().1.contains(&"RequiredFirst"));
+    let five_minutes = SignedDuration::from_mins(5);
+    assert!(wait_for_required(open) <= five_minutes);
+    assert!(wait_for_required(closed) > five_minutes);
 }
