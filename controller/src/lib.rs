@@ -29,6 +29,7 @@ mod retention;
 mod rivals;
 mod rollback;
 mod run;
+mod seconds;
 mod status;
 mod store;
 mod sweep;

@@ -30,6 +30,7 @@ use crate::pending::Pending;
 use crate::policies::Policies;
 use crate::retention::{self, Retention};
 use crate::rollback::Orders;
+use crate::seconds::seconds;
 use crate::store::Objects;
 use crate::{accounts, approvals, baselines, cells, exemptions, http, kubernetes, past};
 
@@ -50,15 +51,15 @@ pub struct Run {
     /// Name of the Lease.
     #[arg(long, default_value = "baseward")]
     pub lease_name: String,
-    /// How long a lease is good for, in seconds. Longer than a write can take.
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(2..=3600))]
+    /// How long a lease is good for, in whole seconds. More than four thirds of the time for a write.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub lease_seconds: u64,
-    /// Time for one AWS write, in seconds.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
-    pub write_seconds: u64,
-    /// Time for one attempt of an AWS read, in seconds.
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=300))]
-    pub read_seconds: u64,
+    /// Time for one AWS write, with the wait for its turn, in seconds (0.1 to 60).
+    #[arg(long, default_value = "10", value_parser = seconds::<60>)]
+    pub write_seconds: Duration,
+    /// Time for one attempt of an AWS read, in seconds (0.1 to 300).
+    #[arg(long, default_value = "30", value_parser = seconds::<300>)]
+    pub read_seconds: Duration,
     /// Where /healthz, /readyz and /metrics are served. Port 0 takes any that is free.
     #[arg(long, default_value = "0.0.0.0:8080")]
     pub http_address: SocketAddr,
@@ -85,8 +86,8 @@ impl Run {
         ConnectorOptions {
             endpoint_url: None,
             allow_instance_role: self.allow_instance_role,
-            read_timeout: Duration::from_secs(self.read_seconds),
-            write_timeout: Duration::from_secs(self.write_seconds),
+            read_timeout: self.read_seconds,
+            write_timeout: self.write_seconds,
         }
     }
 }
@@ -132,14 +133,13 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
 
 fn lease_settings(options: &Run, write_timeout: Duration) -> anyhow::Result<LeaseSettings> {
     let duration = Duration::from_secs(options.lease_seconds);
-    let write = write_timeout.as_secs();
     // A renewal is due after a quarter, and until then a write has to fit into the rest.
     if duration - duration / RENEWALS_PER_LEASE <= write_timeout {
         bail!(
-            "--lease-seconds {} leaves no room for a write, which can take {write} s with --write-seconds {}, before each renewal: at least {} are needed",
+            "--lease-seconds {} leaves no room for a write of --write-seconds {} before each renewal: at least {} are needed",
             options.lease_seconds,
-            options.write_seconds,
-            write * 4 / 3 + 1
+            write_timeout.as_secs_f64(),
+            (write_timeout * RENEWALS_PER_LEASE / (RENEWALS_PER_LEASE - 1)).as_secs() + 1
         );
     }
     let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "baseward".to_owned());
@@ -404,12 +404,17 @@ mod tests {
 
     #[test]
     fn a_lease_has_room_for_a_write_before_each_renewal() {
-        let settings = |seconds: &str| {
-            let command = Command::try_parse_from(["run", "--lease-seconds", seconds]).unwrap();
-            lease_settings(&command.run, Duration::from_secs(11))
+        let settings = |lease: &str, write: &str| {
+            let flags = ["run", "--lease-seconds", lease, "--write-seconds", write];
+            let run = Command::try_parse_from(flags).unwrap().run;
+            lease_settings(&run, run.write_seconds)
         };
-        assert!(settings("15").is_ok());
-        let refused = settings("14").unwrap_err().to_string();
-        assert!(refused.contains("at least 15"), "{refused}");
+        for (lease, write) in [("15", "11"), ("1", "0.7")] {
+            assert!(settings(lease, write).is_ok());
+        }
+        for (lease, write, needed) in [("14", "11", "at least 15"), ("1", "0.75", "at least 2")] {
+            let refused = settings(lease, write).unwrap_err().to_string();
+            assert!(refused.contains(needed), "{refused}");
+        }
     }
 }

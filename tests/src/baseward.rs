@@ -20,8 +20,8 @@ pub const OWN_ACCOUNT: &str = "999999999999";
 pub const OWN_REGION: &str = "us-east-1";
 
 /// Short enough that a test need not wait, long enough for a busy machine.
-const LEASE_SECONDS: &str = "8";
-const WRITE_SECONDS: &str = "3";
+const LEASE_SECONDS: &str = "4";
+const WRITE_SECONDS: &str = "2.8";
 
 /// How to start `baseward`.
 #[derive(Debug, Clone)]

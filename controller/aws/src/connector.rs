@@ -23,7 +23,6 @@ use engine::facts::Location;
 
 use crate::connection::{Connection, Session};
 use crate::credentials::CredentialSource;
-use crate::ec2::write::TOKEN_WAIT;
 use crate::limiter::Limiter;
 use crate::reply::WholeReply;
 
@@ -145,9 +144,9 @@ impl Connector {
         }
     }
 
-    /// The longest that any write takes, whatever happens.
+    /// The longest that any write takes, whatever happens, with the wait for its turn.
     pub fn longest_write(&self) -> Duration {
-        TOKEN_WAIT + self.inner.write_timeout
+        self.inner.write_timeout
     }
 
     /// A connection to one region of an account. Makes no call: roles are assumed when first used.

@@ -22,6 +22,7 @@ use kube::ResourceExt;
 use super::load::{Documents, load};
 use super::render;
 use crate::accounts::{distrust, target};
+use crate::seconds::seconds;
 
 /// What to plan, and how to show it.
 #[derive(Args, Clone, Debug)]
@@ -38,9 +39,9 @@ pub struct PlanOptions {
     /// Lets the role of the instance that this runs on be used, if there is no better identity.
     #[arg(long)]
     allow_instance_role: bool,
-    /// Time for one attempt of an AWS read, in seconds.
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=300))]
-    read_seconds: u64,
+    /// Time for one attempt of an AWS read, in seconds (0.1 to 300).
+    #[arg(long, default_value = "30", value_parser = seconds::<300>)]
+    read_seconds: Duration,
 }
 
 /// How a plan is shown.
@@ -98,7 +99,7 @@ pub async fn plan(options: PlanOptions) -> anyhow::Result<ExitCode> {
     let exempting = exempting(&documents)?;
     let connector = Connector::new(ConnectorOptions {
         allow_instance_role: options.allow_instance_role,
-        read_timeout: Duration::from_secs(options.read_seconds),
+        read_timeout: options.read_seconds,
         ..ConnectorOptions::default()
     })
     .await;

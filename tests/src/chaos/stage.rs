@@ -27,12 +27,12 @@ const KIND: &str = "SecurityGroupBaseline";
 const LEASE: &str = "baseward";
 /// The role that writes.
 const WRITER: &str = "*:role/baseward-write";
-/// One more than the shortest that there can be: with a write of two seconds, its turn included, a process would lead in
-/// vain on a busy machine.
-pub(super) const LEASE_SECONDS: u32 = 4;
-const WRITE_SECONDS: &str = "1";
-/// How long a process that takes over waits before its first write: the lease, the write and the wait for its turn.
-const QUIET: SignedDuration = SignedDuration::from_secs(LEASE_SECONDS as i64 + 2);
+/// The shortest that there can be.
+pub(super) const LEASE_SECONDS: u32 = 1;
+/// Short enough that a renewal may be late on a busy machine.
+const WRITE_SECONDS: &str = "0.5";
+/// How long a process that takes over waits before its first write: the lease and the write.
+const QUIET: SignedDuration = SignedDuration::from_millis(LEASE_SECONDS as i64 * 1000 + 500);
 
 /// Many runs share two cores.
 const PATIENCE: Duration = Duration::from_secs(90);

@@ -35,7 +35,7 @@ pub const WRITE_ACTIONS: &[&str] = &[
 
 /// A write waits at most this long for its turn: what was known when it was permitted grows old. Whoever waits for
 /// [`Connection::write_delay`] first rarely needs it.
-pub(crate) const TOKEN_WAIT: Duration = Duration::from_secs(1);
+const TOKEN_WAIT: Duration = Duration::from_secs(1);
 
 /// What came of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,10 +100,12 @@ async fn perform(connection: &Connection, group: &str, call: &Call) -> WriteResu
         return wrong_permit(wrong);
     }
     let operation = operation(call);
-    if connection.limiter().acquire(operation, Instant::now() + TOKEN_WAIT).await.is_err() {
+    let now = Instant::now();
+    let deadline = now + connection.write_timeout();
+    if connection.limiter().acquire(operation, deadline.min(now + TOKEN_WAIT)).await.is_err() {
         return WriteResult::NotSent(NotSent::NoToken);
     }
-    let sent = tokio::time::timeout(connection.write_timeout(), send(session, group, call)).await;
+    let sent = tokio::time::timeout_at(deadline, send(session, group, call)).await;
     let late = |_| AwsError::new(operation.name(), ErrorClass::TimedOut, Effect::Unknown, "Deadline");
     match sent.map_err(late).and_then(|result| result) {
         Ok(request_id) => WriteResult::Done { request_id },
