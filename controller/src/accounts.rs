@@ -16,6 +16,7 @@ use kube::{Resource, ResourceExt};
 
 use crate::context::{Context, Distrust, Proof};
 use crate::kubernetes::write_status;
+use crate::lease::LOOK_FOR_LEASE_AGAIN;
 use crate::{events, undecodable};
 
 /// A proven identity is proven anew this often.
@@ -45,8 +46,7 @@ pub async fn reconcile(
             Ok(account) => prove_and_report(account, &context).await,
             Err(_) => {
                 context.wake_baselines.send_replace(());
-                undecodable::report(&object, context.client.clone(), &[conditions::READY]).await?;
-                Ok(Action::await_change())
+                Ok(undecodable::report(&object, &context, &[conditions::READY]).await?)
             }
         }
     };
@@ -81,12 +81,15 @@ async fn prove_and_report(account: &AWSAccount, context: &Context) -> Result<Act
     context.wake_baselines.send_replace(());
     let now = Timestamp::now();
     let status = status(account, &target, &regions, duplicate, context, now);
-    write(account, status, context, now).await?;
+    let (is_news, leads) = (is_news(account, &status, now), context.leadership.holds(Instant::now()));
+    if is_news && leads {
+        write(account, &status, context).await?;
+    }
     if regions.iter().any(|(_, proof)| is_due(proof)) {
         return Ok(Action::requeue(context.backoff.next(&account.name_any())));
     }
     context.backoff.forget(&account.name_any());
-    Ok(Action::requeue(PROVEN_FOR))
+    Ok(Action::requeue(if is_news && !leads { LOOK_FOR_LEASE_AGAIN } else { PROVEN_FOR }))
 }
 
 /// A region by name, and what is known of the roles there.
@@ -226,21 +229,18 @@ fn readiness(id: &str, regions: &[(&str, Option<&Distrust>)], duplicate: bool) -
     }
 }
 
-async fn write(account: &AWSAccount, status: AWSAccountStatus, context: &Context, now: Timestamp) -> kube::Result<()> {
-    let name = account.name_any();
+/// Whether a status says something new, or shows a sweep for the first time in a while.
+fn is_news(account: &AWSAccount, status: &AWSAccountStatus, now: Timestamp) -> bool {
     let fresh = |previous: &AWSAccountStatus| {
         let newest = previous.regions.iter().filter_map(|region| region.last_sweep.as_ref()).map(|time| time.0).max();
         let swept = status.regions.iter().any(|region| region.last_sweep.is_some());
         !swept || newest.is_some_and(|newest| now.duration_since(newest).unsigned_abs() < HEARTBEAT)
     };
-    if account
-        .status
-        .as_ref()
-        .is_some_and(|previous| conditions::same_but_for_time(previous, &status) && fresh(previous))
-    {
-        return Ok(());
-    }
-    write_status::<AWSAccount>(&context.client, None, &name, &status).await?;
+    !account.status.as_ref().is_some_and(|previous| conditions::same_but_for_time(previous, status) && fresh(previous))
+}
+
+async fn write(account: &AWSAccount, status: &AWSAccountStatus, context: &Context) -> kube::Result<()> {
+    write_status::<AWSAccount>(&context.client, None, &account.name_any(), status).await?;
     let before = account.status.as_ref().map(|previous| previous.conditions.as_slice()).unwrap_or_default();
     for condition in events::flipped(before, &status.conditions, &[conditions::READY]) {
         events::announce(&context.recorder, &account.object_ref(&()), condition).await;

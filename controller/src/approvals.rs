@@ -1,7 +1,7 @@
 //! Approvals: whose word counts on a change set, and the controller that says in the status of each what became of it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crds::conditions::{self, ACCEPTED, State, Update};
 use crds::{Action, ChangeSet, ChangeSetApproval, ChangeSetApprovalStatus, Phase};
@@ -14,6 +14,7 @@ use kube::{Api, Resource, ResourceExt};
 use crate::context::Context;
 use crate::journal::Decided;
 use crate::kubernetes::{within, write_status};
+use crate::lease::LOOK_FOR_LEASE_AGAIN;
 use crate::policies::InForce;
 use crate::rollback::Order;
 use crate::{events, undecodable};
@@ -59,10 +60,7 @@ pub async fn reconcile(
 ) -> Result<Next, kube::Error> {
     let next = match &object.0 {
         Ok(approval) => report(approval, &context).await?,
-        Err(_) => {
-            undecodable::report(&object, context.client.clone(), &[ACCEPTED]).await?;
-            Next::await_change()
-        }
+        Err(_) => undecodable::report(&object, &context, &[ACCEPTED]).await?,
     };
     context.backoff.forget(&key(&object));
     Ok(next)
@@ -87,6 +85,9 @@ async fn report(approval: &ChangeSetApproval, context: &Context) -> Result<Next,
     conditions::set(&mut after, &update, approval.metadata.generation, now);
     if !conditions::same_but_for_time(&before, &after) {
         context.wake_cells.send_replace(());
+        if !context.leadership.holds(Instant::now()) {
+            return Ok(Next::requeue(LOOK_FOR_LEASE_AGAIN));
+        }
         let status = ChangeSetApprovalStatus { conditions: after.clone() };
         let name = approval.name_any();
         within(write_status::<ChangeSetApproval>(&context.client, Some(&namespace), &name, &status)).await?;

@@ -15,6 +15,7 @@ use kube::{Resource, ResourceExt};
 
 use crate::context::Context;
 use crate::kubernetes::write_status;
+use crate::lease::LOOK_FOR_LEASE_AGAIN;
 use crate::status::status;
 use crate::{events, undecodable};
 
@@ -22,8 +23,6 @@ use crate::{events, undecodable};
 const STATUS_EVERY: Duration = Duration::from_secs(5);
 /// A status that has not changed is written this often all the same: a dead controller must not look compliant.
 const HEARTBEAT: Duration = Duration::from_secs(600);
-/// Without the lease no status is written: it would hide what another process may know better.
-const LOOK_FOR_LEASE_AGAIN: Duration = Duration::from_secs(1);
 /// Nothing here may hold up the other baselines for longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -115,8 +114,7 @@ pub async fn reconcile(
             Ok(baseline) => report(baseline, &context).await,
             Err(_) => {
                 context.metrics.forget_baseline(&object.namespace().unwrap_or_default(), &object.name_any());
-                undecodable::report(&object, context.client.clone(), &[ACCEPTED, READY]).await?;
-                Ok(Action::await_change())
+                Ok(undecodable::report(&object, &context, &[ACCEPTED, READY]).await?)
             }
         }
     };

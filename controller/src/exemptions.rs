@@ -2,7 +2,7 @@
 //! does.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crds::conditions::{self, ACTIVE, State, Update};
 use crds::{BaselineExemption, BaselineExemptionStatus};
@@ -14,6 +14,7 @@ use kube::{Resource, ResourceExt};
 
 use crate::context::Context;
 use crate::kubernetes::{within, write_status};
+use crate::lease::LOOK_FOR_LEASE_AGAIN;
 use crate::{events, undecodable};
 
 /// An exemption is looked at again at least this often: clocks can be set.
@@ -29,10 +30,7 @@ pub async fn reconcile(
 ) -> Result<Action, kube::Error> {
     let action = match &object.0 {
         Ok(exemption) => report(exemption, &context).await?,
-        Err(_) => {
-            undecodable::report(&object, context.client.clone(), &[ACTIVE]).await?;
-            Action::await_change()
-        }
+        Err(_) => undecodable::report(&object, &context, &[ACTIVE]).await?,
     };
     context.backoff.forget(&key(&object));
     Ok(action)
@@ -48,6 +46,9 @@ async fn report(exemption: &BaselineExemption, context: &Context) -> Result<Acti
     conditions::set(&mut after, &update, exemption.metadata.generation, now);
     if !conditions::same_but_for_time(&before, &after) {
         context.wake_cells.send_replace(());
+        if !context.leadership.holds(Instant::now()) {
+            return Ok(Action::requeue(LOOK_FOR_LEASE_AGAIN));
+        }
         let status = BaselineExemptionStatus { conditions: after.clone() };
         let (namespace, name) = (exemption.namespace(), exemption.name_any());
         within(write_status::<BaselineExemption>(&context.client, namespace.as_deref(), &name, &status)).await?;

@@ -19,6 +19,10 @@ use tokio_util::sync::CancellationToken;
 /// How many times a lease is renewed before it would run out.
 pub const RENEWALS_PER_LEASE: u32 = 4;
 
+/// Without the lease no status is written: it would hide what another process may know better. Whoever has one to write
+/// looks again after this.
+pub const LOOK_FOR_LEASE_AGAIN: Duration = Duration::from_secs(1);
+
 /// An orderly end does not wait longer for the API server to take the lease back.
 const GIVE_BACK_WITHIN: Duration = Duration::from_secs(5);
 

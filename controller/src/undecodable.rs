@@ -1,35 +1,44 @@
 //! Objects that no longer decode: each says so in its own status, so that its author learns of it, and has no effect.
 
+use std::time::Instant;
+
 use crds::conditions::{self, State, UNDECODABLE, Update};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::discovery::ApiResource;
 use kube::core::{DeserializeGuard, DynamicObject};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::runtime::controller::Action;
+use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
+use crate::context::Context;
 use crate::kubernetes::{within, write_status};
+use crate::lease::LOOK_FOR_LEASE_AGAIN;
 
 /// Says in the status of an object that it does not decode, unless it says so already.
 ///
 /// # Errors
 /// The Kubernetes API could not be read or written.
-pub async fn report<K>(object: &DeserializeGuard<K>, client: Client, kinds: &[&'static str]) -> kube::Result<()>
+pub async fn report<K>(object: &DeserializeGuard<K>, context: &Context, kinds: &[&'static str]) -> kube::Result<Action>
 where
     K: Resource<DynamicType = ()>,
 {
-    let Err(invalid) = &object.0 else { return Ok(()) };
+    let Err(invalid) = &object.0 else { return Ok(Action::await_change()) };
+    let client = &context.client;
     let (name, namespace, resource) = (object.name_any(), object.namespace(), ApiResource::erase::<K>(&()));
     let api: Api<DynamicObject> = match &namespace {
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     };
-    let Some(raw) = within(api.get_opt(&name)).await? else { return Ok(()) };
+    let Some(raw) = within(api.get_opt(&name)).await? else { return Ok(Action::await_change()) };
     let before = conditions_of(&raw);
     let generation = raw.metadata.generation;
     let now = conditions_after(&before, &invalid.error, kinds, generation, Timestamp::now());
     if conditions::same_but_for_time(&before, &now) {
-        return Ok(());
+        return Ok(Action::await_change());
+    }
+    if !context.leadership.holds(Instant::now()) {
+        return Ok(Action::requeue(LOOK_FOR_LEASE_AGAIN));
     }
     tracing::warn!(
         kind = resource.kind,
@@ -39,7 +48,8 @@ where
         "Object does not decode: it has no effect"
     );
     let status = json!({"observedGeneration": generation, "conditions": now});
-    within(write_status::<K>(&client, namespace.as_deref(), &name, &status)).await
+    within(write_status::<K>(client, namespace.as_deref(), &name, &status)).await?;
+    Ok(Action::await_change())
 }
 
 /// The conditions of an object of which nothing else can be relied on.

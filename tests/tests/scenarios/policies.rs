@@ -4,18 +4,20 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use crds::policy::{self, DEFAULT_CONTROLLER_USER};
 use crds::{conditions, roles};
-use jiff::{Timestamp, ToSpan as _};
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding};
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use kube::api::ListParams;
+use tests::baseward::Controller;
 use tests::kubectl::Output;
-use tests::{ControlPlane, Kubectl, World, wait_until};
+use tests::{ControlPlane, Kubectl, Scenario, World, wait_until};
 use tokio::sync::OnceCell;
 
-use super::{ACCOUNT, WEB_ONLY, baseline, given, program, wait_for_ingress};
+use super::{ACCOUNT, BASELINE, WEB_ONLY, baseline, given, program, wait_for_ingress, wait_for_sweeps};
 
 const CHANGE_SET: &str = include_str!("../../../crds/examples/change-set.yaml");
 const APPROVAL: &str = include_str!("../../../crds/examples/approval.yaml");
@@ -372,10 +374,10 @@ async fn policies_that_came_late_or_were_weakened() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn the_controller_needs_no_more_than_its_roles() -> Result<()> {
-    const NAMESPACE: &str = "baseward-system";
-    let world = World::start().await?;
+const NAMESPACE: &str = "baseward-system";
+
+/// The controller as it runs in a cluster: with its own ServiceAccount, and nothing but its own roles.
+async fn deployed(world: &World) -> Result<Controller> {
     let control_plane = &world.control_plane;
     let kubectl = control_plane.kubectl();
     control_plane.install_policies(DEFAULT_CONTROLLER_USER).await?;
@@ -383,14 +385,22 @@ async fn the_controller_needs_no_more_than_its_roles() -> Result<()> {
     let own = kubectl.in_namespace(NAMESPACE);
     own.run(["create", "serviceaccount", "baseward"]).await?;
     bind_controller(&kubectl, roles::CONTROLLER).await?;
-    let lease = format!("--clusterrole={}", roles::CONTROLLER_LEASE);
-    let subject = "--serviceaccount=baseward-system:baseward";
-    own.run(["create", "rolebinding", "baseward", &lease, subject]).await?;
+    let_it_lead(&own).await?;
     until_may(&own.as_user(DEFAULT_CONTROLLER_USER), "update", "leases.coordination.k8s.io/baseward").await?;
     let kubeconfig = control_plane.kubeconfig_of_service_account(NAMESPACE, "baseward").await?;
-    let program = program().through(kubeconfig);
-    let controller = program.start_with(&world, &["--lease-namespace", NAMESPACE]).await?;
+    program().through(kubeconfig).start_with(world, &["--lease-namespace", NAMESPACE]).await
+}
 
+async fn let_it_lead(own: &Kubectl) -> Result<()> {
+    let lease = format!("--clusterrole={}", roles::CONTROLLER_LEASE);
+    own.run(["create", "rolebinding", "baseward", &lease, "--serviceaccount=baseward-system:baseward"]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_controller_needs_no_more_than_its_roles() -> Result<()> {
+    let world = World::start().await?;
+    let controller = deployed(&world).await?;
     let scenario = world.scenario("roles").await?;
     let seeded = given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"]), ("other", &["tcp 22 0.0.0.0/0"])]).await?;
     scenario.apply(ACCOUNT).await?;
@@ -412,5 +422,49 @@ async fn the_controller_needs_no_more_than_its_roles() -> Result<()> {
     .await?;
     let log = controller.terminate().await?.read()?;
     assert!(!log.contains("orbidden"), "{log}");
+    Ok(())
+}
+
+/// Fails unless the lease was not renewed for as long as it is good for.
+async fn has_run_out(scenario: &Scenario<'_>) -> Result<()> {
+    let leases: Api<Lease> = Api::namespaced(scenario.client.clone(), NAMESPACE);
+    let spec = leases.get("baseward").await?.spec.context("the lease has no spec")?;
+    let renewed = spec.renew_time.context("it was never renewed")?.0;
+    let good_for = SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or_default().into());
+    ensure!(renewed + good_for < Timestamp::now(), "it is good until {}", renewed + good_for);
+    Ok(())
+}
+
+/// Another process may lead meanwhile, and know better.
+#[tokio::test]
+async fn who_cannot_renew_the_lease_reads_on_but_says_nothing_before_it_can_again() -> Result<()> {
+    let world = World::start().await?;
+    let _controller = deployed(&world).await?;
+    let scenario = world.scenario("silent").await?;
+    given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Audit", WEB_ONLY)).await?;
+    scenario.wait_for_condition(BASELINE, "edge", "Ready", "True").await?;
+    scenario.wait_for_condition("AWSAccount", &scenario.namespace, "Ready", "True").await?;
+
+    let own = world.control_plane.kubectl().in_namespace(NAMESPACE);
+    own.run(["delete", "rolebinding", "baseward"]).await?;
+    wait_until("the lease has run out", scenario.patience, async || has_run_out(&scenario).await).await?;
+    scenario.apply(&exemption(24, "")?).await?;
+    scenario.apply(&ACCOUNT.replace("  namespaces:", "  rateShare: 49\n  namespaces:")).await?;
+    scenario.apply(&baseline("Audit", "")).await?;
+    wait_for_sweeps(&scenario, 1).await?;
+    let objects = [(BASELINE, "edge"), ("AWSAccount", &scenario.namespace)];
+    for (kind, name) in objects {
+        assert_eq!(scenario.object(kind, name).await?.metadata.generation, Some(2));
+        assert_eq!(scenario.status(kind, name).await?["observedGeneration"], 1, "{kind}");
+    }
+    assert!(scenario.status("BaselineExemption", "bastion").await?.is_null());
+
+    let_it_lead(&own).await?;
+    for (kind, name) in objects {
+        scenario.wait_for_condition(kind, name, "Ready", "True").await?;
+    }
+    scenario.wait_for_condition("BaselineExemption", "bastion", conditions::ACTIVE, "True").await?;
     Ok(())
 }
