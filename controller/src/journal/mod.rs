@@ -113,11 +113,12 @@ impl Journal {
         Ok(created)
     }
 
-    /// Writes down what came of a resource, if that ends its change set. A failure here loses no undo data: that is in the
-    /// spec.
+    /// Writes down what came of the resources of a change set once the last of them has an outcome: one write for all. A
+    /// failure here loses no undo data: that is in the spec.
     pub async fn note(&mut self, entries: &mut [Entry], outcomes: &[ResourceOutcome], resource: &ResourceOutcome) {
-        let of = |entry: &&mut Entry| entry.is_of(resource);
-        if let Some(entry) = entries.iter_mut().find(of) {
+        let ends =
+            |entry: &&mut Entry| entry.is_of(resource) && entry.progress(outcomes).phase != Some(Phase::Applying);
+        if let Some(entry) = entries.iter_mut().find(ends) {
             self.write(entry, outcomes).await;
         }
     }

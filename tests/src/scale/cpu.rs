@@ -18,7 +18,7 @@ use engine::tenancy::Account;
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
-use super::fleet::{ACCOUNT, ACCOUNT_OBJECT, ALL_CONTROLS, REGION, parsed};
+use super::fleet::{ACCOUNT, ACCOUNT_OBJECT, ALL_CONTROLS, AN_EDIT_PER_GROUP, REGION, parsed};
 use super::{Seconds, usage};
 use crate::baseward::Program;
 use crate::world::World;
@@ -72,12 +72,17 @@ fn judged(inventory: &Inventory) -> Result<Seconds> {
         hundred.iter().map(|object| desired(object, &account, &inventory.location)).collect::<Result<_>>()?;
     let (one, hundred) = (Steps::median(&one, inventory, &account), Steps::median(&hundred, inventory, &account));
     ensure!(one.edits > 0, "nothing was planned");
+    let proposing = [desired(&parsed(AN_EDIT_PER_GROUP)?, &account, &inventory.location)?];
+    let proposing = Steps::median(&proposing, inventory, &account);
+    let groups = inventory.security_groups.facts().map(Vec::len).unwrap_or_default();
+    ensure!(proposing.proposed >= groups, "{} edits are proposed for {groups} groups", proposing.proposed);
     let step = |name: &str, seconds: f64| (name.to_owned(), seconds);
     Ok(Seconds::from([
         step("evaluate", one.evaluate),
         step("plan", one.plan),
         step("evaluate_and_plan", one.evaluate + one.plan),
         step("rails_and_report", one.rest),
+        step("propose_an_edit_per_group", proposing.evaluate + proposing.plan + proposing.rest),
         step("evaluate_100_baselines", hundred.evaluate),
         step("plan_100_baselines", hundred.plan),
         step("evaluate_and_plan_100_baselines", hundred.evaluate + hundred.plan),
@@ -108,6 +113,8 @@ struct Steps {
     /// The rails, and the report on what they let through.
     rest: f64,
     edits: usize,
+    /// The edits of those that wait for an approval.
+    proposed: usize,
 }
 
 impl Steps {
@@ -119,6 +126,7 @@ impl Steps {
             plan: of(|run| run.plan),
             rest: of(|run| run.rest),
             edits: runs.first().map_or(0, |run| run.edits),
+            proposed: runs.first().map_or(0, |run| run.proposed),
         }
     }
 
@@ -127,14 +135,16 @@ impl Steps {
         let (evaluation, evaluate) = usage::thread_cpu(|| evaluate(desired, inventory, now, Keep::Worst(NAMED)));
         let (proposed, plan) = usage::thread_cpu(|| plan(desired, inventory, &evaluation));
         let edits = proposed.stage.edits.len();
-        let (_, rest) = usage::thread_cpu(|| {
+        let (proposed, rest) = usage::thread_cpu(|| {
             let held = rails::hold(proposed, inventory, account, true);
             let moment = Moment { desired, circumstances: &Circumstances::default(), now };
             let permitted = rails::apply(held, inventory, account, moment);
+            let proposed = permitted.stage.to_propose.iter().map(|resource| resource.edits.len()).sum();
             let applied: Plan<Applied> = permitted.applied(Vec::new());
-            report(&evaluation, &applied, now)
+            report(&evaluation, &applied, now);
+            proposed
         });
-        Self { evaluate, plan, rest, edits }
+        Self { evaluate, plan, rest, edits, proposed }
     }
 }
 

@@ -71,6 +71,7 @@ impl Figures {
             Target::at_most("Kubernetes writes at rest", self.kube_writes_at_rest, 0),
             Target::below("CPU of evaluate and plan", cpu("evaluate_and_plan"), "s", 0.3),
             Target::below("… for 100 baselines", cpu("evaluate_and_plan_100_baselines"), "s", 0.6),
+            Target::below("CPU of proposing an edit per group", cpu("propose_an_edit_per_group"), "s", 2.0),
             Target::below("resident memory", self.rss_mib, "MiB", 100.0),
             Target::below("start to first verdict", self.seconds_to_first_verdict, "s", 5.0 + self.emulator_seconds),
             Target::at_most("write calls per group", closed.write_calls_per_group, 2),

@@ -69,6 +69,19 @@ spec:
     maxRules: {ingress: 50, egress: 50}
 "#;
 
+/// The same object once each group is to get a tag that none has, and somebody is to approve it.
+pub(super) const AN_EDIT_PER_GROUP: &str = r#"
+apiVersion: baseward.dev/v1alpha1
+kind: SecurityGroupBaseline
+metadata: {name: scale, namespace: security}
+spec:
+  accounts: {names: [scale]}
+  select: {all: true}
+  mode: Propose
+  hygiene:
+    requiredTags: [{key: reviewed, default: never}]
+"#;
+
 /// The same object once what is open to the world is to be closed.
 pub(super) const ENFORCE: &str = r#"
 apiVersion: baseward.dev/v1alpha1

@@ -22,7 +22,10 @@ mod outages;
 mod policies;
 mod propose;
 mod reads;
+mod records;
 mod remedies;
+mod stops;
+mod tenancy;
 mod withdrawn;
 mod withheld;
 
@@ -43,12 +46,17 @@ fn program() -> Program {
     Program::at(Path::new(env!("CARGO_BIN_EXE_rig")))
 }
 
-/// A scenario in the world that all tests of this binary share, with the one controller that runs in it.
-async fn scenario(name: &str) -> Result<Scenario<'static>> {
+/// The one controller of the world that all tests of this binary share.
+async fn controller() -> Result<&'static Controller> {
     static CONTROLLER: OnceCell<Controller> = OnceCell::const_new();
     let world = World::shared().await?;
-    CONTROLLER.get_or_try_init(|| async { program().start(world).await }).await?;
-    world.scenario(name).await
+    CONTROLLER.get_or_try_init(|| async { program().start(world).await }).await
+}
+
+/// A scenario in the world that all tests of this binary share, with the one controller that runs in it.
+async fn scenario(name: &str) -> Result<Scenario<'static>> {
+    controller().await?;
+    World::shared().await?.scenario(name).await
 }
 
 /// An account of the scenario's own that grants its namespace everything but adding rules.
