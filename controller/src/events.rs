@@ -146,6 +146,7 @@ mod tests {
             failures: failures.iter().copied().collect(),
             verified,
             conflicts: BTreeSet::new(),
+            readiness: None,
         }
     }
 

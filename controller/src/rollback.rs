@@ -88,6 +88,12 @@ impl Orders {
         self.of(location).into_iter().filter(stands).filter_map(name).collect()
     }
 
+    /// What is to be put back in a cell.
+    pub fn resources(&self, location: &Location) -> BTreeSet<String> {
+        let orders = self.of(location);
+        orders.iter().flat_map(|order| &order.set.spec.edits).map(|edit| edit.resource.clone()).collect()
+    }
+
     fn of(&self, location: &Location) -> Vec<Order> {
         self.lock().waiting.get(location).cloned().unwrap_or_default()
     }

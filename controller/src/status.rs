@@ -9,6 +9,7 @@ use engine::edit::Withheld;
 use engine::facts::ReadFailure;
 use engine::finding::Severity;
 use engine::report::{CellReport, Summary, summarise};
+use engine::spec::Mode;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -97,6 +98,8 @@ pub fn status(
     status.observed_generation = generation;
     status.last_handled_reconcile_at = handled;
     status.heartbeat = Some(Time(now));
+    // Counts that are kept from before may be of a generation that was in `Audit`.
+    status.enforce_readiness = status.enforce_readiness.filter(|_| judged.baseline.mode == Mode::Audit);
     status.next_window = match &standing {
         Standing::InEffect(_) => {
             judged.accepted.as_ref().ok().and_then(|accepted| accepted.next_opening(now)).map(Time)
@@ -321,6 +324,7 @@ mod tests {
     use crds::conditions::{COMPLIANT, OBSERVED, RECONCILING, STALLED, find};
     use crds::{AWSAccount, SecurityGroupBaseline};
     use engine::facts::Location;
+    use engine::readiness::Readiness;
 
     use super::*;
 
@@ -365,6 +369,7 @@ mod tests {
             failures: BTreeMap::new(),
             verified: 0,
             conflicts: BTreeSet::new(),
+            readiness: None,
         }
     }
 
@@ -405,6 +410,18 @@ mod tests {
         assert_eq!(condition(&blind(ReadFailure::Throttled, None), STALLED).0, "False");
         let previous = BaselineStatus { resources: Some(7), ..BaselineStatus::default() };
         assert_eq!(blind(ReadFailure::AccessDenied, Some(&previous)).resources, Some(7));
+    }
+
+    #[test]
+    fn only_a_baseline_in_audit_shows_what_enforce_would_do() {
+        let report = CellReport { readiness: Some(Readiness::default()), ..report(HERE, None) };
+        let in_audit = status(&judged(), &[reported(report, "now")], None, Timestamp::UNIX_EPOCH);
+        assert!(in_audit.enforce_readiness.is_some());
+        let mut switched = judged();
+        switched.baseline.mode = Mode::Enforce;
+        switched.baseline.reference.generation = 2;
+        let kept = status(&switched, &[], Some(&in_audit), Timestamp::UNIX_EPOCH);
+        assert_eq!((kept.resources, kept.enforce_readiness), (Some(3), None));
     }
 
     #[test]

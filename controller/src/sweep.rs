@@ -13,7 +13,8 @@ use engine::evaluate::{Evaluation, Keep, evaluate};
 use engine::facts::{Inventory, Location, ReadFailure};
 use engine::plan::{Applied, Outcome, Permitted, Plan, Proposed, plan};
 use engine::rails::{self, Circumstances, Moment};
-use engine::report::{NAMED, report};
+use engine::readiness::{Beside, Others, Outlook};
+use engine::report::{CellReport, NAMED, report};
 use engine::retries::Retries;
 use engine::tenancy::Account;
 use jiff::Timestamp;
@@ -35,6 +36,9 @@ pub struct Memory {
     pub circumstances: Circumstances,
     journal: Journal,
     unread: News,
+    /// What baselines in `Audit` would do if they were switched.
+    outlook: Outlook,
+    others: Others,
 }
 
 impl Memory {
@@ -45,7 +49,14 @@ impl Memory {
         for (resource, control, at) in context.take_repairs(location) {
             circumstances.contests.restore(&resource, &control, at);
         }
-        Self { inventory: None, circumstances, journal, unread: News::default() }
+        Self {
+            inventory: None,
+            circumstances,
+            journal,
+            unread: News::default(),
+            outlook: Outlook::default(),
+            others: Others::default(),
+        }
     }
 
     /// Forgets what was tried in vain, and what was undone: somebody has done something about it.
@@ -105,6 +116,7 @@ pub async fn sweep(
         .await;
     let applied = match context.objects.account(location) {
         Some(account) => {
+            look_ahead(memory, &desired, &inventory, &evaluation, &account);
             let held = rails::hold(proposed, &inventory, &account, leading);
             context.look(&held, &evaluation, &desired, now);
             let (permitted, reserved) = permitted(context, memory, held, &desired, &inventory, &account);
@@ -118,13 +130,29 @@ pub async fn sweep(
     undo(context, connection, &inventory, memory, stop).await;
     let read_at = inventory.security_groups.read_at();
     memory.inventory = Some(inventory);
-    publish(context, in_effect, &evaluation, &applied, read_at).await;
+    let reports = reports(&evaluation, &applied, &memory.outlook, read_at);
+    publish(context, in_effect, reports, location).await;
     note(context, location, &evaluation, started);
     let failed = evaluation.failure.map(|failure| (SECURITY_GROUPS, failure));
     let troubles: Vec<Trouble> = failed.into_iter().chain(evaluation.partial.iter().copied()).collect();
     let mut next = next(&applied.stage, !troubles.is_empty());
     next.once_leading |= !leading && !memory.journal.is_settled();
     Some(Swept { next, troubles })
+}
+
+/// Finds out what baselines in `Audit` would do.
+fn look_ahead(
+    memory: &mut Memory,
+    desired: &[Desired],
+    inventory: &Inventory,
+    evaluation: &Evaluation,
+    account: &Account,
+) {
+    let Memory { inventory: before, outlook, others, .. } = memory;
+    if let Some(before) = before {
+        others.watch(before, inventory, evaluation.now());
+    }
+    outlook.renew(desired, Beside { inventory, evaluation, account, others });
 }
 
 /// What was seen and asked for.
@@ -203,13 +231,15 @@ async fn undo(
     if context.rollbacks.waiting(location) == 0 {
         return;
     }
-    let Memory { journal, unread, .. } = memory;
+    let Memory { journal, unread, others, .. } = memory;
     let authority = || AuthorityNow {
         approved: context.rollbacks.approved(location, &context.objects),
         ..context.authority(location)
     };
     let acting = Acting { connection, authority: &authority, metrics: &context.metrics, unread, stop };
+    let resources = context.rollbacks.resources(location);
     rollback::carry_out(context, inventory, journal, &acting).await;
+    others.except(resources, Timestamp::now());
 }
 
 /// Remembers what came of it, and says what is undone by somebody else, once.
@@ -231,26 +261,29 @@ async fn remember(
         let contest = Contest { rival: contests.rival(&edit.resource), ..contest };
         events::contested(&context.recorder, &applied.location, edit, contest).await;
     }
+    let touched = outcomes.iter().filter(|outcome| !outcome.is_untouched());
+    memory.others.except(touched.map(|outcome| outcome.id.clone()), now);
     retries.note(outcomes);
     retries.prune(now);
     contests.note(&applied.stage);
     contests.prune(now);
 }
 
-async fn publish(
-    context: &Context,
-    in_effect: &[(Judged, Desired)],
-    evaluation: &Evaluation,
-    applied: &Plan<Applied>,
-    read_at: Timestamp,
-) {
-    // The counts are as old as the facts, however long it took to act on them.
-    let reports = report(evaluation, applied, read_at);
+/// What every baseline is told. The counts are as old as the facts, however long it took to act on them.
+fn reports(evaluation: &Evaluation, applied: &Plan<Applied>, outlook: &Outlook, read_at: Timestamp) -> Vec<CellReport> {
+    let mut reports = report(evaluation, applied, read_at);
+    for report in &mut reports {
+        report.readiness = outlook.of(&report.reference).cloned();
+    }
+    reports
+}
+
+async fn publish(context: &Context, in_effect: &[(Judged, Desired)], reports: Vec<CellReport>, location: &Location) {
     let reported = reports
         .into_iter()
         .zip(in_effect)
         .map(|(report, (judged, _))| Reported { report, reconcile_at: judged.reconcile_at.clone() });
-    context.publish(&applied.location, reported.collect()).await;
+    context.publish(location, reported.collect()).await;
 }
 
 fn note(context: &Context, location: &Location, evaluation: &Evaluation, started: Instant) {

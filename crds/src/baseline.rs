@@ -14,6 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::conditions::sentence;
+use crate::readiness::EnforceReadiness;
 
 /// The fields that every kind of baseline has, to be flattened into its spec.
 ///
@@ -141,6 +142,12 @@ pub struct BaselineStatus {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 64, "additionalProperties" = {"type": "integer", "format": "int64", "minimum": 0}))]
     pub failures: BTreeMap<String, i64>,
+    /// What Enforce would do, while mode is Audit: the plan as it would be if mode were Enforce and nothing else changed, overrides
+    /// included, once every account and region was looked at. Windows, budgets, the blast radius and the canary are left out, as
+    /// they only delay. Many baselines in Audit in one account and region are counted in turns, so these counts can be a few
+    /// sweeps older than the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enforce_readiness: Option<EnforceReadiness>,
     /// Change sets that wait for a decision, or to be made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
@@ -330,11 +337,11 @@ pub struct CellStatus {
 }
 
 /// A count as the API holds it.
-fn count(number: impl TryInto<i64>) -> i64 {
+pub(crate) fn count(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
-fn counts(by_reason: &BTreeMap<&'static str, u64>) -> BTreeMap<String, i64> {
+pub(crate) fn counts(by_reason: &BTreeMap<&'static str, u64>) -> BTreeMap<String, i64> {
     by_reason.iter().map(|(reason, number)| ((*reason).to_owned(), count(*number))).collect()
 }
 
@@ -354,6 +361,7 @@ impl From<&Summary> for BaselineStatus {
             cells_total,
             cells_uncounted: _,
             conflicts: _,
+            readiness,
         } = summary;
         let violations = Violations::from(violations);
         Self {
@@ -366,6 +374,7 @@ impl From<&Summary> for BaselineStatus {
             worst: worst.iter().filter_map(WorstFinding::new).collect(),
             withheld: counts(withheld),
             failures: counts(failures),
+            enforce_readiness: readiness.as_ref().map(EnforceReadiness::from),
             cells: cells.iter().map(CellStatus::from).collect(),
             cells_total: Some(count(*cells_total)),
             ..Self::default()

@@ -13,6 +13,7 @@ pub mod conditions;
 mod exemption;
 mod generate;
 pub mod policy;
+mod readiness;
 pub mod roles;
 mod security_group_baseline;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use change_set::{
 pub use compile::DEFAULT_NAMESPACE;
 pub use exemption::{BaselineExemption, BaselineExemptionSpec, BaselineExemptionStatus};
 pub use generate::{crds, policies_yaml, yaml_files};
+pub use readiness::{EnforceReadiness, ImpactCounts, RiskCounts};
 pub use security_group_baseline::{SecurityGroupBaseline, SecurityGroupBaselineSpec};
 
 /// The API group of every kind.

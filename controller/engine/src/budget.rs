@@ -13,7 +13,7 @@ use crate::desired::Desired;
 use crate::edit::{BaselineRef, Demand, Edit, Withheld};
 use crate::evaluate::Evaluation;
 use crate::facts::Location;
-use crate::plan::{Applied, Outcome, Permitted, PermittedResource, Plan, Proposed, ResourceOutcome};
+use crate::plan::{Applied, Permitted, PermittedResource, Plan, Proposed, ResourceOutcome};
 use crate::remediation::COUNTED_FROM;
 use crate::tenancy::Account;
 
@@ -44,7 +44,7 @@ pub struct Spent {
 }
 
 /// What was changed lately, and what every cell would change.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
     /// When each resource was last changed, with an approval and without one apart: what somebody approves later does not
     /// make up for what nobody approved.
@@ -280,8 +280,7 @@ impl Ledger {
             let Some(outcome) = outcomes.iter().find(|outcome| outcome.id == entry.0.resource) else {
                 continue;
             };
-            let untouched = matches!(outcome.outcome, Outcome::Withheld(_)) && outcome.calls_verified == 0;
-            match if untouched { before } else { Some(outcome.finished_at) } {
+            match if outcome.is_untouched() { before } else { Some(outcome.finished_at) } {
                 Some(at) => self.spent.insert(entry, at),
                 None => self.spent.remove(&entry),
             };

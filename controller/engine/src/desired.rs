@@ -128,6 +128,8 @@ pub struct ActiveControl {
     pub mode: Mode,
     /// Why its edits are not made, if that is already settled by the spec.
     pub hold: Option<Withheld>,
+    /// How far it would go if the mode of the baseline were `Enforce`: an override stays as it is.
+    switched: (Mode, Option<Withheld>),
 }
 
 /// An accepted baseline.
@@ -145,6 +147,7 @@ pub struct Accepted {
 /// What does not depend on the cell.
 #[derive(Clone, Debug)]
 struct DesiredParts {
+    mode: Mode,
     selection: Selection,
     controls: Vec<ActiveControl>,
     parameters: Compiled,
@@ -160,6 +163,8 @@ pub struct Desired {
     pub reference: BaselineRef,
     /// When the object was created.
     pub created: Timestamp,
+    /// How far the baseline goes where no override says otherwise.
+    pub mode: Mode,
     /// What the account lets the baseline's namespace do.
     pub grant: Grant,
     /// The controls that are on, in the order of the catalogue.
@@ -214,10 +219,28 @@ impl Desired {
         exemption(&self.exemptions, control, selectable(group, arn), now)
     }
 
+    /// The same as if its mode were `Enforce` and nothing else changed; `None` unless it is `Audit`. What goes beyond the
+    /// grant would not be accepted, so it is held by that.
+    pub fn switched_to_enforce(&self) -> Option<Self> {
+        let granted = self.grant.max_mode >= Mode::Enforce;
+        let switched = |active: &ActiveControl| {
+            let (mode, hold) = active.switched.clone();
+            let hold = hold.or_else(|| (!granted).then_some(Withheld::AccountGrant));
+            ActiveControl { mode, hold, ..active.clone() }
+        };
+        let controls = || self.controls.iter().map(switched).collect();
+        (self.mode == Mode::Audit).then(|| Self { mode: Mode::Enforce, controls: controls(), ..self.clone() })
+    }
+
+    /// Whether the account lets the baseline's namespace see a group at all.
+    pub fn is_granted(&self, group: &SecurityGroup, arn: &str) -> bool {
+        self.grant.selection.as_ref().is_none_or(|selection| selection.matches(selectable(group, arn)))
+    }
+
     /// How the baseline sees a group.
     pub fn scope(&self, group: &SecurityGroup, arn: &str) -> Scope {
         let resource = selectable(group, arn);
-        if self.grant.selection.as_ref().is_some_and(|selection| !selection.matches(resource)) {
+        if !self.is_granted(group, arn) {
             Scope::Outside
         } else if self.selection.matches(resource) {
             Scope::Selected
@@ -307,7 +330,7 @@ impl Baseline {
             reference: self.reference.clone(),
             created: self.created,
             assignments,
-            desired: DesiredParts { selection, controls, parameters, code, limits, first },
+            desired: DesiredParts { mode: self.mode, selection, controls, parameters, code, limits, first },
         })
     }
 
@@ -337,21 +360,22 @@ impl Baseline {
             Setting::Recommended => over.is_some(),
             Setting::Named => true,
         };
-        let mode = match over.and_then(|over| over.mode) {
+        let own = match over.and_then(|over| over.mode) {
             Some(OverrideMode::Off) => return None,
-            Some(OverrideMode::Audit) => Mode::Audit,
-            Some(OverrideMode::Propose) => Mode::Propose,
-            Some(OverrideMode::Enforce) => Mode::Enforce,
-            None => self.mode,
+            Some(OverrideMode::Audit) => Some(Mode::Audit),
+            Some(OverrideMode::Propose) => Some(Mode::Propose),
+            Some(OverrideMode::Enforce) => Some(Mode::Enforce),
+            None => None,
         };
-        let hold = match (mode, named) {
+        let held = |mode| match (mode, named) {
             (Mode::Audit, _) => Some(Withheld::Audit),
             (Mode::Propose, _) => Some(Withheld::Approval),
             (Mode::Enforce, false) => Some(Withheld::NotNamed),
             (Mode::Enforce, true) => None,
         };
+        let (mode, switched) = (own.unwrap_or(self.mode), own.unwrap_or(Mode::Enforce));
         let severity = over.and_then(|over| over.severity).unwrap_or(control.about.severity);
-        Some(ActiveControl { control, severity, mode, hold })
+        Some(ActiveControl { control, severity, mode, hold: held(mode), switched: (switched, held(switched)) })
     }
 
     /// Judges a group that has just the required rules: whatever the other controls would take away is a contradiction.
@@ -416,10 +440,11 @@ impl Accepted {
     /// The baseline in one cell, if it applies there.
     pub fn in_cell(&self, location: &Location) -> Option<Desired> {
         let assignment = self.assignments.cells.iter().find(|cell| cell.location == *location)?;
-        let DesiredParts { selection, controls, parameters, code, limits, first } = self.desired.clone();
+        let DesiredParts { mode, selection, controls, parameters, code, limits, first } = self.desired.clone();
         Some(Desired {
             reference: self.reference.clone(),
             created: self.created,
+            mode,
             grant: assignment.grant.clone(),
             controls,
             parameters,

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 use crate::contests::Contest;
-use crate::facts::{Peer, Rule, Tags};
+use crate::facts::{InterfaceUse, Peer, Rule, Tags};
 use crate::finding::Severity;
 use crate::plan::Outcome;
 
@@ -61,6 +61,15 @@ pub enum Impact {
     },
     /// The interfaces could not be read.
     Unknown,
+}
+
+impl From<InterfaceUse> for Impact {
+    fn from(usage: InterfaceUse) -> Self {
+        match usage {
+            InterfaceUse { interfaces: 0, .. } => Self::None,
+            InterfaceUse { interfaces, load_balancers } => Self::Interfaces { interfaces, load_balancers },
+        }
+    }
 }
 
 impl fmt::Display for Impact {

@@ -160,7 +160,7 @@ impl Evaluation {
     }
 
     /// The time at which exemptions were looked at.
-    pub(crate) fn now(&self) -> Timestamp {
+    pub fn now(&self) -> Timestamp {
         self.now
     }
 
@@ -404,7 +404,7 @@ impl BaselineEvaluation {
     }
 
     /// Why a control that could repair a failure asks for no edit of its own.
-    pub(crate) fn unmade(&self, control: &str) -> Option<&Withheld> {
+    pub fn unmade(&self, control: &str) -> Option<&Withheld> {
         let hold = self.remedies.get(control)?;
         Some(hold.as_ref().unwrap_or(&Withheld::NothingToWrite))
     }
@@ -456,15 +456,10 @@ impl BaselineEvaluation {
 
 /// What hangs on a group.
 pub(crate) fn impact(view: &GroupView<'_>) -> Impact {
-    match view.usage {
-        None => Impact::Unknown,
-        Some(usage) if usage.interfaces == 0 => Impact::None,
-        Some(usage) => Impact::Interfaces { interfaces: usage.interfaces, load_balancers: usage.load_balancers },
-    }
+    view.usage.map_or(Impact::Unknown, Impact::from)
 }
 
 /// The ARN of a group (IAM service authorization reference, `AWS::EC2::SecurityGroup`).
-/// The ARN of a group.
 pub fn arn(location: &Location, group: &SecurityGroup) -> String {
     let partition = match location.region.split('-').next() {
         Some("cn") => "aws-cn",

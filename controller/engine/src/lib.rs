@@ -24,6 +24,7 @@ pub mod plan;
 mod questions;
 pub mod rails;
 mod ranges;
+pub mod readiness;
 pub mod remediation;
 pub mod report;
 pub mod retries;

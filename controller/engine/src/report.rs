@@ -9,6 +9,7 @@ use crate::evaluate::{BaselineEvaluation, ControlCount, Evaluation, Finding, Ver
 use crate::facts::{Location, ReadFailure};
 use crate::finding::{Severity, Verdict};
 use crate::plan::{Applied, Failure, Outcome, Plan, ResourceOutcome, WithheldEdit};
+use crate::readiness::Readiness;
 
 /// The most findings, and the most cells, that a summary names; the rest is counted.
 pub const NAMED: usize = 50;
@@ -17,7 +18,7 @@ pub const NAMED: usize = 50;
 pub const TEXT: usize = 256;
 
 /// As [`TEXT`], for what is to be done about a finding.
-pub const ADVICE: usize = 160;
+pub const ADVICE: usize = 140;
 
 /// What one baseline sees and did in one cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct CellReport {
     pub verified: u64,
     /// Other baselines that contradict this one.
     pub conflicts: BTreeSet<String>,
+    /// What a baseline in `Audit` would do if its mode were `Enforce`, as far as that was looked at.
+    pub readiness: Option<Readiness>,
 }
 
 impl CellReport {
@@ -257,6 +260,7 @@ fn one(
         failures: tally.failures,
         verified: tally.verified,
         conflicts: tally.conflicts,
+        readiness: None,
     }
 }
 
@@ -325,6 +329,8 @@ pub struct Summary {
     pub cells_uncounted: usize,
     /// Other baselines that contradict this one.
     pub conflicts: BTreeSet<String>,
+    /// What a baseline in `Audit` would do if its mode were `Enforce`, once that is known of every cell that was read.
+    pub readiness: Option<Readiness>,
 }
 
 /// How one cell is doing.
@@ -342,8 +348,11 @@ pub struct CellSummary {
 
 /// Puts the reports of all cells of one baseline together.
 pub fn summarise<'r>(reports: impl IntoIterator<Item = &'r CellReport>) -> Summary {
-    let mut summary = Summary::default();
+    let (mut summary, mut readiness) = (Summary::default(), Some(Readiness::default()));
     for report in reports {
+        if report.counted_at.is_some() {
+            readiness = add_readiness(readiness, report.readiness.as_ref());
+        }
         summary.resources += report.resources;
         summary.failing_resources += report.failing_resources;
         add_controls(&mut summary, &report.controls);
@@ -362,8 +371,16 @@ pub fn summarise<'r>(reports: impl IntoIterator<Item = &'r CellReport>) -> Summa
     summary.worst.sort_by(NamedFinding::worst_first);
     summary.worst.truncate(NAMED);
     summary.cells_total = summary.cells.len();
+    summary.readiness = readiness.filter(|_| summary.cells_uncounted < summary.cells_total);
     name_cells(&mut summary.cells);
     summary
+}
+
+/// Half of it would be no evidence: what is not known of one cell is not known at all.
+fn add_readiness(sum: Option<Readiness>, one: Option<&Readiness>) -> Option<Readiness> {
+    let (mut sum, one) = (sum?, one?);
+    sum.add(one);
+    Some(sum)
 }
 
 /// Keeps the cells that are named, failing ones before others, in an order that time does not change.
@@ -424,6 +441,7 @@ mod tests {
             failures: BTreeMap::from([("Refused", 1)]),
             verified: 1,
             conflicts: BTreeSet::new(),
+            readiness: None,
         }
     }
 
@@ -450,6 +468,18 @@ mod tests {
         assert_eq!((summary.cells.len(), summary.cells_total, summary.cells_uncounted), (NAMED, NAMED + 1, 1));
         assert_eq!(summary.cells.last().map(|cell| cell.failure), Some(Some(ReadFailure::Throttled)));
         assert!(summary.cells.is_sorted_by_key(|cell| &cell.location));
+    }
+
+    #[test]
+    fn the_evidence_for_a_switch_is_whole_or_there_is_none() {
+        let found = |edits: u64| Readiness { owned_by_code: edits, ..Readiness::default() };
+        let with = |region: &str, readiness| CellReport { readiness, ..seen(region.to_owned(), 1) };
+        let (one, two, none) = (with("a", Some(found(1))), with("b", Some(found(2))), with("c", None));
+        let (blind, of) =
+            (unseen("d".to_owned(), 1), |reports: &[&CellReport]| summarise(reports.iter().copied()).readiness);
+        assert_eq!(of(&[&one, &two, &blind]), Some(found(3)));
+        assert_eq!(of(&[&one, &none]), None);
+        assert_eq!((of(&[&blind]), of(&[])), (None, None));
     }
 
     #[test]

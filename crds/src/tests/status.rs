@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::controls::security_group::{Control, controls};
-use engine::edit::{Impact, Withheld};
+use engine::edit::{Impact, Risk, Withheld};
 use engine::evaluate::{ControlCount, Finding};
 use engine::facts::{Location, ReadFailure};
 use engine::finding::{Severity, Verdict};
 use engine::plan::Failure;
+use engine::readiness::{Readiness, Usage};
 use engine::report::{self, CellSummary, Held, NAMED, NamedFinding, Summary, TEXT};
 use engine::spec::Mode;
 use jiff::Timestamp;
@@ -72,24 +73,42 @@ fn largest(character: char) -> Summary {
         controls: controls().map(count).collect(),
         worst: vec![finding; NAMED],
         withheld: Withheld::REASONS.iter().map(|reason| (*reason, MOST)).collect(),
-        failures: FAILURES.map(|failure| (failure.reason(), MOST)).into(),
+        failures: Failure::ALL.map(|failure| (failure.reason(), MOST)).into(),
         cells: vec![cell; NAMED],
         cells_total: usize::MAX,
         cells_uncounted: 0,
         conflicts: BTreeSet::new(),
+        readiness: Some(Readiness {
+            edits: RISKS.map(|risk| (risk, MOST)).into(),
+            resources: USAGES.map(|usage| (usage, MOST)).into(),
+            withheld: Withheld::REASONS.iter().filter(|one| !NEVER.contains(one)).map(|one| (*one, MOST)).collect(),
+            owned_by_code: MOST,
+            changed_by_others: MOST,
+        }),
     }
 }
 
-const FAILURES: [Failure; 8] = [
-    Failure::WriteDenied,
-    Failure::RuleQuota,
-    Failure::Throttled,
-    Failure::NotFound,
-    Failure::OutcomeUnknown,
-    Failure::NotVerified,
-    Failure::NotSent,
-    Failure::Refused,
+/// Reasons that only time, other cells or a write give: what would be done without them is never held back by one.
+const NEVER: [&str; 14] = [
+    "Rejected",
+    "BlastRadius",
+    "OtherCells",
+    "Budget",
+    "Window",
+    "Canary",
+    "CanaryFailed",
+    "Contested",
+    "SweepLimit",
+    "ForeignChange",
+    "BaselineChanged",
+    "NotLeader",
+    "JournalUnavailable",
+    "BackingOff",
 ];
+
+const RISKS: [Risk; 3] = [Risk::ConfigOnly, Risk::AddsAccess, Risk::ConnectivityRisk];
+
+const USAGES: [Usage; 3] = [Usage::InUse, Usage::Unused, Usage::Unknown];
 
 fn now() -> Timestamp {
     "2026-11-21T10:00:00Z".parse().unwrap()
@@ -137,6 +156,27 @@ fn the_largest_status_is_within_its_budget_and_its_schema() {
 fn before_the_first_look_there_is_nothing_to_count() {
     let json = serde_json::to_value(BaselineStatus::default()).unwrap();
     assert_eq!(json, serde_json::json!({}));
+}
+
+#[test]
+fn the_evidence_for_a_switch_is_counted_by_risk_impact_and_reason() {
+    let readiness = Readiness {
+        edits: BTreeMap::from([(Risk::ConnectivityRisk, 3), (Risk::ConfigOnly, 2)]),
+        resources: BTreeMap::from([(Usage::InUse, 1), (Usage::Unused, 3)]),
+        withheld: BTreeMap::from([("NotNamed", 4)]),
+        owned_by_code: 5,
+        changed_by_others: 6,
+    };
+    let status = BaselineStatus::from(&Summary { readiness: Some(readiness), ..Summary::default() });
+    let json = serde_json::to_value(&status).unwrap();
+    let expected = serde_json::json!({
+        "edits": 5, "risks": {"connectivityRisk": 3, "addsAccess": 0, "configOnly": 2},
+        "resources": 4, "impact": {"inUse": 1, "unused": 3, "unknown": 0},
+        "withheld": {"NotNamed": 4}, "ownedByCode": 5, "changedByOthers": 6,
+    });
+    assert_eq!(json["enforceReadiness"], expected);
+    let without = serde_json::to_value(BaselineStatus::from(&Summary::default())).unwrap();
+    assert!(without.get("enforceReadiness").is_none(), "{without}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What `Audit` sees and says, without a single write.
 
 use anyhow::{Result, ensure};
-use tests::emulator::{GroupSeed, Seed};
+use tests::emulator::{Direction, Fault, FaultKind, ForeignChange, GroupSeed, Seed};
 use tests::wait_until;
 
 use super::{
@@ -30,6 +30,54 @@ async fn a_baseline_answers_whether_we_are_safe_and_says_why_not() -> Result<()>
     assert_eq!(worst["held"], "Audit");
     assert!(worst["advice"].as_str().unwrap().contains("set mode: Enforce"), "{worst}");
     assert!(writes(&scenario).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_baseline_in_audit_shows_what_enforce_would_do_and_that_comes_true() -> Result<()> {
+    let scenario = scenario("readiness").await?;
+    let tagged = |name: &str, key: &str, value: &str| -> Result<GroupSeed> {
+        Ok(GroupSeed::named(name).ingress(["tcp 22 0.0.0.0/0"])?.egress([])?.tag(key, value))
+    };
+    let seed = Seed::in_region(REGION)
+        .group(tagged("bastion", "team", "shop")?)
+        .group(tagged("stack", "ManagedBy", "terraform")?)
+        .group(tagged("nodes", "elbv2.k8s.aws/cluster", "prod")?)
+        .with("clearDefaults", true.into());
+    let seeded = scenario.aws.seed(&seed).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Audit", WEB_ONLY)).await?;
+    scenario.wait_for_condition(BASELINE, "edge", "Ready", "True").await?;
+    let readiness = scenario.status(BASELINE, "edge").await?["enforceReadiness"].clone();
+    assert_eq!((&readiness["edits"], &readiness["resources"]), (&1.into(), &1.into()), "{readiness}");
+    assert_eq!((&readiness["risks"]["connectivityRisk"], &readiness["impact"]["unused"]), (&1.into(), &1.into()));
+    let withheld = &readiness["withheld"];
+    assert_eq!(
+        (&withheld["InfrastructureAsCode"], &withheld["ManagedByService"]),
+        (&1.into(), &1.into()),
+        "{withheld}"
+    );
+    assert_eq!((&readiness["ownedByCode"], &readiness["changedByOthers"]), (&1.into(), &0.into()));
+    let by_hand =
+        ForeignChange::of_group(seeded.group("bastion")?).authorize(Direction::Ingress, "tcp 443 0.0.0.0/0".parse()?);
+    scenario
+        .aws
+        .set_faults(&[Fault::from(FaultKind::ForeignWrite { change: by_hand }).on("DescribeNetworkInterfaces")])
+        .await?;
+    scenario
+        .wait_for(BASELINE, "edge", "it is told that somebody else changes what would be changed", |object| {
+            object.data["status"]["enforceReadiness"]["changedByOthers"] == 1
+        })
+        .await?;
+    assert!(writes(&scenario).await?.is_empty());
+    scenario.apply(&baseline("Enforce", WEB_ONLY)).await?;
+    wait_for_ingress(&scenario, &seeded, "bastion", &["tcp 443 0.0.0.0/0"]).await?;
+    scenario
+        .wait_for(BASELINE, "edge", "there is nothing left to get ready for", |object| {
+            object.data["spec"]["mode"] == "Enforce" && object.data["status"].get("enforceReadiness").is_none()
+        })
+        .await?;
+    assert_eq!(writes(&scenario).await?.len(), 1);
     Ok(())
 }
 

@@ -110,6 +110,13 @@ pub struct ResourceOutcome {
     pub finished_at: Timestamp,
 }
 
+impl ResourceOutcome {
+    /// Whether it is certain that nothing was written.
+    pub fn is_untouched(&self) -> bool {
+        matches!(self.outcome, Outcome::Withheld(_)) && self.calls_verified == 0
+    }
+}
+
 /// What came of the edits to one resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
@@ -169,6 +176,18 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Every failure.
+    pub const ALL: [Self; 8] = [
+        Self::WriteDenied,
+        Self::RuleQuota,
+        Self::Throttled,
+        Self::NotFound,
+        Self::OutcomeUnknown,
+        Self::NotVerified,
+        Self::NotSent,
+        Self::Refused,
+    ];
+
     /// Whether the next try may well succeed. What is read after a write is not what was planned also if somebody changed
     /// the resource meanwhile.
     pub fn may_pass(self) -> bool {

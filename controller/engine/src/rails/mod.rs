@@ -73,11 +73,26 @@ pub fn hold(plan: Plan<Proposed>, inventory: &Inventory, account: &Account, lead
     Plan { location, stage: Proposed { edits, baselines } }
 }
 
+/// Holds back what the groups have no room for. What has to wait for its turn alone is let through.
+pub fn hold_without_room(plan: Plan<Proposed>, inventory: &Inventory, account: &Account) -> Plan<Proposed> {
+    let Plan { location, stage: Proposed { edits, baselines } } = plan;
+    let groups = by_id(inventory);
+    let mut candidates = Candidates::new(room(inventory, account));
+    let hold = |ProposedEdit { edit, hold }: ProposedEdit| {
+        let group = groups.get(edit.resource.as_str()).filter(|_| hold.is_none());
+        let no_room = group.and_then(|group| candidates.add(group, edit.clone(), None));
+        let reason = no_room.map(|held| held.reason).filter(|reason| *reason == Withheld::RuleQuota);
+        ProposedEdit { edit, hold: hold.or(reason) }
+    };
+    let edits = edits.into_iter().map(hold).collect();
+    Plan { location, stage: Proposed { edits, baselines } }
+}
+
 /// Lets through what may be made now, ordered by resource, worst first; tells what is to be proposed, and why the rest waits.
 pub fn apply(plan: Plan<Proposed>, inventory: &Inventory, account: &Account, moment: Moment<'_>) -> Plan<Permitted> {
     let Plan { location, stage: Proposed { edits, baselines } } = plan;
     let groups = by_id(inventory);
-    let room = Room { lists: inventory.prefix_lists.facts().ok(), rules_per_group: account.rules_per_group };
+    let room = room(inventory, account);
     let mut sorted = Sorted { make: Candidates::new(room), propose: Candidates::new(room), withheld: Vec::new() };
     for proposed in edits {
         if let Some(group) = groups.get(proposed.edit.resource.as_str()) {
@@ -100,6 +115,10 @@ pub fn apply(plan: Plan<Proposed>, inventory: &Inventory, account: &Account, mom
         .withheld
         .sort_by(|one, other| one.edit.worst_first(&other.edit).then_with(|| one.reason.cmp(&other.reason)));
     Plan { location, stage: permitted }
+}
+
+fn room<'a>(inventory: &'a Inventory, account: &Account) -> Room<'a> {
+    Room { lists: inventory.prefix_lists.facts().ok(), rules_per_group: account.rules_per_group }
 }
 
 fn by_id(inventory: &Inventory) -> BTreeMap<&str, &SecurityGroup> {

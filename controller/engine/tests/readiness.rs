@@ -1,0 +1,335 @@
+//! What a baseline in `Audit` would do if it were switched, and what would still hold it back.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by a panic")]
+
+use std::collections::BTreeMap;
+
+use engine::desired::{Baseline, Desired};
+use engine::edit::{BaselineRef, Risk};
+use engine::evaluate::{Keep, evaluate};
+use engine::facts::{
+    Direction, Grant, InterfaceUse, Inventory, Location, ReadFailure, Rule, SecurityGroup, Source, Tags,
+};
+use engine::plan::plan;
+use engine::rails::{self, Circumstances, Moment};
+use engine::readiness::{Beside, Others, Outlook, PER_SWEEP, QUIET_SWEEPS, Readiness, Usage, readiness};
+use engine::remediation::Remediation;
+use engine::spec::{Accounts, CodeMode, InfrastructureAsCode, Mode};
+use engine::tenancy::{Account, Namespace};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+const ACCOUNT: &str = "111122223333";
+
+/// An account with one group that lets SSH in, which one baseline in `Audit` forbids.
+struct Case {
+    groups: Vec<SecurityGroup>,
+    usage: Option<BTreeMap<String, InterfaceUse>>,
+    account: Account,
+    baselines: Vec<Baseline>,
+}
+
+impl Case {
+    fn new() -> Self {
+        let grant = json!({
+            "name": "security", "maxMode": "Enforce",
+            "mayAddRules": {"cidrs": ["0.0.0.0/0"], "ports": ["tcp/0-65535"]},
+        });
+        Self {
+            groups: vec![group("sg-0", &["tcp/22 0.0.0.0/0"])],
+            usage: Some(BTreeMap::new()),
+            account: Account {
+                name: "prod".to_owned(),
+                labels: BTreeMap::new(),
+                account_id: ACCOUNT.to_owned(),
+                regions: vec!["eu-west-1".to_owned()],
+                namespaces: vec![serde_json::from_value(grant).unwrap()],
+                writable: true,
+                write_distrust: None,
+                writes_stopped: false,
+                changes_per_hour: 100,
+                rules_per_group: 60,
+            },
+            baselines: vec![baseline("edge", Mode::Audit, json!({"internet": {"denyPresets": ["Admin"]}}))],
+        }
+    }
+
+    fn with(change: impl FnOnce(&mut Self)) -> Self {
+        let mut case = Self::new();
+        change(&mut case);
+        case
+    }
+
+    fn inventory(&self) -> Inventory {
+        Inventory {
+            location: location(),
+            security_groups: Source::complete(self.groups.clone(), NOW),
+            network_interfaces: match &self.usage {
+                Some(usage) => Source::complete(usage.clone(), NOW),
+                None => Source::failed(ReadFailure::AccessDenied, NOW),
+            },
+            prefix_lists: Source::complete(BTreeMap::new(), NOW),
+        }
+    }
+
+    fn desired(&self) -> Vec<Desired> {
+        let accept = |baseline: &Baseline| baseline.accept(std::slice::from_ref(&self.account)).unwrap();
+        self.baselines.iter().map(|baseline| accept(baseline).in_cell(&location()).unwrap()).collect()
+    }
+
+    fn of(&self, name: &str) -> Option<Readiness> {
+        self.beside(&Others::default(), |desired, beside| readiness(&reference(name), desired, beside))
+    }
+
+    fn beside<T>(&self, others: &Others, look: impl FnOnce(&[Desired], Beside<'_>) -> T) -> T {
+        let (desired, inventory) = (self.desired(), self.inventory());
+        let evaluation = evaluate(&desired, &inventory, NOW, Keep::Worst(50));
+        look(&desired, Beside { inventory: &inventory, evaluation: &evaluation, account: &self.account, others })
+    }
+
+    /// What is found for the first baseline without what nobody has named.
+    fn found(&self) -> Readiness {
+        let mut found = self.of("edge").unwrap();
+        found.withheld.remove("NotNamed");
+        found
+    }
+}
+
+fn location() -> Location {
+    Location { account: ACCOUNT.to_owned(), region: "eu-west-1".to_owned() }
+}
+
+fn group(id: &str, rules: &[&str]) -> SecurityGroup {
+    let rule = |text: &&str| {
+        let (traffic, peer) = text.split_once(' ').unwrap();
+        let (traffic, peer) = (traffic.parse().unwrap(), peer.parse().unwrap());
+        Rule { grant: Grant { direction: Direction::Ingress, traffic, peer }, description: None }
+    };
+    let mut rules: Vec<Rule> = rules.iter().map(rule).collect();
+    rules.sort();
+    SecurityGroup {
+        id: id.to_owned(),
+        name: "shop".to_owned(),
+        description: "front end of the shop".to_owned(),
+        owner: ACCOUNT.to_owned(),
+        vpc: "vpc-1".to_owned(),
+        tags: Tags::new(),
+        rules,
+    }
+}
+
+fn reference(name: &str) -> BaselineRef {
+    let (namespace, uid) = ("security".to_owned(), format!("uid-{name}"));
+    BaselineRef { namespace, name: name.to_owned(), uid, generation: 1 }
+}
+
+fn baseline(name: &str, mode: Mode, parameters: Value) -> Baseline {
+    Baseline {
+        reference: reference(name),
+        created: NOW,
+        namespace: Namespace { name: "security".to_owned(), labels: BTreeMap::new() },
+        suspended: false,
+        accounts: Accounts { names: vec!["prod".to_owned()], match_labels: BTreeMap::new() },
+        regions: Vec::new(),
+        select: serde_json::from_value(json!({"all": true})).unwrap(),
+        mode,
+        overrides: Vec::new(),
+        infrastructure_as_code: InfrastructureAsCode { mode: CodeMode::Audit, tags: None },
+        remediation: Remediation::default(),
+        parameters: serde_json::from_value(parameters).unwrap(),
+    }
+}
+
+fn overridden(case: &mut Case, control: &str, mode: &str) {
+    case.baselines[0].overrides = serde_json::from_value(json!([{"control": control, "mode": mode}])).unwrap();
+}
+
+/// One edit that closes something, on one resource.
+fn one(usage: Usage) -> Readiness {
+    Readiness {
+        edits: BTreeMap::from([(Risk::ConnectivityRisk, 1)]),
+        resources: BTreeMap::from([(usage, 1)]),
+        ..Readiness::default()
+    }
+}
+
+fn held(reason: &'static str) -> Readiness {
+    Readiness { withheld: BTreeMap::from([(reason, 1)]), ..Readiness::default() }
+}
+
+#[test]
+fn what_would_be_changed_is_counted_by_whether_it_is_used() {
+    assert_eq!(Case::new().found(), one(Usage::Unused));
+    let uses = InterfaceUse { interfaces: 1, ..InterfaceUse::default() };
+    let used = Case::with(|case| case.usage = Some(BTreeMap::from([("sg-0".to_owned(), uses)])));
+    assert_eq!(used.found(), one(Usage::InUse));
+    assert_eq!(Case::with(|case| case.usage = None).found(), one(Usage::Unknown));
+    let twice = Case::with(|case| case.groups[0] = group("sg-0", &["tcp/22 0.0.0.0/0", "tcp/3389 0.0.0.0/0"])).found();
+    assert_eq!((twice.edits[&Risk::ConnectivityRisk], twice.resources[&Usage::Unused]), (2, 1));
+}
+
+#[test]
+fn what_would_hold_edits_back_is_counted_by_reason() {
+    let tag = |case: &mut Case, key: &str, value: &str| {
+        case.groups[0].tags.insert(key.to_owned(), value.to_owned());
+    };
+    let code = |case: &mut Case| tag(case, "ManagedBy", "terraform");
+    let cases: [(&str, Case); 8] = [
+        ("ManagedByService", Case::with(|case| tag(case, "elbv2.k8s.aws/cluster", "prod"))),
+        ("OwnedByOtherAccount", Case::with(|case| case.groups[0].owner = "444455556666".to_owned())),
+        ("ReadOnlyAccount", Case::with(|case| case.account.writable = false)),
+        ("WritesStopped", Case::with(|case| case.account.writes_stopped = true)),
+        ("AccountGrant", Case::with(|case| case.account.namespaces[0].max_mode = Mode::Audit)),
+        ("Audit", Case::with(|case| overridden(case, "sg-no-open-admin-ports", "Audit"))),
+        (
+            "RuleQuota",
+            Case::with(|case| {
+                case.groups[0] = group("sg-0", &["tcp/20-80 0.0.0.0/0", "tcp/443 10.0.0.0/8"]);
+                case.account.rules_per_group = 2;
+            }),
+        ),
+        ("NoExactForm", Case::with(|case| case.groups[0] = group("sg-0", &["all 0.0.0.0/0"]))),
+    ];
+    for (reason, case) in cases {
+        assert_eq!(case.found(), held(reason), "{reason}");
+    }
+    let owned = Case::with(code).found();
+    assert_eq!(owned, Readiness { owned_by_code: 1, ..held("InfrastructureAsCode") });
+    let written = Case::with(|case| {
+        code(case);
+        case.baselines[0].infrastructure_as_code.mode = CodeMode::Enforce;
+    });
+    assert_eq!(written.found(), Readiness { owned_by_code: 1, ..one(Usage::Unused) });
+}
+
+#[test]
+fn a_field_that_is_left_out_would_still_not_be_written() {
+    let case = Case::with(|case| case.baselines[0] = baseline("edge", Mode::Audit, json!({})));
+    let found = case.of("edge").unwrap();
+    assert!(found.withheld["NotNamed"] > 0, "{found:?}");
+    assert_eq!((found.edits.len(), found.resources.len()), (0, 0));
+}
+
+#[test]
+fn only_a_baseline_in_audit_has_any_also_where_overrides_go_further() {
+    for mode in [Mode::Propose, Mode::Enforce] {
+        assert_eq!(Case::with(|case| case.baselines[0].mode = mode).of("edge"), None, "{mode}");
+    }
+    assert_eq!(Case::with(|case| overridden(case, "sg-no-open-admin-ports", "Enforce")).found(), one(Usage::Unused));
+    assert_eq!(Case::with(|case| overridden(case, "sg-no-open-admin-ports", "Propose")).found(), held("Approval"));
+    assert_eq!(Case::new().of("other"), None);
+}
+
+#[test]
+fn each_baseline_is_switched_alone_beside_the_others_as_they_are() {
+    let requires = json!({"required": {"ingress": [{"traffic": "tcp/22", "peer": "0.0.0.0/0"}]}, "internet": {"allowPorts": ["tcp/22"], "denyPresets": []}});
+    let beside = |mode| Case::with(|case| case.baselines.push(baseline("other", mode, requires.clone()))).found();
+    assert_eq!(beside(Mode::Audit), one(Usage::Unused));
+    assert_eq!(beside(Mode::Enforce), held("Conflicting"));
+}
+
+#[test]
+fn who_contradicts_an_edit_of_somebody_else_is_told_without_one_of_its_own() {
+    let requires = json!({"required": {"ingress": [{"traffic": "tcp/22", "peer": "0.0.0.0/0"}]}, "internet": {"allowPorts": ["tcp/22"], "denyPresets": []}});
+    let case = Case::with(|case| {
+        case.groups[0] = group("sg-0", &[]);
+        case.baselines.push(baseline("other", Mode::Enforce, requires));
+    });
+    assert_eq!(case.found(), held("Conflicting"));
+}
+
+#[test]
+fn what_is_known_is_looked_at_anew_once_a_control_counts_anything_else_and_now_and_then() {
+    let (before, mut outlook) = (Case::new(), Outlook::default());
+    let renew = |outlook: &mut Outlook, case: &Case| {
+        case.beside(&Others::default(), |desired, beside| outlook.renew(desired, beside));
+        outlook.of(&reference("edge")).unwrap().edits.values().sum::<u64>()
+    };
+    assert_eq!(renew(&mut outlook, &before), 1);
+    let worse = Case::with(|case| case.groups.push(group("sg-1", &["tcp/22 0.0.0.0/0"])));
+    assert_eq!(renew(&mut outlook, &worse), 2);
+    let stopped = Case::with(|case| {
+        case.groups = worse.groups.clone();
+        case.account.writes_stopped = true;
+    });
+    let seen: Vec<u64> = (0..=QUIET_SWEEPS).map(|_| renew(&mut outlook, &stopped)).collect();
+    assert_eq!((seen.first(), seen.last()), (Some(&2), Some(&0)), "{seen:?}");
+}
+
+#[test]
+fn what_others_changed_within_a_day_is_told_at_once_and_what_was_written_here_is_not_theirs() {
+    let at = |minutes: i64| Timestamp::from_second(minutes * 60).unwrap();
+    let look = |port: u16| {
+        let web = format!("tcp/{port} 10.0.0.0/8");
+        let rules = [web.as_str(), "tcp/22 0.0.0.0/0"];
+        Case::with(|case| case.groups = vec![group("sg-0", &rules), group("sg-1", &rules), group("sg-2", &[&web])])
+    };
+    let (mut others, mut outlook) = (Others::default(), Outlook::default());
+    let mut told = |others: &Others, case: &Case| {
+        case.beside(others, |desired, beside| outlook.renew(desired, beside));
+        outlook.of(&reference("edge")).unwrap().changed_by_others
+    };
+    let (one, two) = (look(443), look(8443));
+    assert_eq!(told(&others, &one), 0);
+    others.except(["sg-1".to_owned()], at(0));
+    others.watch(&one.inventory(), &two.inventory(), at(4));
+    assert_eq!(told(&others, &two), 1, "what AWS shows late was written here");
+    others.watch(&two.inventory(), &one.inventory(), at(5));
+    assert_eq!(told(&others, &one), 2);
+    others.watch(&one.inventory(), &Case::with(|case| case.groups.clear()).inventory(), at(6));
+    assert_eq!(told(&others, &one), 2, "what is gone has not changed");
+    others.watch(&one.inventory(), &one.inventory(), at(5 + 24 * 60));
+    assert_eq!(told(&others, &one), 0);
+}
+
+/// The plan of the same baseline in `Enforce`, as the controller would make it.
+#[test]
+fn it_comes_true_once_the_mode_is_switched() {
+    let groups = || {
+        let texts = [&["tcp/22 0.0.0.0/0"][..], &["tcp/20-80 0.0.0.0/0"], &["all 0.0.0.0/0", "tcp/3389 ::/0"], &[]];
+        let group = |(number, rules): (usize, &&[&str])| group(&format!("sg-{number}"), rules);
+        texts.iter().enumerate().map(group).collect()
+    };
+    let predicted = Case::with(|case| case.groups = groups()).of("edge").unwrap();
+    let case = Case::with(|case| {
+        case.groups = groups();
+        case.baselines[0].mode = Mode::Enforce;
+    });
+    let (desired, inventory) = (case.desired(), case.inventory());
+    let evaluation = evaluate(&desired, &inventory, NOW, Keep::Worst(50));
+    let proposed = rails::hold(plan(&desired, &inventory, &evaluation), &inventory, &case.account, true);
+    let moment = Moment { desired: &desired, circumstances: &Circumstances::default(), now: NOW };
+    let permitted = rails::apply(proposed, &inventory, &case.account, moment).stage;
+    let edits: usize = permitted.resources.iter().map(|resource| resource.edits.len()).sum();
+    assert_eq!(predicted.edits.values().sum::<u64>(), u64::try_from(edits).unwrap());
+    assert_eq!(predicted.resources.values().sum::<u64>(), u64::try_from(permitted.resources.len()).unwrap());
+    assert_eq!(predicted.withheld.values().sum::<u64>(), u64::try_from(permitted.withheld.len()).unwrap());
+    assert!(edits > 2 && !permitted.withheld.is_empty());
+}
+
+#[test]
+fn many_baselines_have_their_turns_and_what_is_gone_is_forgotten() {
+    let many = Case::with(|case| {
+        let parameters = || json!({"internet": {"denyPresets": ["Admin"]}});
+        case.baselines = (0..5).map(|number| baseline(&number.to_string(), Mode::Audit, parameters())).collect();
+        case.baselines.push(baseline("enforcing", Mode::Enforce, json!({})));
+    });
+    let (mut desired, inventory, mut outlook) = (many.desired(), many.inventory(), Outlook::default());
+    let known = |outlook: &Outlook, desired: &[Desired]| {
+        desired.iter().filter(|desired| outlook.of(&desired.reference).is_some()).count()
+    };
+    let renew = |outlook: &mut Outlook, desired: &[Desired]| {
+        let evaluation = evaluate(desired, &inventory, NOW, Keep::Worst(50));
+        let others = &Others::default();
+        let beside = Beside { inventory: &inventory, evaluation: &evaluation, account: &many.account, others };
+        outlook.renew(desired, beside);
+    };
+    for seen in [PER_SWEEP, 2 * PER_SWEEP, 5, 5] {
+        renew(&mut outlook, &desired);
+        assert_eq!(known(&outlook, &desired), seen);
+    }
+    let gone = desired.remove(0).reference;
+    renew(&mut outlook, &desired);
+    assert_eq!((outlook.of(&gone), known(&outlook, &desired)), (None, 4));
+}
