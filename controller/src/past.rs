@@ -44,12 +44,18 @@ pub async fn read(client: &Client) -> Past {
 async fn try_read(client: &Client) -> kube::Result<Past> {
     let (mut past, now) = (Past::default(), Timestamp::now());
     each_change_set(client, |set| past.enter(set, now)).await?;
-    past.repairs.values_mut().for_each(|repairs| repairs.sort_by_key(|(.., at)| *at));
-    Ok(past)
+    Ok(past.in_order())
 }
 
 impl Past {
-    fn enter(&mut self, set: &ChangeSet, now: Timestamp) {
+    /// The same with the oldest repairs first.
+    pub fn in_order(mut self) -> Self {
+        self.repairs.values_mut().for_each(|repairs| repairs.sort_by_key(|(.., at)| *at));
+        self
+    }
+
+    /// Enters what was changed by a change set within the day before `now`.
+    pub fn enter(&mut self, set: &ChangeSet, now: Timestamp) {
         let status = set.status.clone().unwrap_or_default();
         let location = location(set);
         self.enter_wave(set, &status, now);

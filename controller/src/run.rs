@@ -192,7 +192,7 @@ async fn lead(
     readiness: http::Readiness,
     stopping: CancellationToken,
 ) -> anyhow::Result<()> {
-    let installation_id = installation_id(options, &client).await?;
+    let installation_id = installation_id(options.installation_id.as_deref(), &client).await?;
     let gone = watch::Sender::new(());
     let (baselines_store, baselines) = watched::<SecurityGroupBaseline>(&client, &gone);
     let (accounts_store, accounts) = watched::<AWSAccount>(&client, &gone);
@@ -312,9 +312,12 @@ async fn loops(
 }
 
 /// The uid of the namespace `kube-system`, which lives as long as the cluster, unless an id is given.
-async fn installation_id(options: &Run, client: &Client) -> anyhow::Result<String> {
-    if let Some(id) = &options.installation_id {
-        return Ok(id.clone());
+///
+/// # Errors
+/// No id is given, and the namespace cannot be read.
+pub async fn installation_id(given: Option<&str>, client: &Client) -> anyhow::Result<String> {
+    if let Some(id) = given {
+        return Ok(id.to_owned());
     }
     let api: Api<PartialObjectMeta<v1::Namespace>> = Api::all(client.clone());
     let namespace = within(api.get_metadata("kube-system"))

@@ -1,9 +1,13 @@
 //! The command line.
 
 mod catalogue;
+mod cluster;
 mod decide;
+mod explain;
+mod history;
 mod init;
 mod load;
+mod look;
 mod plan;
 mod policies;
 mod render;
@@ -42,6 +46,11 @@ enum Command {
     ///
     /// Exit code 0: every control passes. 2: a control fails, also where its edit is withheld. 1: an error, or a verdict that is unknown.
     Plan(plan::PlanOptions),
+    /// Show everything about one security group: which baselines see it, what each control says, what would be done, and what
+    /// holds that back. Reads the objects from files, or from the cluster of the current kubeconfig, and writes nothing.
+    ///
+    /// Exit code as for plan.
+    Explain(explain::ExplainOptions),
     /// Approve a change set that waits for it: its edits are made. Needs the verb approve on changesets.
     Approve(decide::Decide),
     /// Reject a change set: its edits are not made, and not proposed again. Needs the verb approve on changesets.
@@ -94,6 +103,7 @@ async fn execute(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(options) => run::run(options).await.map(|()| ExitCode::SUCCESS),
         Command::Plan(options) => plan::plan(options).await,
+        Command::Explain(options) => explain::explain(options).await,
         Command::Approve(options) => decide::decide(Action::Approve, options).await,
         Command::Reject(options) => decide::decide(Action::Reject, options).await,
         Command::Rollback(options) => decide::rollback(options).await,

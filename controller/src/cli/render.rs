@@ -12,7 +12,7 @@ use engine::finding::{Severity, Verdict};
 use engine::report::cut;
 use serde::Serialize;
 
-use super::plan::{CellPlan, Unread};
+use super::look::{CellPlan, Unread};
 
 /// The JSON document.
 #[derive(Serialize)]
@@ -34,9 +34,10 @@ struct UnreadDocument<'p> {
     advice: &'p str,
 }
 
+/// A verdict.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct FindingDocument<'p> {
+pub struct FindingDocument<'p> {
     control: &'static str,
     resource: &'p str,
     account: &'p str,
@@ -50,9 +51,10 @@ struct FindingDocument<'p> {
     exempt: Option<String>,
 }
 
+/// An edit, and why it is not made if it is not.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct EditDocument<'p> {
+pub struct EditDocument<'p> {
     resource: &'p str,
     account: &'p str,
     region: &'p str,
@@ -90,7 +92,8 @@ fn unread_document<'p>(location: &'p Location, unread: &'p Unread) -> UnreadDocu
     UnreadDocument { account: &location.account, region: &location.region, what, reason, advice }
 }
 
-fn finding_document<'p>(location: &'p Location, baseline: String, finding: &'p Finding) -> FindingDocument<'p> {
+/// A verdict for the JSON document.
+pub fn finding_document<'p>(location: &'p Location, baseline: String, finding: &'p Finding) -> FindingDocument<'p> {
     let (expected, actual) = match &finding.verdict {
         Verdict::Pass => (None, None),
         Verdict::Fail { expected, actual } => (Some(expected.as_str()), Some(actual.as_str())),
@@ -110,7 +113,8 @@ fn finding_document<'p>(location: &'p Location, baseline: String, finding: &'p F
     }
 }
 
-fn edit_document<'p>(location: &'p Location, edit: &'p Edit, reason: Option<&'p Withheld>) -> EditDocument<'p> {
+/// An edit for the JSON document.
+pub fn edit_document<'p>(location: &'p Location, edit: &'p Edit, reason: Option<&'p Withheld>) -> EditDocument<'p> {
     let (before, after) = Record::before_and_after(&edit.change);
     EditDocument {
         resource: &edit.resource,
@@ -127,7 +131,7 @@ fn edit_document<'p>(location: &'p Location, edit: &'p Edit, reason: Option<&'p 
 }
 
 /// Every edit of a cell, worst first, with what holds it back.
-fn edits(cell: &CellPlan) -> impl Iterator<Item = (&Edit, Option<&Withheld>)> {
+pub fn edits(cell: &CellPlan) -> impl Iterator<Item = (&Edit, Option<&Withheld>)> {
     let permitted = cell.permitted.resources.iter().flat_map(|resource| &resource.edits).map(|edit| (edit, None));
     let withheld = cell.permitted.withheld.iter().map(|held| (&held.edit, Some(&held.reason)));
     let mut edits: Vec<_> = permitted.chain(withheld).collect();
@@ -221,7 +225,8 @@ impl Shown {
     }
 }
 
-fn actual(finding: &Finding) -> String {
+/// What was found, for people.
+pub fn actual(finding: &Finding) -> String {
     match &finding.verdict {
         Verdict::Fail { actual, .. } if let Some(exempt) = &finding.exempt => format!("{} ({exempt})", cut(actual)),
         Verdict::Fail { expected, actual } => format!("{} (expected: {expected})", cut(actual)),
@@ -254,7 +259,11 @@ fn write_edits(out: &mut String, cell: &CellPlan) -> std::fmt::Result {
     Ok(())
 }
 
-fn write_edit(out: &mut String, edit: &Edit, reason: Option<&Withheld>) -> std::fmt::Result {
+/// An edit for people.
+///
+/// # Errors
+/// That of the writer: a string has none.
+pub fn write_edit(out: &mut String, edit: &Edit, reason: Option<&Withheld>) -> std::fmt::Result {
     let mark = match edit.operation {
         Operation::RemoveGrant => '-',
         Operation::AddGrant | Operation::AddTags => '+',

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use pack::{Packed, change_sets};
-pub use proposals::{Decided, Open};
+pub use proposals::{Decided, Open, proposal_of};
 
 use crate::act::Prepared;
 use crate::authority::AuthorityNow;

@@ -8,7 +8,6 @@ use engine::desired::Desired;
 use engine::edit::{Change, Withheld};
 use engine::plan::{Plan, Proposed};
 use jiff::Timestamp;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Journal;
@@ -54,12 +53,13 @@ impl Open {
     }
 
     fn new(set: &ChangeSet, entry: Entry, decision: Decision, interrupted: bool) -> Self {
-        let baseline = baseline(set);
-        let edits = set.spec.edits.iter();
-        let changes = edits.filter_map(|edit| Some((edit.resource.clone(), edit.change()?))).collect();
-        let name = ChangeSetName { namespace: entry.namespace.clone(), name: entry.name.clone() };
-        let proposal = Proposal { name, baseline, proposed_at: proposed_at(set), decision, changes };
+        let proposal = proposal_of(set, &entry, decision);
         Self { entry, hash: set.spec.hash.clone(), proposal, interrupted }
+    }
+
+    /// What the rails have to know of it.
+    pub fn proposal(&self) -> &Proposal {
+        &self.proposal
     }
 
     /// Which change set.
@@ -102,6 +102,14 @@ impl Open {
             },
         }
     }
+}
+
+/// The edits of a change set, and what was decided on it.
+pub fn proposal_of(set: &ChangeSet, entry: &Entry, decision: Decision) -> Proposal {
+    let edits = set.spec.edits.iter();
+    let changes = edits.filter_map(|edit| Some((edit.resource.clone(), edit.change()?))).collect();
+    let name = ChangeSetName { namespace: entry.namespace.clone(), name: entry.name.clone() };
+    Proposal { name, baseline: baseline(set), proposed_at: proposed_at(set), decision, changes }
 }
 
 impl Journal {

@@ -1,20 +1,33 @@
-//! The command line without a cluster: plan, init, controls, crds.
+//! The command line, mostly without a cluster: plan, explain, init, controls, crds.
 
 use anyhow::Result;
+use kube::ResourceExt;
+use kube::core::DynamicObject;
 use serde_json::Value;
 use tests::emulator::{Fault, FaultKind};
 use tests::{Scenario, World};
 
-use super::{ACCOUNT, WEB_ONLY, baseline, given, program, scenario};
+use super::{ACCOUNT, BASELINE, WEB_ONLY, baseline, given, program, scenario};
 
 /// Runs `baseward plan` on documents of the scenario.
 async fn plan(scenario: &Scenario<'_>, documents: &[&str], flags: &[&str]) -> Result<tests::baseward::Finished> {
+    on_files(scenario, &["plan"], documents, flags).await
+}
+
+/// Runs a command on documents of the scenario.
+async fn on_files(
+    scenario: &Scenario<'_>,
+    command: &[&str],
+    documents: &[&str],
+    flags: &[&str],
+) -> Result<tests::baseward::Finished> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("documents.yaml");
     let text =
         documents.join("\n---\n").replace("$NAMESPACE", &scenario.namespace).replace("$ACCOUNT", &scenario.account);
     std::fs::write(&file, text)?;
-    let mut arguments = vec!["plan".to_owned(), "-f".to_owned(), file.display().to_string()];
+    let mut arguments: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
+    arguments.extend(["-f".to_owned(), file.display().to_string()]);
     arguments.extend(flags.iter().map(|flag| (*flag).to_owned()));
     program().run(scenario.world, arguments).await
 }
@@ -67,6 +80,83 @@ async fn json_lists_every_verdict_and_every_edit() -> Result<()> {
 }
 
 #[tokio::test]
+async fn one_group_is_explained_from_files() -> Result<()> {
+    let scenario = bare("explain").await?;
+    let seeded = given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"]), ("shop", &["tcp 22 0.0.0.0/0"])]).await?;
+    let named = |name: &str, text: String| text.replace("name: edge", &format!("name: {name}"));
+    let exemption = "apiVersion: baseward.dev/v1alpha1\nkind: BaselineExemption\nmetadata: {name: cut-over, namespace: $NAMESPACE}\nspec:\n  controls: [sg-no-open-admin-ports]\n  resources: {names: [shop]}\n  reason: until the VPN is there\n  ticket: SEC-412\n  expires: \"$DAYT00:00:00Z\"\n";
+    let exemption = exemption.replace("$DAY", &in_a_month());
+    let documents = [
+        ACCOUNT,
+        &baseline("Audit", WEB_ONLY),
+        &named("idle", baseline("Audit", "").replace("  mode:", "  suspend: true\n  mode:")),
+        &named("others", baseline("Audit", "").replace("{all: true}", "{names: [shop]}")),
+        &named("lost", baseline("Audit", "").replace("  mode:", "  regions: [us-west-2]\n  mode:")),
+        &exemption,
+    ];
+    let bastion = seeded.group("bastion")?;
+    let text = on_files(&scenario, &["explain", bastion], &documents, &[]).await?;
+    assert_eq!(text.code, 2, "{}{}", text.stdout, text.stderr);
+    for part in [
+        format!("{bastion} (bastion) [None]"),
+        format!("Baseline {}/edge: selects it", scenario.namespace),
+        "sg-no-open-admin-ports: tcp/22 from 0.0.0.0/0 (expected: ".to_owned(),
+        format!("{}/idle: spec.suspend is true (Suspended)", scenario.namespace),
+        format!("{}/others: does not select it: spec.select (NotSelected)", scenario.namespace),
+        format!("{}/lost: not accepted: ", scenario.namespace),
+        "withheld (Audit): mode is Audit: set mode: Enforce".to_owned(),
+    ] {
+        assert!(text.stdout.contains(&part), "{part} is not in {}", text.stdout);
+    }
+    assert!(!text.stdout.contains(seeded.group("shop")?), "{}", text.stdout);
+    let shop = on_files(&scenario, &["explain", seeded.group("shop")?], &documents, &["-o", "json"]).await?;
+    let document: Value = serde_json::from_str(&shop.stdout)?;
+    let findings = document["baselines"][0]["findings"].as_array().unwrap();
+    let admin = findings.iter().find(|finding| finding["control"] == "sg-no-open-admin-ports").unwrap();
+    assert!(admin["exempt"].as_str().unwrap().starts_with("exempt by cut-over until "), "{admin}");
+    let gone = on_files(&scenario, &["explain", "sg-0"], &documents, &[]).await?;
+    assert_eq!(gone.code, 1);
+    let looked_at = format!("account {}, region eu-west-1", scenario.account);
+    assert!(gone.stderr.contains("sg-0 was not found") && gone.stderr.contains(&looked_at), "{}", gone.stderr);
+    let elsewhere = on_files(&scenario, &["explain", bastion], &documents, &["--region", "eu-north-1"]).await?;
+    assert!(elsewhere.code == 1 && elsewhere.stderr.contains("no baseline looks there"), "{}", elsewhere.stderr);
+    Ok(())
+}
+
+/// A day that an exemption may last to, whenever the test runs.
+fn in_a_month() -> String {
+    let day = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(30 * 24);
+    day.to_string().chars().take(10).collect()
+}
+
+#[tokio::test]
+async fn one_group_is_explained_from_the_cluster() -> Result<()> {
+    let scenario = scenario("explain-live").await?;
+    let seeded = given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Propose", WEB_ONLY)).await?;
+    let is_proposed = |object: &DynamicObject| object.data["status"]["pendingChangeSets"] == 1;
+    scenario.wait_for(BASELINE, "edge", "a change set is proposed", is_proposed).await?;
+    let arguments = ["explain", seeded.group("bastion")?, "--account", &scenario.account];
+    let text = program().run(scenario.world, arguments).await?;
+    assert_eq!(text.code, 2, "{}", text.stderr);
+    assert!(text.stdout.contains("which nobody has decided on yet"), "{}", text.stdout);
+    let json = program().run(scenario.world, arguments.into_iter().chain(["-o", "json"])).await?;
+    let document: Value = serde_json::from_str(&json.stdout)?;
+    assert_eq!((&document["name"], &document["region"]), (&Value::from("bastion"), &Value::from("eu-west-1")));
+    let edits = document["edits"].as_array().unwrap();
+    let proposed = edits.iter().find(|edit| edit["operation"] == "RemoveGrant").unwrap();
+    let mine = serde_json::json!([format!("{}/edge", scenario.namespace)]);
+    assert_eq!((&proposed["withheld"], &proposed["baselines"]), (&Value::from("Approval"), &mine));
+    let set = scenario.api("ChangeSet").await?.list(&Default::default()).await?.items.remove(0);
+    let named = format!("{}/{}", scenario.namespace, set.name_any());
+    assert_eq!((&proposed["changeSet"], &proposed["decision"]), (&Value::from(named), &Value::from("Open")));
+    assert!(proposed["advice"].as_str().unwrap().contains("baseward approve NAME"), "{proposed}");
+    assert!(super::writes(&scenario).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_plan_refuses_what_admission_and_acceptance_refuse() -> Result<()> {
     let scenario = bare("plan-refused").await?;
     let bad = baseline("Enforce", "internet: {allowPorts: [tcp/22]}");
@@ -86,6 +176,8 @@ async fn only_a_plan_answers_two() -> Result<()> {
     for (arguments, code) in [
         (&["plan", "--no-such-flag"][..], 1),
         (&["plan"], 1),
+        (&["explain"], 1),
+        (&["explain", "web"], 1),
         (&["nonsense"], 1),
         (&["plan", "--help"], 0),
         (&["--version"], 0),
