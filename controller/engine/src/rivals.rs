@@ -19,7 +19,7 @@ const LATER: [SignedDuration; 3] =
 const DENIED: SignedDuration = SignedDuration::from_hours(1);
 
 /// The longest name that is kept, in bytes: the advice in status has room for it and for what is said around it.
-const LONGEST: usize = 128;
+const LONGEST: usize = 108;
 
 /// Who undoes the repairs of a resource, as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

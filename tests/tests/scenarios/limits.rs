@@ -221,7 +221,7 @@ async fn who_undoes_it_is_not_told_where_cloudtrail_may_not_be_asked() -> Result
     let scenario = scenario("contested-unseen").await?;
     let denied = Fault::from(FaultKind::AccessDenied).of_service("cloudtrail").on("LookupEvents").always();
     contested(&scenario, &[denied]).await?;
-    wait_for_advice(&scenario, "who is not told, the read role is not allowed cloudtrail:LookupEvents").await?;
+    wait_for_advice(&scenario, "the read role is not allowed cloudtrail:LookupEvents").await?;
     wait_for_sweeps(&scenario, 1).await?;
     assert_eq!(scenario.aws.calls(0, "LookupEvents").await?.len(), 1, "what is denied is not tried at every sweep");
     scenario.wait_for_condition(BASELINE, "edge", "Observed", "True").await?;
