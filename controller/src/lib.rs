@@ -22,6 +22,7 @@ mod journal;
 mod kubernetes;
 mod lease;
 mod metrics;
+mod newest;
 mod past;
 mod pending;
 mod policies;

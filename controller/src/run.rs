@@ -26,6 +26,7 @@ use crate::context::{Context, Identities, Reports, WatchedBaseline};
 use crate::kubernetes::within;
 use crate::lease::{Ended, Leadership, LeaseSettings, RENEWALS_PER_LEASE, elect};
 use crate::metrics::Metrics;
+use crate::newest::Newest;
 use crate::pending::Pending;
 use crate::policies::Policies;
 use crate::retention::{self, Retention};
@@ -336,14 +337,25 @@ where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
 {
     let ((reader, writer), gone) = (reflector::store(), gone.clone());
-    let api: Api<DeserializeGuard<K>> = Api::all(client.clone());
-    let events = watcher(api, watcher::Config::default()).default_backoff().reflect(writer);
+    let events = news::<DeserializeGuard<K>>(client).reflect(writer);
     let told = events.inspect(move |event| {
         if matches!(event, Ok(watcher::Event::Delete(_) | watcher::Event::InitDone)) {
             gone.send_replace(());
         }
     });
     (reader, told.applied_objects())
+}
+
+/// All that happens to objects of a kind, and nothing of what was before.
+fn news<K>(client: &Client) -> impl Stream<Item = WatchResult<watcher::Event<K>>> + Send + use<K>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static,
+{
+    let (api, mut newest): (Api<K>, _) = (Api::all(client.clone()), Newest::default());
+    let admits = move |event: &WatchResult<watcher::Event<K>>| {
+        std::future::ready(event.as_ref().map_or(true, |event| newest.admits(event)))
+    };
+    watcher(api, watcher::Config::default()).default_backoff().filter(admits)
 }
 
 type WatchResult<K> = Result<K, watcher::Error>;
@@ -360,8 +372,7 @@ where
 {
     let ((reader, writer), stopping) = (reflector::store(), stopping.clone());
     let wake: Vec<watch::Sender<()>> = wake.iter().map(|loops| (*loops).clone()).collect();
-    let api: Api<K> = Api::all(client.clone());
-    let events = watcher(api, watcher::Config::default()).default_backoff().reflect(writer).touched_objects();
+    let events = news::<K>(client).reflect(writer).touched_objects();
     tokio::spawn(async move {
         let each = events.for_each(|event| {
             match event {
