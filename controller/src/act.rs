@@ -282,7 +282,7 @@ async fn take(
     let live = turn(resource, step, live, acting).await?;
     let (authority, call) = ((acting.authority)(), step.call.clone());
     let permit = permit(location, resource, call, before, &live, &authority.as_authority(), Timestamp::now())?;
-    intent.announce();
+    intent.announce().map_err(|_| Withheld::JournalUnavailable)?;
     let (metric, taken) = match sent(execute(acting.connection, permit).await) {
         Err(stop) => ("refused", Err(stop)),
         Ok(Sent { request_id, unseen }) => match verified(&resource.group.id, &step.after, acting).await {

@@ -3,7 +3,7 @@
 //! Rules are named by what they let through and tags by their keys: descriptions and values can hold what is nobody's business.
 
 use std::collections::BTreeSet;
-use std::io::Write;
+use std::io::{self, Write};
 
 use engine::facts::{Grant, Location};
 use engine::plan::PermittedResource;
@@ -76,13 +76,17 @@ struct Line<'a> {
 
 impl Intent<'_> {
     /// Says what is about to be done.
-    pub fn announce(&self) {
-        write(&self.line("Intent", None));
+    ///
+    /// # Errors
+    /// It could not be written down: then it must not be done.
+    pub fn announce(&self) -> io::Result<()> {
+        write(&self.line("Intent", None))
     }
 
     /// Says what came of it.
     pub fn conclude(&self, outcome: Outcome<'_>) {
-        write(&self.line("Outcome", Some(outcome)));
+        // Why has been logged, and the next intent will find no room either.
+        let _ = write(&self.line("Outcome", Some(outcome)));
     }
 
     fn line<'l>(&'l self, event: &'static str, came: Option<Outcome<'l>>) -> Line<'l> {
@@ -118,16 +122,17 @@ fn beyond(one: &State, other: &State) -> Vec<String> {
     grants(one).difference(&grants(other)).map(text).collect()
 }
 
-fn write(line: &Line<'_>) {
+fn write(line: &Line<'_>) -> io::Result<()> {
     // In one piece: nothing comes between a line and its end where others write to the same place.
-    let written = serde_json::to_string(line).map_err(std::io::Error::from).and_then(|line| {
-        let mut out = std::io::stdout().lock();
+    let written = serde_json::to_string(line).map_err(io::Error::from).and_then(|line| {
+        let mut out = io::stdout().lock();
         out.write_all(format!("{line}\n").as_bytes())?;
         out.flush()
     });
-    if let Err(error) = written {
-        tracing::error!(%error, "The audit trail cannot be written to stdout");
+    if let Err(error) = &written {
+        tracing::error!(%error, "The audit trail cannot be written to stdout: nothing is written to AWS");
     }
+    written
 }
 
 #[cfg(test)]

@@ -251,7 +251,8 @@ pub enum Withheld {
     BaselineChanged,
     /// This process does not hold the lease, or not long enough for a write.
     NotLeader,
-    /// The change set could not be written to the Kubernetes API, so nothing may be written to AWS.
+    /// The change set could not be written to the Kubernetes API, or the intent to the audit trail, so nothing may be written
+    /// to AWS.
     JournalUnavailable,
     /// The edits of the resource do not fit into one change set.
     ChangeSetTooLarge,
@@ -359,7 +360,7 @@ impl Withheld {
             Self::BaselineChanged => "the baseline was deleted, edited or suspended meanwhile".to_owned(),
             Self::NotLeader => "this process is not the leader, or not for long enough".to_owned(),
             Self::JournalUnavailable => {
-                "the change set could not be written to the Kubernetes API first".to_owned()
+                "it could not be written down first: the Kubernetes API takes no change set, or stdout no audit record".to_owned()
             }
             Self::ChangeSetTooLarge => {
                 "its edits do not fit into one change set: shorten the descriptions of its rules, or mend it by hand".to_owned()
