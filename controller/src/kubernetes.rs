@@ -4,14 +4,15 @@ use std::future::Future;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use crds::ChangeSet;
+use crds::{ChangeSet, conditions};
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
-use kube::core::DynamicObject;
 use kube::core::discovery::ApiResource;
-use kube::{Api, Client, Resource};
+use kube::core::error_boundary::InvalidObject;
+use kube::core::{DeserializeGuard, DynamicObject};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::journal::FIELD_MANAGER;
 
@@ -45,7 +46,7 @@ pub async fn user(client: &Client) -> Option<String> {
     }
 }
 
-/// Sets the status of an object, whole: what only we write, nobody else holds.
+/// Sets the status of an object, whole: what only we write, nobody else holds, and conditions of others are left to them.
 ///
 /// # Errors
 /// The call's own.
@@ -63,9 +64,21 @@ where
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     };
+    let status = own(serde_json::to_value(status).map_err(kube::Error::SerdeError)?);
     let body = json!({"apiVersion": resource.api_version, "kind": resource.kind, "status": status});
     api.patch_status(name, &PatchParams::apply(FIELD_MANAGER).force(), &Patch::Apply(body)).await?;
     Ok(())
+}
+
+/// A status without the conditions of others: who applies them would take them over.
+fn own(mut status: Value) -> Value {
+    let is_own = |condition: &Value| {
+        condition.get("type").and_then(Value::as_str).is_some_and(|kind| conditions::KINDS.contains(&kind))
+    };
+    if let Some(said) = status.get_mut("conditions").and_then(Value::as_array_mut) {
+        said.retain(is_own);
+    }
+    status
 }
 
 /// Looks at every change set, a page at a time: none of them is kept.
@@ -74,17 +87,26 @@ where
 /// A page could not be read.
 pub async fn each_change_set(client: &Client, mut look: impl FnMut(&ChangeSet)) -> kube::Result<()> {
     const PAGE: u32 = 50;
-    let (api, mut next) = (Api::<ChangeSet>::all(client.clone()), None);
+    let (api, mut next) = (Api::<DeserializeGuard<ChangeSet>>::all(client.clone()), None);
     loop {
         let mut params = ListParams::default().limit(PAGE);
         params.continue_token = next;
         let page = within(api.list(&params)).await?;
-        page.items.iter().for_each(&mut look);
+        page.items.into_iter().filter_map(decoded).for_each(|set| look(&set));
         next = page.metadata.continue_.filter(|token| !token.is_empty());
         if next.is_none() {
             return Ok(());
         }
     }
+}
+
+/// A change set, unless it is of a version that this one does not know: one of those must not hide all others.
+pub fn decoded(set: DeserializeGuard<ChangeSet>) -> Option<ChangeSet> {
+    let (name, namespace) = (set.name_any(), set.namespace());
+    let passed_over = |invalid: &InvalidObject| {
+        tracing::warn!(error = invalid.error, name, namespace, "Change set does not decode: passed over")
+    };
+    set.0.inspect_err(passed_over).ok()
 }
 
 /// Makes a call with a limit to how long it may take.

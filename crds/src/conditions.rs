@@ -51,6 +51,9 @@ pub const READY: &str = "Ready";
 /// cannot be used ([`INVALID_SPEC`], [`UNDECODABLE`]).
 pub const ACTIVE: &str = "Active";
 
+/// Every type of condition that the controller sets. What others set is theirs.
+pub const KINDS: [&str; 7] = [ACCEPTED, OBSERVED, COMPLIANT, RECONCILING, STALLED, READY, ACTIVE];
+
 /// [`ACTIVE`] is `True`.
 pub const IN_EFFECT: &str = "InEffect";
 /// [`ACTIVE`] is `True`, for at most 14 more days.

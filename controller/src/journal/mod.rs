@@ -18,13 +18,14 @@ use entry::abandoned;
 pub use entry::{Entry, INTERRUPTED, baseline, location, proposed_at};
 use jiff::Timestamp;
 use kube::api::{ListParams, PostParams};
+use kube::core::DeserializeGuard;
 use kube::{Api, Client, ResourceExt};
 use pack::{Packed, change_sets};
 pub use proposals::{Decided, Open, proposal_of};
 
 use crate::act::Prepared;
 use crate::authority::AuthorityNow;
-use crate::kubernetes::{within, write_status};
+use crate::kubernetes::{decoded, within, write_status};
 use crate::lease::Leadership;
 
 /// The field manager of everything that the controller writes.
@@ -189,7 +190,7 @@ impl Journal {
     /// Takes up the change sets of this cell that people decide on, and closes the others that an earlier process has left
     /// open: nobody knows what came of them.
     async fn take_over(&mut self) {
-        let api: Api<ChangeSet> = Api::all(self.client.clone());
+        let api: Api<DeserializeGuard<ChangeSet>> = Api::all(self.client.clone());
         let ended = Phase::ENDED.map(|phase| format!("status.phase!={phase:?}"));
         let Location { account, region } = &self.location;
         let open = format!("spec.account={account},spec.region={region},{}", ended.join(","));
@@ -197,7 +198,7 @@ impl Journal {
             Ok(found) => {
                 self.leftovers_closed = true;
                 let now = Timestamp::now();
-                for set in found.items {
+                for set in found.items.into_iter().filter_map(decoded) {
                     // Of those that this process has written itself it knows better.
                     if self.unwritten.iter().any(|(known, _)| known.is(&Entry::of(&set))) {
                         continue;
