@@ -71,7 +71,7 @@ impl ReadFailure {
                 "AWS denied the read: attach the read policy of Baseward to the role and check its trust policy and external id"
             }
             Self::CredentialsExpired => {
-                "the credentials are missing, invalid or have expired: check the identity the controller runs with"
+                "the credentials are missing, invalid or have expired: check the identity the controller runs with, and its clock"
             }
             Self::Throttled => "AWS throttles the reads: lower rateShare or find who uses up the account's API rate",
             Self::RegionUnknown => {

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{Case, NOW, all, group, location};
 
 /// So many groups with an open port, and so many without.
-fn fleet(bad: usize, good: usize) -> Case {
+pub(super) fn fleet(bad: usize, good: usize) -> Case {
     Case::with(|case| {
         let bad = (0..bad).map(|number| group(&format!("sg-bad-{number:02}"), "shop", &["tcp/22 0.0.0.0/0"]));
         let good = (0..good).map(|number| group(&format!("sg-good-{number:02}"), "shop", &["tcp/443 0.0.0.0/0"]));

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by a panic")]
 
 mod canary;
+mod clock;
 mod exemptions;
 mod limits;
 mod people;
