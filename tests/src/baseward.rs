@@ -29,6 +29,8 @@ pub struct Program {
     rig: PathBuf,
     name: Option<&'static str>,
     kubeconfig: Option<PathBuf>,
+    /// What a shell does before it becomes the program.
+    prelude: Option<String>,
 }
 
 /// A finished run of the command line.
@@ -52,7 +54,7 @@ impl Program {
     /// By way of this binary: `env!("CARGO_BIN_EXE_rig")` in a test, the program itself in the rig.
     #[must_use]
     pub fn at(rig: &Path) -> Self {
-        Self { rig: rig.to_owned(), name: None, kubeconfig: None }
+        Self { rig: rig.to_owned(), name: None, kubeconfig: None, prelude: None }
     }
 
     /// The same program, but what it sends to AWS says that it comes from this one: see [`crate::emulator::Call::user_agent`].
@@ -67,6 +69,12 @@ impl Program {
         Self { kubeconfig: Some(kubeconfig), ..self }
     }
 
+    /// The same program, but a shell does something before it becomes the program, such as `ulimit -n 20`.
+    #[must_use]
+    pub fn after(self, prelude: &str) -> Self {
+        Self { prelude: Some(prelude.to_owned()), ..self }
+    }
+
     /// A command of `baseward` that talks to this world.
     pub fn command<S: AsRef<OsStr>>(&self, world: &World, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = self.rig_in(world, OWN_ACCOUNT);
@@ -78,7 +86,7 @@ impl Program {
 
     /// The rig itself as a child whose AWS is this world's, with the rights of an account's root.
     pub(crate) fn rig_in(&self, world: &World, account: &str) -> Command {
-        let mut command = Command::new(&self.rig);
+        let mut command = self.begin();
         command
             .env("AWS_ENDPOINT_URL", world.emulator.url())
             .env("AWS_ACCESS_KEY_ID", account)
@@ -87,6 +95,13 @@ impl Program {
             .env("AWS_CONFIG_FILE", "/dev/null")
             .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
         command
+    }
+
+    fn begin(&self) -> Command {
+        let Some(prelude) = &self.prelude else { return Command::new(&self.rig) };
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("{prelude}; exec \"$@\"")).arg("sh").arg(&self.rig);
+        shell
     }
 
     /// Runs the command line to its end.

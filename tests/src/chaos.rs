@@ -14,7 +14,6 @@ mod crash;
 mod fleet;
 mod handover;
 mod point;
-mod proxy;
 mod stage;
 mod trail;
 
@@ -28,6 +27,9 @@ use futures::{FutureExt as _, StreamExt as _, stream};
 
 use crate::baseward::Program;
 use crate::world::World;
+pub(crate) use crash::Moment;
+pub(crate) use point::Nth;
+
 use crash::Crash;
 use handover::Handover;
 use stage::Stage;

@@ -6,6 +6,7 @@
 mod access;
 mod binaries;
 mod servers;
+mod store;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,6 +26,7 @@ use tokio::time::timeout;
 
 pub use access::ADMINISTRATOR;
 pub use binaries::{ASSETS_VARIABLE, Binaries};
+pub use store::Store;
 
 use crate::kubectl::Kubectl;
 use crate::process::{ScratchDir, Server};
@@ -61,6 +63,12 @@ impl ControlPlane {
     #[must_use]
     pub fn url(&self) -> String {
         self.launcher.api_server_url()
+    }
+
+    /// What is behind the API server.
+    #[must_use]
+    pub fn store(&self) -> Store {
+        Store::new(self.launcher.etcd_url())
     }
 
     /// A kubeconfig file whose user may do everything.

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use engine::controls::security_group::controls;
 
+use crate::faults;
+
 /// A generated file.
 #[derive(Debug, Clone)]
 pub struct Generated {
@@ -32,6 +34,7 @@ pub fn files() -> Result<Vec<Generated>> {
     files.push(policy("read-policy.json", &aws::iam::read_policy())?);
     files.push(policy("write-policy.json", &aws::iam::write_policy("aws"))?);
     files.push(Generated { path: "controller/engine/CONTROLS.md".into(), content: catalogue() });
+    files.push(Generated { path: "tests/FAULTS.md".into(), content: faults::table() });
     Ok(files)
 }
 

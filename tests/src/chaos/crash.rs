@@ -6,10 +6,10 @@ use anyhow::{Result, ensure};
 
 use super::Reached;
 use super::point::Point;
-use super::proxy::Proxy;
 use super::stage::Stage;
 use super::trail::Trail;
 use crate::baseward::Program;
+use crate::proxy::Proxy;
 use crate::world::World;
 
 /// Where the process dies.
@@ -21,7 +21,7 @@ pub(super) struct Crash {
 
 /// When, seen from the write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Moment {
+pub(crate) enum Moment {
     /// It is sent, and has no effect.
     Before,
     /// It has had its effect, and nobody has been told.

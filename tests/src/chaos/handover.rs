@@ -6,11 +6,11 @@ use anyhow::{Result, ensure};
 
 use super::Reached;
 use super::point::Nth;
-use super::proxy::Proxy;
 use super::stage::{LEASE_SECONDS, Stage};
 use super::trail::{AwsWrite, Trail, writes};
 use crate::baseward::{Controller, Program};
 use crate::emulator::{Call, FaultKind};
+use crate::proxy::{Gate, Proxy};
 use crate::wait::wait_until;
 use crate::world::World;
 
@@ -53,7 +53,7 @@ impl Handover {
         }
         self.lose(&stage, &mut first, proxy, leader.as_deref()).await?;
         stage.rest(leader.as_deref(), Some(&undisturbed.end)).await?;
-        proxy.shut(false);
+        proxy.set_gate(Gate::Open);
         wait_until("the first process ends, since another one leads", stage.scenario.patience, async || {
             ensure!(first.process().exited()?.is_some(), "it still runs");
             Ok(())
@@ -74,11 +74,11 @@ impl Handover {
         leader: Option<&str>,
     ) -> Result<()> {
         if self.loss == Loss::CutOff {
-            proxy.shut(true);
+            proxy.set_gate(Gate::Journal);
             return Ok(());
         }
         leading.process().freeze(true)?;
-        proxy.shut(true);
+        proxy.set_gate(Gate::Journal);
         stage.taken_over(leader).await?;
         tokio::select! {
             written = has_written(stage, SECOND) => written?,

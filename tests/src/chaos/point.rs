@@ -7,14 +7,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::proxy::KubernetesWrite;
 use super::trail::{AwsWrite, Trail};
+use crate::proxy::KubernetesWrite;
 
 /// The n-th write of its kind, from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Nth<W> {
-    pub(super) write: W,
-    pub(super) ordinal: u32,
+pub(crate) struct Nth<W> {
+    pub(crate) write: W,
+    pub(crate) ordinal: u32,
 }
 
 /// A write to either side.

@@ -7,8 +7,8 @@ use std::fmt;
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use super::proxy::KubernetesWrite;
 use crate::emulator::{AccountApi, Call, Group, GroupRules, Rule, Seeded};
+use crate::proxy::KubernetesWrite;
 
 /// An AWS write, by what it does to which group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -39,7 +39,7 @@ impl Launcher {
         format!("https://127.0.0.1:{}", self.api_server_port)
     }
 
-    fn etcd_url(&self) -> String {
+    pub(super) fn etcd_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.etcd_port)
     }
 

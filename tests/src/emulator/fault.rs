@@ -99,6 +99,57 @@ pub enum FaultKind {
     },
 }
 
+impl FaultKind {
+    /// One of each kind, short enough for a test that waits for its end.
+    #[must_use]
+    pub fn one_of_each(change: ForeignChange) -> Vec<Self> {
+        let (code, message) = ("InvalidGroup.NotFound".to_owned(), "gone".to_owned());
+        vec![
+            Self::Throttle,
+            Self::AccessDenied,
+            Self::ExpiredToken,
+            Self::InternalError,
+            Self::EffectThenError,
+            Self::EffectThenHang { seconds: Some(0.2) },
+            Self::Hang { seconds: Some(0.2) },
+            Self::Reset,
+            Self::EffectThenReset,
+            Self::Truncate,
+            Self::Garbage { body: None },
+            Self::Stale { seconds: 1.0 },
+            Self::PartialPage { items: 1 },
+            Self::RepeatToken,
+            Self::Latency { milliseconds: 200.0 },
+            Self::Custom { code, status: 400, message },
+            Self::ForeignWrite { change },
+        ]
+    }
+
+    /// Its name, in the emulator's spelling.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Throttle => "throttle",
+            Self::AccessDenied => "accessDenied",
+            Self::ExpiredToken => "expiredToken",
+            Self::InternalError => "internalError",
+            Self::EffectThenError => "effectThenError",
+            Self::EffectThenHang { .. } => "effectThenHang",
+            Self::Hang { .. } => "hang",
+            Self::Reset => "reset",
+            Self::EffectThenReset => "effectThenReset",
+            Self::Truncate => "truncate",
+            Self::Garbage { .. } => "garbage",
+            Self::Stale { .. } => "stale",
+            Self::PartialPage { .. } => "partialPage",
+            Self::RepeatToken => "repeatToken",
+            Self::Latency { .. } => "latency",
+            Self::Custom { .. } => "custom",
+            Self::ForeignWrite { .. } => "foreignWrite",
+        }
+    }
+}
+
 /// What somebody else does to a security group.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -167,33 +167,15 @@ async fn settings_and_fleets_are_taken() -> Result<()> {
 #[tokio::test]
 async fn every_kind_of_fault_is_one_that_the_emulator_knows() -> Result<()> {
     let aws = World::shared().await?.scenario("kinds").await?.aws.clone();
-    let change = ForeignChange::of_group("sg-1");
-    let (code, message) = ("InvalidGroup.NotFound".to_owned(), "gone".to_owned());
-    let kinds = [
-        FaultKind::Throttle,
-        FaultKind::AccessDenied,
-        FaultKind::ExpiredToken,
-        FaultKind::InternalError,
-        FaultKind::EffectThenError,
-        FaultKind::EffectThenHang { seconds: Some(1.0) },
-        FaultKind::Hang { seconds: None },
-        FaultKind::Reset,
-        FaultKind::EffectThenReset,
-        FaultKind::Truncate,
-        FaultKind::Garbage { body: None },
-        FaultKind::Stale { seconds: 1.0 },
-        FaultKind::PartialPage { items: 1 },
-        FaultKind::RepeatToken,
-        FaultKind::Latency { milliseconds: 1.0 },
-        FaultKind::Custom { code, status: 400, message },
-        FaultKind::ForeignWrite { change },
-    ];
-    let faults = kinds.map(|kind| {
+    let kinds = FaultKind::one_of_each(ForeignChange::of_group("sg-1"));
+    let names: Vec<&str> = kinds.iter().map(FaultKind::name).collect();
+    let faults = kinds.into_iter().map(|kind| {
         let fault = Fault::from(kind).of_service("*").on("*").in_region("eu-*").by("*:role/writer");
         fault.nth(2).every(3).times(4)
     });
-    aws.set_faults(&faults).await?;
-    assert_eq!(aws.faults().await?.len(), faults.len());
+    aws.set_faults(&faults.collect::<Vec<Fault>>()).await?;
+    let known: Vec<String> = aws.faults().await?.into_iter().map(|fault| fault.kind).collect();
+    assert_eq!(known, names);
     Ok(())
 }
 

@@ -17,6 +17,7 @@ mod canary;
 mod chaos;
 mod cli;
 mod enforce;
+mod faults;
 mod limits;
 mod outages;
 mod policies;

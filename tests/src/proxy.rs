@@ -1,8 +1,12 @@
 //! A door between one `baseward` and the API server: it passes everything on, writes down what is written, and can stop
-//! at one write for good, before the API server sees it or before its answer is seen, or shut.
+//! at one write for good, before the API server sees it or before its answer is seen, refuse some, or shut. Watches can be
+//! cut, and told of the past.
 //!
 //! It also narrows what the controller watches to one scenario, so that many scenarios can share an API server although
 //! each has a controller of its own: no custom resource of another one is seen.
+
+mod watches;
+mod write;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -17,32 +21,29 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
-use http::{Method, StatusCode, header};
+use http::{Method, StatusCode, Uri, header};
 use jiff::Timestamp;
 use kube::Client;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::crash::Moment;
-use super::point::Nth;
+pub use write::KubernetesWrite;
+
+use crate::chaos::{Moment, Nth};
 use crate::control_plane::ControlPlane;
+use watches::{Watches, is_watch};
+
+/// What the API server answers to a write that comes too late.
+const CONFLICT: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"the object has been modified","reason":"Conflict","code":409}"#;
 
 /// More than any object of the scenarios.
 const LARGEST_BODY: usize = 4 << 20;
 
-/// A write to the Kubernetes API, by what it does: a method and a resource such as `changesets/status`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct KubernetesWrite {
-    /// `POST`, `PUT`, `PATCH` or `DELETE`.
-    pub(super) method: String,
-    /// The resource and, if it has one, the subresource.
-    pub(super) resource: String,
-}
-
 /// A running proxy. It ends when it is dropped.
 #[derive(Debug)]
-pub(super) struct Proxy {
+pub struct Proxy {
     kubeconfig: PathBuf,
     door: Arc<Door>,
     task: JoinHandle<()>,
@@ -54,7 +55,20 @@ struct Door {
     scope: String,
     traffic: Mutex<Traffic>,
     stopped: watch::Sender<bool>,
-    shut: watch::Sender<bool>,
+    gate: watch::Sender<Gate>,
+    watches: Watches,
+}
+
+/// What a proxy lets through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// Everything.
+    Open,
+    /// Nothing but what is about change sets: nothing but its own clock tells the process that it leads no longer, and the
+    /// journal keeps it from nothing.
+    Journal,
+    /// Nothing.
+    Shut,
 }
 
 /// [`Client`] does not tell anything about itself.
@@ -65,13 +79,15 @@ struct Traffic {
     writes: Vec<KubernetesWrite>,
     counts: BTreeMap<KubernetesWrite, u32>,
     stop_at: Option<(Nth<KubernetesWrite>, Moment)>,
+    /// Writes that are answered by a conflict, and how many of them.
+    refused: BTreeMap<KubernetesWrite, u32>,
     /// When the lease was taken or renewed, in seconds since 1970.
     renewals: Vec<f64>,
 }
 
 impl Proxy {
     /// A proxy that shows the objects of one scenario: the account with its name and what is in the namespace with its name.
-    pub(super) async fn start(control_plane: &ControlPlane, scope: &str, name: &str) -> Result<Self> {
+    pub async fn start(control_plane: &ControlPlane, scope: &str, name: &str) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("no port for the proxy")?;
         let url = format!("http://{}", listener.local_addr()?);
         let kubeconfig = control_plane.kubeconfig_by_way_of(&format!("{scope}-{name}.kubeconfig"), &url)?;
@@ -80,7 +96,8 @@ impl Proxy {
             scope: scope.to_owned(),
             traffic: Mutex::default(),
             stopped: watch::Sender::new(false),
-            shut: watch::Sender::new(false),
+            gate: watch::Sender::new(Gate::Open),
+            watches: Watches::default(),
         });
         let router = Router::new().fallback(pass).with_state(Arc::clone(&door));
         let task = tokio::spawn(async move {
@@ -91,35 +108,49 @@ impl Proxy {
     }
 
     /// A kubeconfig file that leads here.
-    pub(super) fn kubeconfig(&self) -> &Path {
+    pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
     /// What was written so far, in order.
-    pub(super) fn writes(&self) -> Vec<KubernetesWrite> {
+    pub fn writes(&self) -> Vec<KubernetesWrite> {
         self.door.traffic().writes.clone()
     }
 
     /// Stops one write, once.
-    pub(super) fn stop_at(&self, point: &Nth<KubernetesWrite>, moment: Moment) {
+    pub(crate) fn stop_at(&self, point: &Nth<KubernetesWrite>, moment: Moment) {
         self.door.stopped.send_replace(false);
         self.door.traffic().stop_at = Some((point.clone(), moment));
     }
 
     /// Waits until the write is stopped.
-    pub(super) async fn stopped(&self) {
+    pub(crate) async fn stopped(&self) {
         // The sender lives as long as `self`.
         let _ = self.door.stopped.subscribe().wait_for(|stopped| *stopped).await;
     }
 
-    /// Lets nothing through any more but what is about change sets, until it is opened again: nothing but its own clock tells
-    /// the process that it leads no longer, and the journal keeps it from nothing. What was not let through is lost.
-    pub(super) fn shut(&self, shut: bool) {
-        self.door.shut.send_replace(shut);
+    /// Lets through what the gate does, from now on. What waited before it meanwhile is lost.
+    pub fn set_gate(&self, gate: Gate) {
+        self.door.gate.send_replace(gate);
+    }
+
+    /// Answers the next so many writes of a kind that somebody else has written the object in between.
+    pub fn refuse(&self, write: KubernetesWrite, times: u32) {
+        self.door.traffic().refused.insert(write, times);
+    }
+
+    /// Ends every watch in the middle of a connection, and lets none go on from where it was.
+    pub fn cut_watches(&self) {
+        self.door.watches.cut();
+    }
+
+    /// Tells whoever watches a resource, such as `securitygroupbaselines`, of an event: `MODIFIED` and an object as it was.
+    pub fn tell(&self, resource: &str, event: &str, object: &Value) {
+        self.door.watches.tell(resource, event, object);
     }
 
     /// When the lease was last taken or renewed before a time, both in seconds since 1970.
-    pub(super) fn renewed_before(&self, time: f64) -> Option<f64> {
+    pub fn renewed_before(&self, time: f64) -> Option<f64> {
         self.door.traffic().renewals.iter().copied().rfind(|renewed| *renewed <= time)
     }
 }
@@ -143,6 +174,7 @@ impl Door {
 
     async fn forward(&self, request: Request) -> Result<Response> {
         let (mut parts, body) = request.into_parts();
+        let watched = is_watch(&parts.method, &parts.uri).then(|| parts.uri.clone());
         if let Some(narrowed) = narrowed(&parts.method, &parts.uri.to_string(), &self.scope) {
             parts.uri = narrowed.parse()?;
         }
@@ -151,16 +183,26 @@ impl Door {
         let mut response = self.api_server.0.send(http::Request::from_parts(parts, body)).await?;
         // How a body is cut into pieces is a matter of each connection.
         response.headers_mut().remove(header::TRANSFER_ENCODING);
-        Ok(response.map(Body::new))
+        let response = response.map(Body::new);
+        Ok(match watched {
+            Some(uri) => response.map(|events| self.watches.guard(&uri, events)),
+            None => response,
+        })
     }
 }
 
 async fn pass(State(door): State<Arc<Door>>, request: Request) -> Response {
     let write = KubernetesWrite::of(request.method(), request.uri().path());
-    if *door.shut.borrow() && !request.uri().path().contains("/changesets") {
+    if !door.gate.borrow().lets_through(request.uri()) {
         // The sender lives as long as the door.
-        let _ = door.shut.subscribe().wait_for(|shut| !shut).await;
-        return failure("lost on its way");
+        let _ = door.gate.subscribe().wait_for(|gate| *gate == Gate::Open).await;
+        return failure(StatusCode::BAD_GATEWAY, "lost on its way");
+    }
+    if let Some(answer) = door.watches.too_old(request.method(), request.uri()) {
+        return answer;
+    }
+    if write.as_ref().is_some_and(|write| door.traffic().refuses(write)) {
+        return failure(StatusCode::CONFLICT, CONFLICT);
     }
     let stop = write.and_then(|write| door.traffic().note(write));
     if stop == Some(Moment::Before) {
@@ -170,16 +212,32 @@ async fn pass(State(door): State<Arc<Door>>, request: Request) -> Response {
     if stop == Some(Moment::After) {
         door.stop().await;
     }
-    answer.unwrap_or_else(|error| failure(&format!("{error:#}")))
+    answer.unwrap_or_else(|error| failure(StatusCode::BAD_GATEWAY, &format!("{error:#}")))
 }
 
-fn failure(why: &str) -> Response {
+fn failure(status: StatusCode, why: &str) -> Response {
     let mut response = Response::new(Body::from(why.to_owned()));
-    *response.status_mut() = StatusCode::BAD_GATEWAY;
+    *response.status_mut() = status;
     response
 }
 
+impl Gate {
+    fn lets_through(self, uri: &Uri) -> bool {
+        match self {
+            Self::Open => true,
+            Self::Journal => uri.path().contains("/changesets"),
+            Self::Shut => false,
+        }
+    }
+}
+
 impl Traffic {
+    fn refuses(&mut self, write: &KubernetesWrite) -> bool {
+        let Some(times) = self.refused.get_mut(write).filter(|times| **times > 0) else { return false };
+        *times -= 1;
+        true
+    }
+
     /// Writes a write down, and tells whether it is to be stopped.
     fn note(&mut self, write: KubernetesWrite) -> Option<Moment> {
         if write.resource == "leases" {
@@ -190,44 +248,6 @@ impl Traffic {
         let due = self.stop_at.take_if(|(point, _)| point.write == write && point.ordinal == *count);
         self.writes.push(write);
         due.map(|(_, moment)| moment)
-    }
-}
-
-impl KubernetesWrite {
-    fn of(method: &Method, path: &str) -> Option<Self> {
-        if !matches!(*method, Method::POST | Method::PUT | Method::PATCH | Method::DELETE) {
-            return None;
-        }
-        let mut words = path.split('/').skip(1);
-        // `api/VERSION` or `apis/GROUP/VERSION`.
-        let skipped = if words.next()? == "api" { 1 } else { 2 };
-        let words: Vec<&str> = words.skip(skipped).collect();
-        let object = match words.as_slice() {
-            ["namespaces", _, object @ ..] if !object.is_empty() => object,
-            object => object,
-        };
-        let resource = match object {
-            [resource, _, subresource, ..] => format!("{resource}/{subresource}"),
-            [resource, ..] => (*resource).to_owned(),
-            [] => return None,
-        };
-        Some(Self { method: method.to_string(), resource })
-    }
-
-    /// Whether a process says with it that it still leads.
-    pub(super) fn is_renewal(&self) -> bool {
-        self.method == "PUT" && self.resource == "leases"
-    }
-
-    /// Whether it is about a change set.
-    pub(super) fn is_of_the_journal(&self) -> bool {
-        self.resource.starts_with("changesets")
-    }
-}
-
-impl fmt::Display for KubernetesWrite {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "k8s {} {}", self.method, self.resource)
     }
 }
 
@@ -279,21 +299,6 @@ mod tests {
             assert_eq!(maps.get_opt(&name).await?.is_some(), effect);
         }
         Ok(())
-    }
-
-    #[test]
-    fn a_write_is_named_by_its_method_and_its_resource() {
-        let named = |method: Method, path: &str| KubernetesWrite::of(&method, path).map(|write| write.to_string());
-        let own = "/apis/baseward.dev/v1alpha1";
-        for (method, path, name) in [
-            (Method::POST, format!("{own}/namespaces/team/changesets"), "k8s POST changesets"),
-            (Method::PATCH, format!("{own}/namespaces/team/changesets/edge-1/status"), "k8s PATCH changesets/status"),
-            (Method::PATCH, format!("{own}/awsaccounts/prod/status"), "k8s PATCH awsaccounts/status"),
-            (Method::POST, "/api/v1/namespaces".to_owned(), "k8s POST namespaces"),
-        ] {
-            assert_eq!(named(method, &path).as_deref(), Some(name));
-        }
-        assert_eq!(named(Method::GET, "/api/v1/namespaces"), None);
     }
 
     #[test]
