@@ -343,7 +343,7 @@ fn of_others() -> Vec<Fault> {
             shown_by: &[
                 Scenario("limits", "what_somebody_keeps_undoing_is_contested_and_told_once_with_his_name"),
                 Test(
-                    "controller/engine/src/contests.rs",
+                    "controller/engine/src/contests/tests.rs",
                     "a_day_of_toggling_is_31_repairs_and_no_pattern_makes_more_than_81",
                 ),
             ],
