@@ -12,7 +12,7 @@ use kube::runtime::controller::Action as Next;
 use kube::{Api, Resource, ResourceExt};
 
 use crate::context::Context;
-use crate::journal::Decided;
+use crate::journal::{Decided, is_begun};
 use crate::kubernetes::{within, write_status};
 use crate::lease::LOOK_FOR_LEASE_AGAIN;
 use crate::policies::InForce;
@@ -156,7 +156,8 @@ fn pending() -> Answer {
 }
 
 fn phase(set: &ChangeSet) -> Phase {
-    set.status.as_ref().and_then(|status| status.phase).unwrap_or(Phase::Proposed)
+    let told = set.status.as_ref().and_then(|status| status.phase);
+    told.unwrap_or(if is_begun(set) { Phase::Applying } else { Phase::Proposed })
 }
 
 fn deciding(action: Action, set: &ChangeSet) -> Answer {

@@ -10,7 +10,7 @@ use engine::facts::Location;
 use jiff::Timestamp;
 use kube::Client;
 
-use crate::journal::{INTERRUPTED, baseline, location, proposed_at};
+use crate::journal::{INTERRUPTED, baseline, is_begun, location, proposed_at};
 use crate::kubernetes::each_change_set;
 use crate::rollback::was_undone;
 
@@ -61,7 +61,7 @@ impl Past {
         self.enter_wave(set, &status, now);
         for edit in &set.spec.edits {
             let is_recent = |at: &Timestamp| now.duration_since(*at) < DAY;
-            let Some(at) = changed_at(&status, edit, now).filter(is_recent) else { continue };
+            let Some(at) = changed_at(set, edit, now).filter(is_recent) else { continue };
             for baseline in &edit.baselines {
                 let charge =
                     Charge { location: location.clone(), resource: edit.resource.clone(), baseline: baseline.clone() };
@@ -80,7 +80,7 @@ impl Past {
         for edit in &set.spec.edits {
             let is_disruptive =
                 edit.risk == Risk::ConnectivityRisk.to_string() && edit.impact != Impact::None.to_string();
-            if let Some(at) = changed_at(status, edit, now).filter(|_| is_disruptive) {
+            if let Some(at) = changed_at(set, edit, now).filter(|_| is_disruptive) {
                 wave.change(&location, &edit.resource, at);
             }
         }
@@ -103,11 +103,11 @@ fn outcome_of<'s>(status: &'s ChangeSetStatus, edit: &EditRecord) -> Option<&'s 
 }
 
 /// When a resource was changed, or may have been: at the latest `now`.
-fn changed_at(status: &ChangeSetStatus, edit: &EditRecord, now: Timestamp) -> Option<Timestamp> {
-    match outcome_of(status, edit) {
+fn changed_at(set: &ChangeSet, edit: &EditRecord, now: Timestamp) -> Option<Timestamp> {
+    match set.status.as_ref().and_then(|status| outcome_of(status, edit)) {
         Some(outcome) => was_touched(outcome).then_some(outcome.finished_at.0),
         // Nobody knows what came of it.
-        None => (status.phase == Some(Phase::Applying)).then_some(now),
+        None => is_begun(set).then_some(now),
     }
 }
 

@@ -56,6 +56,9 @@ pub struct ChangeSetSpec {
     /// Region.
     #[schemars(length(min = 1, max = 32))]
     pub region: String,
+    /// Whether the edits wait for a person's decision. Left out: they are made right after they are written down here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub proposed: bool,
     /// Hash of the edits, such as sha256:7f3a9c….
     #[schemars(length(min = 1, max = 80))]
     pub hash: String,
@@ -162,7 +165,7 @@ pub enum Direction {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ChangeSetStatus {
-    /// Proposed (waits for a decision), Approved, Rejected, Applying, Applied (every edit was made and read back), PartlyApplied
+    /// Left out until there is something to tell; then one of Proposed (waits for a decision), Approved, Rejected, Applying, Applied (every edit was made and read back), PartlyApplied
     /// (some are there, or may be), RolledBack or Expired (none was made, and none will be).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,

@@ -36,7 +36,8 @@ impl Entry {
     pub fn of(set: &ChangeSet) -> Self {
         let (namespace, name) = (set.namespace().unwrap_or_default(), set.name_any());
         let status = set.status.clone().unwrap_or_default();
-        Self { namespace, name, resources: resources(&set.spec), status, proposed: false, closed: false }
+        let (resources, proposed) = (resources(&set.spec), set.spec.proposed);
+        Self { namespace, name, resources, status, proposed, closed: false }
     }
 
     /// Whether both are of the same object.
@@ -123,12 +124,20 @@ pub fn resources(spec: &ChangeSetSpec) -> Vec<String> {
     resources
 }
 
+/// Whether the edits of a change set are being made, or were when the process ended that made them.
+pub fn is_begun(set: &ChangeSet) -> bool {
+    match set.status.as_ref().and_then(|status| status.phase) {
+        None => !set.spec.proposed,
+        Some(phase) => phase == Phase::Applying,
+    }
+}
+
 /// What can be said of a change set that nobody works on any more.
 pub fn abandoned(set: &ChangeSet, now: Timestamp) -> ChangeSetStatus {
     let entry = Entry::of(set);
     match entry.status.phase {
-        None => ChangeSetStatus { phase: Some(Phase::Expired), ..entry.status },
-        Some(_) => entry.ended(&missing(Outcome::Unknown, INTERRUPTED, now)),
+        None if entry.proposed => ChangeSetStatus { phase: Some(Phase::Expired), ..entry.status },
+        None | Some(_) => entry.ended(&missing(Outcome::Unknown, INTERRUPTED, now)),
     }
 }
 

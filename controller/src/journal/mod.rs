@@ -15,7 +15,7 @@ use engine::edit::Withheld;
 use engine::facts::Location;
 use engine::plan::ResourceOutcome;
 use entry::abandoned;
-pub use entry::{Entry, INTERRUPTED, baseline, location, proposed_at};
+pub use entry::{Entry, INTERRUPTED, baseline, is_begun, location, proposed_at};
 use jiff::Timestamp;
 use kube::api::{ListParams, PostParams};
 use kube::core::DeserializeGuard;
@@ -73,18 +73,16 @@ impl Journal {
         recorded
     }
 
-    /// Puts one change set into the API. Without the phase `Applying` it is of no use: whoever finds such a set later knows
-    /// that nothing of it was made.
+    /// Puts one change set into the API, in one write: whoever finds it without a phase later knows that nobody can tell how
+    /// far its edits got.
     async fn begin(&mut self, set: ChangeSet, recorded: &mut Recorded) {
-        let begun = async {
-            let entry = Entry::of(&self.create(&set).await?);
-            recorded.entries.push(entry.clone());
-            self.set_status(&entry, &entry.progress(&[])).await
-        };
-        if let Err(error) = begun.await {
-            tracing::warn!(%error, namespace = set.namespace(), "Change set not written: its edits are not made");
-            let resources = entry::resources(&set.spec).into_iter();
-            recorded.refused.extend(resources.map(|id| (id, Withheld::JournalUnavailable)));
+        match self.create(&set).await {
+            Ok(created) => recorded.entries.push(Entry::of(&created)),
+            Err(error) => {
+                tracing::warn!(%error, namespace = set.namespace(), "Change set not written: its edits are not made");
+                let resources = entry::resources(&set.spec).into_iter();
+                recorded.refused.extend(resources.map(|id| (id, Withheld::JournalUnavailable)));
+            }
         }
     }
 

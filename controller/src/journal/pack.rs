@@ -95,6 +95,7 @@ fn empty(location: &Location, baseline: &BaselineRef) -> ChangeSetSpec {
         },
         account: location.account.clone(),
         region: location.region.clone(),
+        proposed: false,
         hash: String::new(),
         edits: Vec::new(),
     }

@@ -3,7 +3,7 @@ use engine::facts::{LiveGroup, SecurityGroup, Tags};
 use engine::finding::Severity;
 use engine::plan::PermittedResource;
 
-use crds::{Outcome, Phase};
+use crds::{ChangeSetSpec, Outcome, Phase};
 use engine::approval::Warrant;
 use engine::edit::BaselineRef;
 use engine::plan::Failure;
@@ -106,7 +106,10 @@ fn a_change_set_is_open_until_the_last_of_its_resources_has_an_outcome() {
 #[test]
 fn of_what_an_earlier_process_left_open_nothing_is_known_unless_it_never_began() {
     let (mut set, now) = (set(), Timestamp::UNIX_EPOCH);
-    assert_eq!(abandoned(&set, now).phase, Some(Phase::Expired));
+    let proposed = ChangeSetSpec { proposed: true, ..set.spec.clone() };
+    let phase = |spec| abandoned(&ChangeSet { spec, ..set.clone() }, now).phase;
+    assert_eq!(phase(proposed), Some(Phase::Expired), "nobody was asked yet");
+    assert_eq!(phase(set.spec.clone()), Some(Phase::PartlyApplied), "its edits follow the first write at once");
     set.status = Some(Entry::of(&set).progress(&[outcome("sg-1", engine::plan::Outcome::Verified, 1)]));
     let closed = abandoned(&set, now);
     assert_eq!(closed.phase, Some(Phase::PartlyApplied));
