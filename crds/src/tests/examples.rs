@@ -198,7 +198,7 @@ fn written(value: &Value, path: &str, into: &mut BTreeSet<String>) {
 fn the_full_examples_use_every_field() {
     let examples = [
         (0, "account-full.yaml", &["spec.namespaces.select.all"][..]),
-        (1, "security-group-baseline-full.yaml", &["spec.select.all"]),
+        (1, "security-group-baseline-full.yaml", &["spec.select.all", "spec.remediation.canary.resources"]),
         (2, "exemption.yaml", &[]),
         (3, "change-set.yaml", &[]),
         (4, "approval-rollback.yaml", &[]),
