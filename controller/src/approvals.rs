@@ -7,6 +7,7 @@ use crds::conditions::{self, ACCEPTED, State, Update};
 use crds::{Action, ChangeSet, ChangeSetApproval, ChangeSetApprovalStatus, Phase};
 use engine::approval::{ChangeSetName, Decision};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action as Next;
 use kube::{Api, Resource, ResourceExt};
@@ -24,26 +25,35 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// A word that was heard is looked at again so often, since the admission policies may go.
 const STILL_SO_AFTER: Duration = Duration::from_secs(600);
 
-/// What people decided on a change set with this hash. A rejection counts before any approval; nobody's word counts while
+/// What people decided on a change set with this hash. A rejection, or the undo of what is being made, counts before any approval; nobody's word counts while
 /// anybody could have forged it.
 pub fn decided(
     approvals: &[Arc<DeserializeGuard<ChangeSetApproval>>],
     name: &ChangeSetName,
     hash: &str,
+    is_begun: bool,
     policies: &InForce,
 ) -> Decided {
-    let words = approvals.iter().filter_map(|object| object.0.as_ref().ok());
+    let words = approvals.iter().filter_map(|object| object.0.as_ref().ok()).filter(|approval| !is_refused(approval));
     let mut counting: Vec<&ChangeSetApproval> = words
         .filter(|approval| is_about(approval, name) && approval.spec.hash == hash && policies.cover(approval).is_ok())
         .collect();
     counting.sort_by_key(|approval| (approval.creation_timestamp().map(|time| time.0), approval.name_any()));
-    let first = |action| counting.iter().find(|approval| approval.spec.action == action);
+    let first = |actions: &[Action]| counting.iter().find(|approval| actions.contains(&approval.spec.action));
     let by = |approval: &&ChangeSetApproval| Some(approval.spec.by.clone());
-    match (first(Action::Reject), first(Action::Approve)) {
+    // Whoever wants undone what was made wants no more of it.
+    let against: &[Action] = if is_begun { &[Action::Reject, Action::Rollback] } else { &[Action::Reject] };
+    match (first(against), first(&[Action::Approve])) {
         (Some(reject), _) => Decided { decision: Decision::Rejected, by: by(reject) },
         (None, Some(approve)) => Decided { decision: Decision::Approved, by: by(approve) },
         (None, None) => Decided { decision: Decision::Open, by: None },
     }
+}
+
+/// Whether a word was refused for good.
+fn is_refused(approval: &ChangeSetApproval) -> bool {
+    let given = approval.status.as_ref().and_then(|status| conditions::find(&status.conditions, ACCEPTED));
+    given.and_then(|given| last_word(approval, given)).is_some_and(|answer| answer.state == State::False)
 }
 
 fn is_about(approval: &ChangeSetApproval, name: &ChangeSetName) -> bool {
@@ -71,12 +81,18 @@ async fn report(approval: &ChangeSetApproval, context: &Context) -> Result<Next,
     let sets: Api<ChangeSet> = Api::namespaced(context.client.clone(), &namespace);
     let set = within(sets.get_opt(&approval.spec.change_set)).await?;
     let before = approval.status.clone().unwrap_or_default().conditions;
-    let heard = conditions::find(&before, ACCEPTED).is_some_and(|condition| condition.reason == conditions::HONOURED);
+    let uid = approval.uid().unwrap_or_default();
     let policies = context.objects.policies_in_force();
-    let Answer { state, reason, message } = match context.rollbacks.failure(&approval.uid().unwrap_or_default()) {
-        Some(why) => Answer::refused(conditions::CHANGED_SINCE, why),
-        None => answer(approval, set.as_ref(), heard, &policies),
+    let given = conditions::find(&before, ACCEPTED).and_then(|condition| last_word(approval, condition));
+    let mut answer = match (given, context.rollbacks.refusal(&uid)) {
+        (Some(given), _) => given,
+        (None, Some(why)) => Answer::refused(conditions::CHANGED_SINCE, why),
+        (None, None) => answer(approval, set.as_ref(), &policies),
     };
+    if let Some(why) = context.rollbacks.waits_for(&uid).filter(|_| answer.state == State::Unknown) {
+        answer.message = why;
+    }
+    let Answer { state, reason, message } = answer;
     if let Some(set) = set.filter(|_| approval.spec.action == Action::Rollback && state == State::Unknown) {
         context.rollbacks.take(order(approval, set));
     }
@@ -91,6 +107,7 @@ async fn report(approval: &ChangeSetApproval, context: &Context) -> Result<Next,
         let status = ChangeSetApprovalStatus { conditions: after.clone() };
         let name = approval.name_any();
         within(write_status::<ChangeSetApproval>(&context.client, Some(&namespace), &name, &status)).await?;
+        context.rollbacks.forget_refusal(&uid);
         for condition in events::flipped(&before, &after, &[ACCEPTED]) {
             events::announce_as(&context.recorder, &approval.object_ref(&()), condition, state == State::False).await;
         }
@@ -123,12 +140,22 @@ impl Answer {
     }
 }
 
-/// What becomes of an approval. One that was `heard` stays so whatever becomes of the change set.
-fn answer(approval: &ChangeSetApproval, set: Option<&ChangeSet>, heard: bool, policies: &InForce) -> Answer {
+/// The answer that was given and stays: that a word was heard, and that a rollback was refused. What could not be undone then
+/// is not undone by surprise later; another word can be said.
+fn last_word(approval: &ChangeSetApproval, given: &Condition) -> Option<Answer> {
+    use conditions::{CHANGED_SINCE, HASH_MISMATCH, HONOURED, NO_SUCH_CHANGE_SET, NOT_OPEN};
+    let reasons: &[&'static str] = match approval.spec.action {
+        Action::Rollback => &[HONOURED, NOT_OPEN, CHANGED_SINCE, HASH_MISMATCH, NO_SUCH_CHANGE_SET],
+        Action::Approve | Action::Reject => &[HONOURED],
+    };
+    let reason = reasons.iter().find(|reason| **reason == given.reason)?;
+    let state = if *reason == HONOURED { State::True } else { State::False };
+    Some(Answer { state, reason, message: given.message.clone() })
+}
+
+/// What becomes of an approval that was not answered for good yet.
+fn answer(approval: &ChangeSetApproval, set: Option<&ChangeSet>, policies: &InForce) -> Answer {
     let name = &approval.spec.change_set;
-    if heard {
-        return honoured(format!("change set {name} follows it"));
-    }
     if let Err(problem) = policies.cover(approval) {
         return Answer::refused(conditions::POLICIES_MISSING, problem);
     }
@@ -181,7 +208,8 @@ fn undoing(approval: &ChangeSetApproval, set: &ChangeSet) -> Answer {
     let (name, status) = (set.name_any(), set.status.clone().unwrap_or_default());
     let by_this = status.rolled_back_by.is_some_and(|by| by == approval.name_any());
     match phase(set) {
-        Phase::Applied | Phase::PartlyApplied => pending(),
+        // One that is still being made ends first.
+        Phase::Applying | Phase::Applied | Phase::PartlyApplied => pending(),
         Phase::RolledBack if by_this => {
             honoured(format!("change set {name} is undone: {}", status.message.unwrap_or_default()))
         }
@@ -197,6 +225,7 @@ fn order(approval: &ChangeSetApproval, set: ChangeSet) -> Order {
         set,
         uid: approval.uid().unwrap_or_default(),
         approval: approval.name_any(),
+        by: approval.spec.by.clone(),
         reason: approval.spec.reason.clone(),
         exempt_for: approval.spec.exempt_for(),
     }
@@ -245,7 +274,7 @@ mod tests {
         let name = ChangeSetName { namespace: "team".to_owned(), name: "edge-1".to_owned() };
         let decision = |approvals: &[ChangeSetApproval], policies: &InForce| {
             let approvals: Vec<_> = approvals.iter().cloned().map(guarded).collect();
-            decided(&approvals, &name, HASH, policies).decision
+            decided(&approvals, &name, HASH, false, policies).decision
         };
         let (word, early) = (approval("Approve", HASH, LATE), approval("Approve", HASH, "2025-12-31T00:00:00Z"));
         assert_eq!(decision(std::slice::from_ref(&word), &since()), Decision::Approved);
@@ -256,10 +285,33 @@ mod tests {
     }
 
     #[test]
-    fn each_approval_is_told_what_became_of_it() {
-        let reason = |action: &str, set: Option<ChangeSet>| {
-            answer(&approval(action, HASH, LATE), set.as_ref(), false, &since()).reason
+    fn a_rollback_that_was_refused_is_not_carried_out_by_surprise_later() {
+        let answered = |action: &str, reason: &str| {
+            let approval = approval(action, HASH, LATE);
+            let mut conditions = Vec::new();
+            let update = Update { kind: ACCEPTED, state: State::False, reason, message: "said" };
+            conditions::set(&mut conditions, &update, None, Timestamp::UNIX_EPOCH);
+            ChangeSetApproval { status: Some(ChangeSetApprovalStatus { conditions }), ..approval }
         };
+        for reason in [conditions::NOT_OPEN, conditions::CHANGED_SINCE, conditions::HASH_MISMATCH] {
+            assert!(is_refused(&answered("Rollback", reason)), "{reason}");
+        }
+        assert!(!is_refused(&answered("Rollback", conditions::POLICIES_MISSING)));
+        assert!(!is_refused(&answered("Approve", conditions::NOT_OPEN)));
+    }
+
+    #[test]
+    fn whoever_wants_undone_what_is_being_made_ends_it() {
+        let name = ChangeSetName { namespace: "team".to_owned(), name: "edge-1".to_owned() };
+        let words: Vec<_> = ["Approve", "Rollback"].map(|action| guarded(approval(action, HASH, LATE))).into();
+        let decision = |is_begun| decided(&words, &name, HASH, is_begun, &since()).decision;
+        assert_eq!([true, false].map(decision), [Decision::Rejected, Decision::Approved]);
+    }
+
+    #[test]
+    fn each_approval_is_told_what_became_of_it() {
+        let reason =
+            |action: &str, set: Option<ChangeSet>| answer(&approval(action, HASH, LATE), set.as_ref(), &since()).reason;
         use conditions::{HASH_MISMATCH, HONOURED, NO_SUCH_CHANGE_SET, NOT_OPEN, PENDING, POLICIES_MISSING};
         assert_eq!(reason("Approve", None), NO_SUCH_CHANGE_SET);
         assert_eq!(reason("Approve", Some(set(json!({"phase": "Proposed"})))), PENDING);
@@ -271,7 +323,7 @@ mod tests {
         assert_eq!(reason("Rollback", Some(set(json!({"phase": "RolledBack", "rolledBackBy": "word"})))), HONOURED);
         assert_eq!(reason("Rollback", Some(set(json!({"phase": "RolledBack", "rolledBackBy": "other"})))), NOT_OPEN);
         let of = |approval: ChangeSetApproval, policies: &InForce| {
-            answer(&approval, Some(&set(json!({"phase": "Proposed"}))), false, policies).reason
+            answer(&approval, Some(&set(json!({"phase": "Proposed"}))), policies).reason
         };
         assert_eq!(of(approval("Approve", "sha256:other", LATE), &since()), HASH_MISMATCH);
         assert_eq!(of(approval("Approve", HASH, LATE), &InForce::Not("absent".to_owned())), POLICIES_MISSING);

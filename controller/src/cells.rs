@@ -37,6 +37,8 @@ pub async fn run(context: Arc<Context>) {
     while !context.stopping.is_cancelled() {
         let mut wanted: BTreeSet<Location> = context.objects.cells().into_keys().collect();
         wanted.extend(context.rollbacks.locations());
+        // Somebody has to close them once their baseline is gone.
+        wanted.extend(context.pending.locations());
         workers.iter().filter(|(location, _)| !wanted.contains(location)).for_each(|(_, worker)| worker.stop.cancel());
         bury(&context, &mut workers).await;
         for location in wanted {

@@ -127,7 +127,8 @@ impl Context {
 
     /// Takes over what happened before this process began to lead.
     pub fn begin_with(&self, past: Past) {
-        let Past { ledger, repairs } = past;
+        let Past { ledger, repairs, waiting } = past;
+        waiting.iter().for_each(|(location, by_uid)| self.pending.set(location, by_uid));
         *self.ledger() = ledger;
         *self.repairs.lock().unwrap_or_else(PoisonError::into_inner) = repairs;
     }

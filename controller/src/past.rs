@@ -10,7 +10,7 @@ use engine::facts::Location;
 use jiff::Timestamp;
 use kube::Client;
 
-use crate::journal::{INTERRUPTED, baseline, is_begun, location, proposed_at};
+use crate::journal::{INTERRUPTED, Open, baseline, is_begun, location, proposed_at};
 use crate::kubernetes::each_change_set;
 use crate::rollback::was_undone;
 
@@ -26,6 +26,8 @@ pub struct Past {
     pub ledger: Ledger,
     /// Findings that were repaired within the last day, oldest first.
     pub repairs: BTreeMap<Location, Vec<Repair>>,
+    /// Change sets that wait for people, by the uid of the baseline and by cell.
+    pub waiting: BTreeMap<Location, BTreeMap<String, usize>>,
 }
 
 /// Reads the journal, as often as it takes: without it nobody knows what the budgets have room for.
@@ -59,6 +61,10 @@ impl Past {
         let status = set.status.clone().unwrap_or_default();
         let location = location(set);
         self.enter_wave(set, &status, now);
+        if Open::of(set).is_some_and(|open| open.is_pending()) {
+            let waiting = self.waiting.entry(location.clone()).or_default();
+            *waiting.entry(set.spec.baseline.uid.clone()).or_default() += 1;
+        }
         for edit in &set.spec.edits {
             let is_recent = |at: &Timestamp| now.duration_since(*at) < DAY;
             let Some(at) = changed_at(set, edit, now).filter(is_recent) else { continue };

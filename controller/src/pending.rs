@@ -1,6 +1,6 @@
 //! How many change sets of each baseline wait, over all cells: cells side by side propose no more than a person can read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use engine::facts::Location;
@@ -39,6 +39,11 @@ impl Pending {
             pending.entry(uid.clone()).or_default().insert(location.clone(), *count);
         }
         pending.retain(|_, cells| !cells.is_empty());
+    }
+
+    /// Where any wait.
+    pub fn locations(&self) -> BTreeSet<Location> {
+        self.lock().values().flat_map(|cells| cells.keys().cloned()).collect()
     }
 
     /// How many there are of a baseline.

@@ -167,7 +167,7 @@ impl Objects {
 
     /// What people decided on a change set.
     pub fn decided(&self, open: &Open, policies: &InForce) -> Decided {
-        decided(&self.approvals.state(), open.name(), open.hash(), policies)
+        decided(&self.approvals.state(), open.name(), open.hash(), open.is_begun(), policies)
     }
 
     /// The approvals and rejections of a cell's namespaces: their uids, and whether they count.
@@ -279,6 +279,11 @@ impl Objects {
             .exemptions
             .find(|object| object.name_any() == name && object.namespace().as_deref() == Some(namespace));
         found.is_some()
+    }
+
+    /// Whether an approval is there, whether it counts or not.
+    pub fn knows_approval(&self, uid: &str) -> bool {
+        self.approvals.find(|object| object.uid().as_deref() == Some(uid)).is_some()
     }
 
     /// Whether an approval still counts.

@@ -10,6 +10,8 @@ pub struct Made {
     pub change: Change,
     /// Tags of the rule that was there before.
     pub tags: Tags,
+    /// Whether all of it was made and seen. Else what was added may stand beside what was to go.
+    pub whole: bool,
 }
 
 /// The changes that put back what was made. What is as it was before already needs none.
@@ -18,21 +20,22 @@ pub struct Made {
 /// `ForeignChange` where the group is neither as it was left nor as it was before: somebody else has changed it since.
 pub fn undo(made: &[Made], live: &LiveGroup) -> Result<Vec<Change>, Withheld> {
     let mut changes = Vec::new();
-    for Made { change, tags } in made {
+    for Made { change, tags, whole } in made {
         let has = |rule: &Rule| live.rules.iter().any(|found| found.rule == *rule);
         match change {
             Change::Rule { before: Some(before), after } if after.iter().all(has) && !has(before) => {
                 changes.extend(replaced(before, after, tags));
             }
-            Change::Rule { before: Some(before), after } if has(before) && !after.iter().any(has) => {}
+            Change::Rule { before: Some(before), after } if has(before) && (!whole || !after.iter().any(has)) => {
+                changes.extend(after.iter().filter(|rule| has(rule)).map(removed));
+            }
             Change::Rule { before: None, after } if after.iter().all(has) => {
-                changes.extend(after.iter().map(|rule| Change::Rule { before: Some(rule.clone()), after: Vec::new() }));
+                changes.extend(after.iter().map(removed));
             }
-            Change::Rule { before: None, after } if !after.iter().any(has) => {}
-            Change::Restore { rule, .. } if has(rule) => {
-                changes.push(Change::Rule { before: Some(rule.clone()), after: Vec::new() });
+            Change::Rule { before: None, after } if !whole || !after.iter().any(has) => {
+                changes.extend(after.iter().filter(|rule| has(rule)).map(removed));
             }
-            Change::Restore { .. } => {}
+            Change::Restore { rule, .. } => changes.extend(Some(rule).filter(|rule| has(rule)).map(removed)),
             Change::Tags { before, after } if is_at(live, after, before) => {
                 changes.push(Change::Tags { before: after.clone(), after: before.clone() });
             }
@@ -49,8 +52,11 @@ fn replaced(before: &Rule, after: &[Rule], tags: &Tags) -> Vec<Change> {
         return vec![Change::Restore { rule: before.clone(), tags: tags.clone() }];
     };
     let back = Change::Rule { before: Some(first.clone()), after: vec![before.clone()] };
-    let gone = others.iter().map(|rule| Change::Rule { before: Some(rule.clone()), after: Vec::new() });
-    std::iter::once(back).chain(gone).collect()
+    std::iter::once(back).chain(others.iter().map(removed)).collect()
+}
+
+fn removed(rule: &Rule) -> Change {
+    Change::Rule { before: Some(rule.clone()), after: Vec::new() }
 }
 
 /// Whether the tags of a group are at one side of a change: they have its values, and no keys that only the other side has.
@@ -93,7 +99,10 @@ mod tests {
     }
 
     fn made(changes: &[Change]) -> Vec<Made> {
-        changes.iter().map(|change| Made { change: change.clone(), tags: tags(&[("team", "shop")]) }).collect()
+        changes
+            .iter()
+            .map(|change| Made { change: change.clone(), tags: tags(&[("team", "shop")]), whole: true })
+            .collect()
     }
 
     /// The group once changes were made on it.
@@ -144,6 +153,16 @@ mod tests {
         let tag = Change::Tags { before: tags(&[]), after: tags(&[("owner", "unknown")]) };
         let other = live(&[], &tags(&[("owner", "ana")]));
         assert_eq!(undo(&made(&[tag]), &other), Err(Withheld::ForeignChange));
+    }
+
+    #[test]
+    fn of_what_was_made_in_part_only_what_was_added_goes() {
+        let (wide, narrow) = (rule("tcp/22", "0.0.0.0/0"), rule("tcp/22", "10.0.0.0/8"));
+        let change = Change::Rule { before: Some(wide.clone()), after: vec![narrow.clone()] };
+        let part = Made { whole: false, ..made(&[change]).remove(0) };
+        let both = live(&[wide.clone(), narrow], &tags(&[]));
+        let back = undo(&[part], &both).unwrap();
+        assert_eq!(State::of(&after(&both, &back)), State::of(&live(&[wide], &tags(&[]))));
     }
 
     #[test]

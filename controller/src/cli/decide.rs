@@ -13,6 +13,7 @@ use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
 
 use crate::kubernetes::{self, within};
+use crate::rollback::touched;
 
 /// An answer is waited for so long; the word stands all the same.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -53,9 +54,9 @@ pub async fn rollback(options: Rollback) -> anyhow::Result<ExitCode> {
     let client = kubernetes::client().await?;
     let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     let set = find(&client, &namespace, &name).await?;
-    print!("{}", text(&set));
+    print!("{}", undo_text(&set)?);
     println!(
-        "Undone, each resource is as it was before (the left side), unless somebody has changed it since; its findings are exempt for {exempt_for}."
+        "What somebody has changed since is left alone. The findings are exempt for {exempt_for} in namespace {namespace}."
     );
     if !yes {
         println!("Nothing is changed yet: --yes does it.");
@@ -159,6 +160,28 @@ fn text(set: &ChangeSet) -> String {
     }
     lines.push("\n".to_owned());
     lines.join("\n")
+}
+
+/// What an undo does to each resource that a change set changed.
+fn undo_text(set: &ChangeSet) -> anyhow::Result<String> {
+    let (name, touched) = (set.name_any(), touched(set));
+    let phase = set.status.as_ref().and_then(|status| status.phase);
+    if touched.is_empty() && phase != Some(Phase::Applying) {
+        let phase = phase.map_or("not begun".to_owned(), |phase| format!("{phase:?}"));
+        bail!("ChangeSet {name} is {phase} and changed nothing: there is nothing to undo");
+    }
+    let mut lines = vec![format!("ChangeSet {name} changed {} resource(s). The undo would:", touched.len())];
+    for edit in set.spec.edits.iter().filter(|edit| touched.contains(edit.resource.as_str())) {
+        let (before, after) = (edit.after.clone(), edit.before.clone());
+        let word = match (before.is_empty(), after.is_empty()) {
+            (true, _) => "add",
+            (_, true) => "remove",
+            (false, false) => "change",
+        };
+        lines.push(format!("  {} {word} {}", edit.resource, change(&EditRecord { before, after, ..edit.clone() })));
+    }
+    lines.push(String::new());
+    Ok(lines.join("\n"))
 }
 
 fn change(edit: &EditRecord) -> String {

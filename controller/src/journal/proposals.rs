@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crds::{ChangeSet, ChangeSetStatus, Outcome, Phase};
+use crds::{ChangeSet, ChangeSetStatus, EditOutcome, Outcome, Phase};
 use engine::approval::{ChangeSetName, Decision, Proposal};
 use engine::desired::Desired;
 use engine::edit::{Change, Withheld};
@@ -72,8 +72,13 @@ impl Open {
         &self.hash
     }
 
+    /// Whether some of its edits were made.
+    pub fn is_begun(&self) -> bool {
+        self.entry.status.phase == Some(Phase::Applying)
+    }
+
     /// Whether it counts as waiting for somebody or something.
-    fn is_pending(&self) -> bool {
+    pub fn is_pending(&self) -> bool {
         self.proposal.decision != Decision::Rejected
     }
 
@@ -87,14 +92,18 @@ impl Open {
         none.then_some("what it would change is not there any more: what is still wrong is proposed anew")
     }
 
-    /// The status that it ends with.
-    fn last_status(&self, why: &str, now: Timestamp) -> ChangeSetStatus {
-        let missing = match self.interrupted {
+    /// The outcome of a resource that has none and is left alone from now on.
+    fn missing(&self, now: Timestamp) -> EditOutcome {
+        match self.interrupted {
             true => missing(Outcome::Unknown, INTERRUPTED, now),
             false => not_asked_for(now),
-        };
+        }
+    }
+
+    /// The status that it ends with.
+    fn last_status(&self, why: &str, now: Timestamp) -> ChangeSetStatus {
         match self.entry.status.phase {
-            Some(Phase::Applying) => self.entry.ended(&missing),
+            Some(Phase::Applying) => self.entry.ended(&self.missing(now)),
             _ => ChangeSetStatus {
                 phase: Some(Phase::Expired),
                 message: Some(why.to_owned()),
@@ -141,8 +150,13 @@ impl Journal {
                 continue;
             }
             open.proposal.decision = decision;
-            // What was begun is not undone by taking back the approval.
-            if open.entry.status.phase != Some(Phase::Applying) {
+            // What was begun is not undone by taking back the approval; who rejects it, or wants it undone, ends it.
+            if open.is_begun() {
+                if decision == Decision::Rejected {
+                    let status = open.entry.ended(&open.missing(Timestamp::now()));
+                    news.push((open.entry.clone(), status));
+                }
+            } else {
                 let phase = match decision {
                     Decision::Open => Phase::Proposed,
                     Decision::Approved => Phase::Approved,
@@ -152,6 +166,10 @@ impl Journal {
                 news.push((open.entry.clone(), open.entry.status.clone()));
             }
         }
+        let ends = |status: &ChangeSetStatus| status.phase.is_some_and(|phase| Phase::ENDED.contains(&phase));
+        let ended: Vec<Entry> =
+            news.iter().filter(|(_, status)| ends(status)).map(|(entry, _)| entry.clone()).collect();
+        self.open.retain(|open| !ended.iter().any(|entry| entry.is(&open.entry)));
         for (entry, status) in news {
             tracing::info!(change_set = entry.name, namespace = entry.namespace, phase = ?status.phase, by = status.decided_by, "Change set decided");
             self.put(entry, status).await;

@@ -199,7 +199,9 @@ async fn wait_for_advice(scenario: &Scenario<'_>, advice: &str) -> Result<()> {
 
 #[tokio::test]
 async fn what_somebody_keeps_undoing_is_contested_and_told_once_with_his_name() -> Result<()> {
-    let scenario = scenario("contested").await?;
+    let mut scenario = scenario("contested").await?;
+    // Three repairs, each after a sweep of its own.
+    scenario.patience *= 2;
     let rival = contested(&scenario, &[]).await?;
     wait_for_count(&scenario, "withheld", "Contested").await?;
     let repairs = writes(&scenario).await?.iter().filter(|call| call.operation().starts_with("Revoke")).count();

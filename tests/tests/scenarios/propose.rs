@@ -248,5 +248,62 @@ async fn what_was_changed_since_is_not_put_back() -> Result<()> {
     assert!(refused.code == 1 && refused.stderr.contains("put it back by hand"), "{}", refused.stderr);
     wait_for_ingress(&scenario, &seeded, "wide", &["tcp 443 10.0.0.0/8"]).await?;
     assert_eq!(change_sets(&scenario).await?.len(), 1);
+    assert_eq!(exemptions(&scenario).await?, 0, "what is refused silences nothing");
+    Ok(())
+}
+
+async fn exemptions(scenario: &Scenario<'_>) -> Result<usize> {
+    Ok(scenario.api("BaselineExemption").await?.list(&Default::default()).await?.items.len())
+}
+
+#[tokio::test]
+async fn a_rollback_that_came_too_early_is_refused_for_good() -> Result<()> {
+    let scenario = scenario("too-early").await?;
+    let seeded = given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Propose", WEB_ONLY)).await?;
+    let set = wait_for_proposal(&scenario).await?;
+    let refused = roll_back(&scenario, &set.name_any(), &["--yes"]).await?;
+    assert!(refused.code == 1 && refused.stderr.contains("nothing to undo"), "{}", refused.stderr);
+    let by_hand = format!(
+        "apiVersion: baseward.dev/v1alpha1\nkind: ChangeSetApproval\nmetadata: {{name: early, namespace: $NAMESPACE}}\nspec: {{changeSet: {}, hash: {}, action: Rollback, by: admin, reason: INC-77}}\n",
+        set.name_any(),
+        set.data["spec"]["hash"]
+    );
+    scenario.apply(&by_hand).await?;
+    scenario.wait_for_condition("ChangeSetApproval", "early", "Accepted", "False").await?;
+    let said = decide(&scenario, "approve", &set.name_any()).await?;
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    wait_for_ingress(&scenario, &seeded, "bastion", &[]).await?;
+    wait_for_phases(&scenario, &["Applied"]).await?;
+    wait_for_sweeps(&scenario, 1).await?;
+    wait_for_ingress(&scenario, &seeded, "bastion", &[]).await?;
+    assert_eq!(exemptions(&scenario).await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_undo_waits_while_writes_are_stopped_and_writes_nothing_down_for_it() -> Result<()> {
+    let scenario = scenario("undo-stopped").await?;
+    scenario.may_open(["ingress tcp 22 0.0.0.0/0"])?;
+    let seeded = given(&scenario, &[("bastion", &["tcp 22 0.0.0.0/0"])]).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Enforce", WEB_ONLY)).await?;
+    wait_for_ingress(&scenario, &seeded, "bastion", &[]).await?;
+    let set = wait_for_applied(&scenario).await?;
+    scenario.apply(&ACCOUNT.replace("  namespaces:", "  writes: Stopped\n  namespaces:")).await?;
+    let by_hand = format!(
+        "apiVersion: baseward.dev/v1alpha1\nkind: ChangeSetApproval\nmetadata: {{name: undo, namespace: $NAMESPACE}}\nspec: {{changeSet: {}, hash: {}, action: Rollback, by: admin, reason: INC-77}}\n",
+        set.name_any(),
+        set.data["spec"]["hash"]
+    );
+    scenario.apply(&by_hand).await?;
+    let waits = |object: &kube::core::DynamicObject| object.data["status"].to_string().contains("spec.writes");
+    scenario.wait_for("ChangeSetApproval", "undo", "it says what it waits for", waits).await?;
+    wait_for_sweeps(&scenario, 2).await?;
+    assert_eq!((change_sets(&scenario).await?.len(), exemptions(&scenario).await?), (1, 0));
+    scenario.apply(ACCOUNT).await?;
+    wait_for_ingress(&scenario, &seeded, "bastion", &["tcp 22 0.0.0.0/0"]).await?;
+    scenario.wait_for_condition("ChangeSetApproval", "undo", "Accepted", "True").await?;
     Ok(())
 }

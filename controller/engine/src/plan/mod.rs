@@ -140,7 +140,7 @@ impl Outcome {
     }
 
     /// What it is, and what to do about it.
-    pub(crate) fn explain(&self) -> String {
+    pub fn explain(&self) -> String {
         match self {
             Self::Verified => "made".to_owned(),
             Self::Withheld(reason) => reason.explain(),
@@ -260,8 +260,11 @@ pub fn plan(desired: &[Desired], inventory: &Inventory, evaluation: &Evaluation)
 }
 
 impl PermittedResource {
-    /// Whether the edits rest on nobody using the resource.
+    /// Whether the edits rest on nobody using the resource. An undo does not: it is wanted most where somebody does.
     pub fn must_be_unused(&self) -> bool {
+        if matches!(self.warrant, Warrant::Rollback(_)) {
+            return false;
+        }
         let mut demands = self.edits.iter().flat_map(|edit| &edit.demands);
         demands.any(|demand| demand.control == DEFAULT_CLOSED)
     }

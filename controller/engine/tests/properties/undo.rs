@@ -33,7 +33,8 @@ fn changed(world: &World) -> Vec<Changed> {
         for step in sequence(&edits, &before).unwrap() {
             cloud.make(&group.id, &step.call).unwrap();
         }
-        let made = edits.into_iter().map(|Edit { change, .. }| Made { tags: tags(&change, &before), change });
+        let made =
+            edits.into_iter().map(|Edit { change, .. }| Made { tags: tags(&change, &before), change, whole: true });
         Changed { made: made.collect(), after: cloud.live(&group.id).clone(), before }
     };
     resources.into_iter().map(change).collect()

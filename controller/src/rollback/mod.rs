@@ -1,0 +1,224 @@
+//! Undo: puts back what a change set changed, on the word of a person, by the same line as every other change.
+
+mod orders;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use aws::ec2::live::read_live;
+use crds::{BaselineExemption, BaselineExemptionSpec, ChangeSet, EditRecord, Outcome as Came, Phase};
+use engine::approval::{ChangeSetName, Warrant};
+use engine::controls::security_group::controls;
+use engine::edit::{Demand, Edit, Impact, Withheld};
+use engine::evaluate::arn;
+use engine::facts::{Inventory, LiveGroup, SecurityGroup, Tags};
+use engine::plan::{Outcome, Permitted, PermittedResource, Plan};
+use engine::rails::still_allowed;
+use engine::spec::{ExemptResources, Match};
+use engine::undo::{Made, undo};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::api::PostParams;
+use kube::{Api, ResourceExt};
+pub use orders::{Order, Orders};
+
+use crate::act::{Acting, act};
+use crate::context::Context;
+use crate::journal::{FIELD_MANAGER, Journal, baseline, is_begun, location};
+use crate::kubernetes::within;
+
+/// An exemption that was made is seen within so long, or the next try goes on.
+const SEEN_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// Carries out the orders of a cell.
+pub async fn carry_out(context: &Context, inventory: &Inventory, journal: &mut Journal, acting: &Acting<'_>) {
+    for order in context.rollbacks.due(acting.connection.location(), Timestamp::now()) {
+        if (acting.authority)().lease_left.is_none() {
+            return;
+        }
+        if !context.objects.knows_approval(&order.uid) {
+            context.rollbacks.end(&order, None);
+            continue;
+        }
+        let tried = carry_out_one(context, inventory, journal, &order, acting).await;
+        let now = Timestamp::now();
+        match tried {
+            Ok(Tried::Undone(set, how_far)) => {
+                context.ledger().wave(baseline(&set)).fail(now, was_undone(&set));
+                journal.rolled_back(&set, &order.approval, &how_far, now).await;
+                context.rollbacks.end(&order, None);
+            }
+            Ok(Tried::Refused(why)) => context.rollbacks.end(&order, Some(why)),
+            Ok(Tried::Waits(why)) => context.rollbacks.put_off(&order, why, now),
+            Err(error) => {
+                tracing::warn!(%error, change_set = order.set.name_any(), "Not undone yet: trying again");
+                context.rollbacks.put_off(
+                    &order,
+                    "it could not be undone yet: the controller's log tells why".to_owned(),
+                    now,
+                );
+            }
+        }
+    }
+}
+
+/// What came of an order.
+enum Tried {
+    /// The change set as it is now, and how far it was undone.
+    Undone(Box<ChangeSet>, String),
+    /// It never will be; why.
+    Refused(String),
+    /// It is tried again; what it waits for.
+    Waits(String),
+}
+
+async fn carry_out_one(
+    context: &Context,
+    inventory: &Inventory,
+    journal: &mut Journal,
+    order: &Order,
+    acting: &Acting<'_>,
+) -> anyhow::Result<Tried> {
+    let sets: Api<ChangeSet> = Api::namespaced(context.client.clone(), &order.set.namespace().unwrap_or_default());
+    let set = within(sets.get(&order.set.name_any())).await?;
+    if is_begun(&set) {
+        return Ok(Tried::Waits("its edits are still being made".to_owned()));
+    }
+    if set.status.as_ref().is_some_and(|status| status.phase == Some(Phase::RolledBack)) {
+        return Ok(Tried::Refused("it is undone already".to_owned()));
+    }
+    let Ok(groups) = inventory.security_groups.facts() else {
+        return Ok(Tried::Waits("the security groups could not be read".to_owned()));
+    };
+    let touched = touched(&set);
+    let all = touched.len();
+    let ids: Vec<String> = touched.iter().map(|id| (*id).to_owned()).collect();
+    let live = read_live(acting.connection, &ids, Timestamp::now).await?;
+    let (mut resources, mut back) = (Vec::new(), 0);
+    for group in groups.iter().filter(|group| touched.contains(group.id.as_str())) {
+        match live.get(&group.id).and_then(|live| plan(&set, group, live)) {
+            Some(resource) if resource.edits.is_empty() => back += 1,
+            Some(resource) => resources.push(resource),
+            None => {}
+        }
+    }
+    if back == 0 && resources.is_empty() {
+        let why = "what it changed was changed again by somebody else, or is gone: put it back by hand";
+        return Ok(Tried::Refused(why.to_owned()));
+    }
+    if let Some(held) = held(&resources, acting) {
+        return Ok(Tried::Waits(held.explain()));
+    }
+    exempt(context, order, &set, &resources).await?;
+    let stage = Permitted { resources, to_propose: Vec::new(), withheld: Vec::new() };
+    let applied = act(Plan { location: acting.connection.location().clone(), stage }, journal, acting).await;
+    for outcome in applied.stage.outcomes {
+        match outcome.outcome {
+            Outcome::Verified => back += 1,
+            Outcome::Withheld(Withheld::ForeignChange) => {}
+            other => return Ok(Tried::Waits(format!("{}: {}", outcome.id, other.explain()))),
+        }
+    }
+    Ok(Tried::Undone(Box::new(set), format!("{back} of {all} resources are as they were before")))
+}
+
+/// How a canary went wrong of which a change set was undone.
+pub fn was_undone(set: &ChangeSet) -> String {
+    format!("change set {} was undone", set.name_any())
+}
+
+/// The resources that a change set changed, or may have.
+pub fn touched(set: &ChangeSet) -> BTreeSet<&str> {
+    let outcomes = set.status.iter().flat_map(|status| &status.edits);
+    let touched =
+        outcomes.filter(|edit| edit.verified_calls > 0 || matches!(edit.outcome, Came::Verified | Came::Unknown));
+    touched.map(|edit| edit.resource.as_str()).collect()
+}
+
+/// Why nothing may be written right now: nothing is written down for it.
+fn held(resources: &[PermittedResource], acting: &Acting<'_>) -> Option<Withheld> {
+    let (authority, location) = ((acting.authority)(), acting.connection.location());
+    let mut all = resources.iter();
+    all.find_map(|resource| still_allowed(location, resource, &authority.as_authority(), Timestamp::now()).err())
+}
+
+/// The edits that put a group back; `None` where it is not as it was left.
+fn plan(set: &ChangeSet, group: &SecurityGroup, live: &LiveGroup) -> Option<PermittedResource> {
+    let records = || set.spec.edits.iter().filter(|edit| edit.resource == group.id);
+    let mut outcomes = set.status.iter().flat_map(|status| &status.edits);
+    let whole = outcomes.any(|edit| edit.resource == group.id && edit.outcome == Came::Verified);
+    let made: Option<Vec<Made>> = records().map(|record| made(record, whole)).collect();
+    let name = ChangeSetName { namespace: set.namespace()?, name: set.name_any() };
+    let demands = demands(set, records());
+    let edit = |change| Edit::new(&group.id, change, demands.clone(), Impact::Unknown);
+    Some(PermittedResource {
+        group: SecurityGroup { rules: live.plain_rules(), tags: live.tags.clone(), ..group.clone() },
+        edits: undo(&made?, live).ok()?.into_iter().map(edit).collect(),
+        baselines: Vec::new(),
+        warrant: Warrant::Rollback(name),
+    })
+}
+
+fn made(record: &EditRecord, whole: bool) -> Option<Made> {
+    let tags = record.before.first().map(|before| before.tags.clone()).unwrap_or_default();
+    Some(Made { change: record.change()?, tags, whole })
+}
+
+/// In whose name the journal keeps the undo: that of the baseline and the controls that asked for the change.
+fn demands<'r>(set: &ChangeSet, records: impl Iterator<Item = &'r EditRecord>) -> Vec<Demand> {
+    let baseline = baseline(set);
+    let named: BTreeSet<&str> = records.flat_map(|record| &record.controls).map(String::as_str).collect();
+    let known = controls().map(|control| control.about.id).filter(|id| named.contains(id));
+    known.map(|control| Demand { baseline: baseline.clone(), control }).collect()
+}
+
+/// Lets the findings on these resources stand for a while, so that nothing is repaired that was just put back, and waits
+/// until that is seen.
+async fn exempt(
+    context: &Context,
+    order: &Order,
+    set: &ChangeSet,
+    resources: &[PermittedResource],
+) -> anyhow::Result<()> {
+    const LONGEST: usize = 200;
+    let (namespace, location) = (set.namespace().unwrap_or_default(), location(set));
+    let arns: Vec<String> = resources.iter().map(|resource| arn(&location, &resource.group)).collect();
+    if arns.is_empty() {
+        return Ok(());
+    }
+    let ids: BTreeSet<&str> = resources.iter().map(|resource| resource.group.id.as_str()).collect();
+    let edits = set.spec.edits.iter().filter(|edit| ids.contains(edit.resource.as_str()));
+    let controls: BTreeSet<String> = edits.flat_map(|edit| edit.controls.clone()).collect();
+    let matches = Match { arns, tags: Tags::new(), ..Match::default() };
+    let spec = BaselineExemptionSpec {
+        controls: controls.into_iter().collect(),
+        resources: ExemptResources { matches, accounts: Vec::new() },
+        reason: format!(
+            "change set {} was undone by {}: {}",
+            set.name_any(),
+            engine::report::cut(&order.by),
+            engine::report::cut(&order.reason)
+        ),
+        ticket: order.approval.chars().take(128).collect(),
+        expires: Time(Timestamp::now().checked_add(order.exempt_for)?),
+    };
+    // The uid tells it from what an approval of the same name has made before.
+    let (of, uid): (String, String) =
+        (set.name_any().chars().take(LONGEST).collect(), order.uid.chars().take(8).collect());
+    let name = format!("undo-{of}-{uid}");
+    let api: Api<BaselineExemption> = Api::namespaced(context.client.clone(), &namespace);
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    match within(api.create(&params, &BaselineExemption::new(&name, spec))).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(answer)) if answer.is_already_exists() => {}
+        Err(error) => return Err(error.into()),
+    }
+    let seen = async {
+        while !context.objects.has_exemption(&namespace, &name) {
+            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        }
+    };
+    tokio::time::timeout(SEEN_WITHIN, seen).await?;
+    Ok(())
+}
