@@ -57,8 +57,11 @@ impl Orders {
     /// Takes an order, unless it is known.
     pub fn take(&self, order: Order) {
         let Book { waiting, refused } = &mut *self.lock();
+        if refused.contains_key(&order.uid) {
+            return;
+        }
         let waiting = waiting.entry(location(&order.set)).or_default();
-        if !refused.contains_key(&order.uid) && waiting.iter().all(|other| other.order.uid != order.uid) {
+        if waiting.iter().all(|other| other.order.uid != order.uid) {
             waiting.push(Waiting { order, why: None, pause: FIRST_PAUSE, due: Timestamp::MIN });
         }
     }
