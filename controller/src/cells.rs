@@ -113,7 +113,7 @@ async fn work(context: Arc<Context>, location: Location, stop: CancellationToken
         let in_effect = context.objects.in_cell(&location);
         let seen = fingerprint(&context, &location, &in_effect);
         if last.is_some_and(|last| mends(&last, &seen)) {
-            memory.forgive();
+            memory.forget_failures();
         }
         let mut next = Next::default();
         match context.objects.proof(&location) {

@@ -58,6 +58,10 @@ impl Past {
 
     /// Enters what was changed by a change set within the day before `now`.
     pub fn enter(&mut self, set: &ChangeSet, now: Timestamp) {
+        // An undo repairs nothing, and no budget was asked for it.
+        if set.spec.undoes.is_some() {
+            return;
+        }
         let status = set.status.clone().unwrap_or_default();
         let location = location(set);
         self.enter_wave(set, &status, now);

@@ -5,7 +5,7 @@ use std::time::Instant;
 use aws::Connection;
 use engine::approval::Decision;
 use engine::budget::Reserved;
-use engine::contests::{Contest, Contests};
+use engine::contests::Contest;
 use engine::controls::SECURITY_GROUPS;
 use engine::desired::Desired;
 use engine::edit::{Edit, Withheld};
@@ -59,10 +59,10 @@ impl Memory {
         }
     }
 
-    /// Forgets what was tried in vain, and what was undone: somebody has done something about it.
-    pub fn forgive(&mut self) {
+    /// Forgets what was tried in vain: somebody has done something about it. What somebody keeps undoing is not forgotten:
+    /// whoever may ask for a sweep could end every pause with it.
+    pub fn forget_failures(&mut self) {
         self.circumstances.retries = Retries::default();
-        self.circumstances.contests = Contests::default();
     }
 
     /// How long it is until something that waits is due.

@@ -6,6 +6,7 @@ mod record;
 
 use std::collections::BTreeMap;
 
+use engine::approval::Undo;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::CustomResource;
 use schemars::JsonSchema;
@@ -59,12 +60,36 @@ pub struct ChangeSetSpec {
     /// Whether the edits wait for a person's decision. Left out: they are made right after they are written down here.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub proposed: bool,
+    /// What the edits put back; left out unless they are an undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<Undoes>,
     /// Hash of the edits, such as sha256:7f3a9c….
     #[schemars(length(min = 1, max = 80))]
     pub hash: String,
     /// The edits, worst first.
     #[schemars(length(min = 1, max = 50))]
     pub edits: Vec<EditRecord>,
+}
+
+/// What an undo puts back, and on whose word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Undoes {
+    /// Name of the change set that is undone, in the same namespace.
+    #[schemars(length(min = 1, max = 253))]
+    pub change_set: String,
+    /// Name of the approval that says so.
+    #[schemars(length(min = 1, max = 253))]
+    pub approval: String,
+    /// Who says so.
+    #[schemars(length(max = 512))]
+    pub by: String,
+}
+
+impl From<&Undo> for Undoes {
+    fn from(Undo { change_set, approval, by }: &Undo) -> Self {
+        Self { change_set: change_set.name.clone(), approval: approval.clone(), by: by.clone() }
+    }
 }
 
 /// One generation of one baseline.

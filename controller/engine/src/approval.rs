@@ -30,8 +30,19 @@ pub enum Warrant {
     Baselines,
     /// That of who approved this change set.
     Approval(ChangeSetName),
-    /// That of who ordered to undo this change set.
-    Rollback(ChangeSetName),
+    /// That of who ordered an undo.
+    Rollback(Undo),
+}
+
+/// A person's word to undo a change set.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Undo {
+    /// The change set that is undone.
+    pub change_set: ChangeSetName,
+    /// Name of the approval that says so.
+    pub approval: String,
+    /// Who says so.
+    pub by: String,
 }
 
 impl Warrant {
@@ -39,7 +50,7 @@ impl Warrant {
     pub fn change_set(&self) -> Option<&ChangeSetName> {
         match self {
             Self::Baselines => None,
-            Self::Approval(name) | Self::Rollback(name) => Some(name),
+            Self::Approval(name) | Self::Rollback(Undo { change_set: name, .. }) => Some(name),
         }
     }
 }

@@ -176,11 +176,14 @@ impl Contests {
     }
 
     /// Notes a repair that an earlier process has made; the oldest has to come first, and one that is not later than what
-    /// is known already changes nothing. Whether it was of a critical finding is not asked: it counts either way.
+    /// is known already changes nothing. Whether it was of a critical finding is not asked: it counts either way. A contest
+    /// that had begun by then counts as told.
     pub fn restore(&mut self, resource: &str, control: &str, at: Timestamp) {
         for pace in [Pace::Urgent, Pace::Patient] {
             let finding = Finding { resource: resource.to_owned(), control: control.to_owned(), pace };
-            self.add(finding, at);
+            if let Some(begun) = &mut self.add(finding, at).begun {
+                begun.told = true;
+            }
         }
     }
 
@@ -230,9 +233,11 @@ impl Contests {
         Some(next.duration_since(now).unsigned_abs())
     }
 
-    fn add(&mut self, finding: Finding, at: Timestamp) {
+    fn add(&mut self, finding: Finding, at: Timestamp) -> &mut History {
         let pace = finding.pace;
-        self.repaired.entry(finding).or_default().add(at, pace);
+        let history = self.repaired.entry(finding).or_default();
+        history.add(at, pace);
+        history
     }
 
     fn contest(&self, edit: &Edit, now: Timestamp) -> Option<Contest> {

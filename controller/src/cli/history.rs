@@ -195,6 +195,25 @@ mod tests {
     }
 
     #[test]
+    fn what_puts_back_a_change_is_no_repair_and_spends_no_budget() {
+        let undo = |minute: i64| {
+            let mut set = set(&format!("undo-{minute}"), "Applied", Some(("Verified", "", minute)));
+            let [change_set, approval, by] = ["edge-1", "cab-1182", "ana"].map(str::to_owned);
+            set.spec.undoes = Some(crds::Undoes { change_set, approval, by });
+            set
+        };
+        let sets = [undo(10), undo(20), undo(30)];
+        assert_eq!(told(&sets, &edit(1), 31).contests.waits(&edit(1), at(30)), None);
+        let known = |sets: &[ChangeSet]| {
+            let mut past = Past::default();
+            sets.iter().for_each(|set| past.enter(set, at(31)));
+            format!("{past:?}")
+        };
+        assert_eq!(known(&sets), known(&[]));
+        assert_ne!(known(&[set("edge-1", "Applied", Some(("Verified", "", 10)))]), known(&[]));
+    }
+
+    #[test]
     fn change_sets_that_people_decide_on_are_known_and_others_are_not() {
         let sets = ["Proposed", "Approved", "Rejected", "Applied", "Expired"].map(|phase| set(phase, phase, None));
         let proposals = told(&sets, &edit(1), 1).proposals;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crds::{BaselineName, ChangeSet, ChangeSetSpec, EditRecord, MAX_EDITS};
+use crds::{BaselineName, ChangeSet, ChangeSetSpec, EditRecord, MAX_EDITS, Undoes};
+use engine::approval::Warrant;
 use engine::edit::{BaselineRef, Demand, Withheld};
 use engine::facts::Location;
 use sha2::{Digest, Sha256};
@@ -55,12 +56,13 @@ fn pack(
         ready.resource.edits.iter().map(|edit| EditRecord::new(edit, &ready.live)).collect();
     let records = records?;
     let baseline = answering(ready, authority).ok_or(Withheld::BaselineChanged)?;
-    let alone = extend(&empty(location, &baseline), &records);
+    let alone = extend(&empty(location, &baseline, &ready.resource.warrant), &records);
     if !alone.fits() {
         return Err(Withheld::ChangeSetTooLarge);
     }
     let sets = by_baseline.entry(baseline).or_default();
-    match sets.last_mut().map(|last| (extend(last, &records), last)) {
+    let last = sets.last_mut().filter(|last| last.undoes == alone.undoes);
+    match last.map(|last| (extend(last, &records), last)) {
         Some((extended, last)) if extended.fits() => *last = extended,
         _ => sets.push(alone),
     }
@@ -85,7 +87,11 @@ fn answering(ready: &Prepared, authority: &AuthorityNow) -> Option<BaselineRef> 
     oldest(&mut demands().filter(proposes)).or_else(|| oldest(&mut demands()))
 }
 
-fn empty(location: &Location, baseline: &BaselineRef) -> ChangeSetSpec {
+fn empty(location: &Location, baseline: &BaselineRef, warrant: &Warrant) -> ChangeSetSpec {
+    let undoes = match warrant {
+        Warrant::Rollback(undo) => Some(Undoes::from(undo)),
+        Warrant::Baselines | Warrant::Approval(_) => None,
+    };
     ChangeSetSpec {
         baseline: BaselineName {
             kind: KIND.to_owned(),
@@ -96,6 +102,7 @@ fn empty(location: &Location, baseline: &BaselineRef) -> ChangeSetSpec {
         account: location.account.clone(),
         region: location.region.clone(),
         proposed: false,
+        undoes,
         hash: String::new(),
         edits: Vec::new(),
     }

@@ -3,8 +3,8 @@ use engine::facts::{LiveGroup, SecurityGroup, Tags};
 use engine::finding::Severity;
 use engine::plan::PermittedResource;
 
-use crds::{ChangeSetSpec, Outcome, Phase};
-use engine::approval::Warrant;
+use crds::{ChangeSetSpec, Outcome, Phase, Undoes};
+use engine::approval::{ChangeSetName, Undo, Warrant};
 use engine::edit::BaselineRef;
 use engine::plan::Failure;
 
@@ -86,6 +86,30 @@ fn edits_that_do_not_fit_keep_no_others_out_of_the_journal() {
     assert_eq!(kept, [("one".to_owned(), ids(&["sg-1", "sg-4"])), ("two".to_owned(), ids(&["sg-3"]))]);
 }
 
+#[test]
+fn an_undo_has_a_change_set_of_its_own_that_names_what_it_undoes_and_on_whose_word() {
+    let undo = |change_set: &str| {
+        let change_set = ChangeSetName { namespace: "one".to_owned(), name: change_set.to_owned() };
+        Warrant::Rollback(Undo { change_set, approval: "cab-1182".to_owned(), by: "ana".to_owned() })
+    };
+    let of = |id: &str, warrant: Warrant| {
+        let ready = prepared(id, "one", 1, 10);
+        Prepared { resource: PermittedResource { warrant, ..ready.resource }, ..ready }
+    };
+    let Packed { sets, .. } = packed(&[
+        of("sg-1", undo("edge-1")),
+        of("sg-2", undo("edge-1")),
+        of("sg-3", undo("edge-2")),
+        of("sg-4", Warrant::Baselines),
+    ]);
+    let undoes = |change_set: &str| {
+        let [change_set, approval, by] = [change_set, "cab-1182", "ana"].map(str::to_owned);
+        Some(Undoes { change_set, approval, by })
+    };
+    let told: Vec<_> = sets.iter().map(|set| (set.spec.undoes.clone(), set.spec.edits.len())).collect();
+    assert_eq!(told, [(undoes("edge-1"), 2), (undoes("edge-2"), 1), (None, 1)]);
+}
+
 /// A change set of two resources.
 fn set() -> ChangeSet {
     let Packed { mut sets, .. } = packed(&[prepared("sg-1", "one", 1, 10), prepared("sg-2", "one", 1, 10)]);
@@ -138,7 +162,7 @@ fn what_people_decide_on_is_taken_up_by_a_later_process() {
 #[test]
 fn an_approved_change_set_is_made_in_several_sweeps_and_keeps_who_approved_it() {
     let set = ChangeSet { status: Some(status(Phase::Applying, Some("ana"))), ..set() };
-    let name = engine::approval::ChangeSetName { namespace: set.namespace().unwrap(), name: set.name_any() };
+    let name = ChangeSetName { namespace: set.namespace().unwrap(), name: set.name_any() };
     let made = |id: &str, came: engine::plan::Outcome| ResourceOutcome {
         warrant: Warrant::Approval(name.clone()),
         ..outcome(id, came, 1)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use aws::ec2::live::read_live;
 use crds::{BaselineExemption, BaselineExemptionSpec, ChangeSet, EditRecord, Outcome as Came, Phase};
-use engine::approval::{ChangeSetName, Warrant};
+use engine::approval::{ChangeSetName, Undo, Warrant};
 use engine::controls::security_group::controls;
 use engine::edit::{Demand, Edit, Impact, Withheld};
 use engine::evaluate::arn;
@@ -97,7 +97,7 @@ async fn carry_out_one(
     let live = read_live(acting.connection, &ids, Timestamp::now).await?;
     let (mut resources, mut back) = (Vec::new(), 0);
     for group in groups.iter().filter(|group| touched.contains(group.id.as_str())) {
-        match live.get(&group.id).and_then(|live| plan(&set, group, live)) {
+        match live.get(&group.id).and_then(|live| plan(order, &set, group, live)) {
             Some(resource) if resource.edits.is_empty() => back += 1,
             Some(resource) => resources.push(resource),
             None => {}
@@ -144,19 +144,19 @@ fn held(resources: &[PermittedResource], acting: &Acting<'_>) -> Option<Withheld
 }
 
 /// The edits that put a group back; `None` where it is not as it was left.
-fn plan(set: &ChangeSet, group: &SecurityGroup, live: &LiveGroup) -> Option<PermittedResource> {
+fn plan(order: &Order, set: &ChangeSet, group: &SecurityGroup, live: &LiveGroup) -> Option<PermittedResource> {
     let records = || set.spec.edits.iter().filter(|edit| edit.resource == group.id);
     let mut outcomes = set.status.iter().flat_map(|status| &status.edits);
     let whole = outcomes.any(|edit| edit.resource == group.id && edit.outcome == Came::Verified);
     let made: Option<Vec<Made>> = records().map(|record| made(record, whole)).collect();
-    let name = ChangeSetName { namespace: set.namespace()?, name: set.name_any() };
+    let change_set = ChangeSetName { namespace: set.namespace()?, name: set.name_any() };
     let demands = demands(set, records());
     let edit = |change| Edit::new(&group.id, change, demands.clone(), Impact::Unknown);
     Some(PermittedResource {
         group: SecurityGroup { rules: live.plain_rules(), tags: live.tags.clone(), ..group.clone() },
         edits: undo(&made?, live).ok()?.into_iter().map(edit).collect(),
         baselines: Vec::new(),
-        warrant: Warrant::Rollback(name),
+        warrant: Warrant::Rollback(Undo { change_set, approval: order.approval.clone(), by: order.by.clone() }),
     })
 }
 

@@ -227,6 +227,20 @@ fn what_is_restored_counts_as_what_was_noted() {
 }
 
 #[test]
+fn a_contest_that_had_just_begun_when_the_process_ended_is_not_told_again() {
+    let mut restored = Contests::default();
+    [0, 1, 2].into_iter().for_each(|second| restored.restore("sg-1", "sg-tagged", at(second)));
+    assert!(restored.waits(&tag(), at(3)).is_some());
+    assert_eq!(restored.newly(&tag(), at(3)), None);
+    assert_eq!(
+        restored.look(at(3)).map(|look| look.resource).as_deref(),
+        Some("sg-1"),
+        "his name is not known any more"
+    );
+    assert_eq!(after(&[tag()], &[0, 1, 2]).newly(&tag(), at(3)).map(|contest| contest.repairs), Some(3));
+}
+
+#[test]
 fn a_day_of_toggling_is_31_repairs_and_no_pattern_makes_more_than_81() {
     let constant = [1].repeat(DAY.unsigned_abs() as usize);
     let repairs = |gaps: &[i64], edit: Edit| {
