@@ -2,21 +2,28 @@
 //!
 //! Rules are named by what they let through and tags by their keys: descriptions and values can hold what is nobody's business.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 
-use engine::facts::{Grant, Location};
+use crds::ChangeSet;
+use engine::facts::{Grant, Location, Rule};
 use engine::plan::PermittedResource;
 use engine::sequence::State;
 use jiff::Timestamp;
 use serde::Serialize;
+
+use crate::journal::{INTERRUPTED, baseline};
 
 /// On whose word a resource is changed.
 #[derive(Clone, Debug, Default)]
 pub struct Mandate {
     /// The change set, as `namespace/name`.
     pub change_set: String,
-    /// Who approved it, if it needed an approval.
+    /// The change set that it undoes, as `namespace/name`.
+    pub undoes: Option<String>,
+    /// The approval that orders the undo.
+    pub approval: Option<String>,
+    /// Who approved it, if it needed an approval, or ordered the undo.
     pub approved_by: Option<String>,
 }
 
@@ -57,21 +64,41 @@ struct Line<'a> {
     account: &'a str,
     region: &'a str,
     resource: &'a str,
-    operation: &'static str,
     change_set: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undoes: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approval: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     approved_by: Option<&'a str>,
     baselines: BTreeSet<String>,
-    controls: BTreeSet<&'static str>,
-    removed: Vec<String>,
-    added: Vec<String>,
-    tags: Vec<&'a str>,
+    controls: BTreeSet<&'a str>,
+    /// Left out where nobody knows which call was made.
+    #[serde(flatten)]
+    call: Option<Call<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
+}
+
+/// One call, and what it changes.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Call<'a> {
+    operation: &'static str,
+    /// Rules that go.
+    removed: Vec<String>,
+    /// Rules that come.
+    added: Vec<String>,
+    /// Rules that stay, and whether their description is set, changed or removed.
+    descriptions: Vec<String>,
+    /// Keys of tags that come or change.
+    tags: Vec<&'a str>,
+    /// Keys of tags that go.
+    removed_tags: Vec<&'a str>,
 }
 
 impl Intent<'_> {
@@ -92,7 +119,6 @@ impl Intent<'_> {
     fn line<'l>(&'l self, event: &'static str, came: Option<Outcome<'l>>) -> Line<'l> {
         let Self { location, resource, mandate, operation, before, after } = self;
         let demands = || resource.edits.iter().flat_map(|edit| &edit.demands);
-        let tags = after.tags.iter().filter(|(key, value)| before.tags.get(*key) != Some(value));
         Line {
             target: "audit",
             time: Timestamp::now(),
@@ -100,14 +126,13 @@ impl Intent<'_> {
             account: &location.account,
             region: &location.region,
             resource: &resource.group.id,
-            operation,
             change_set: &mandate.change_set,
+            undoes: mandate.undoes.as_deref(),
+            approval: mandate.approval.as_deref(),
             approved_by: mandate.approved_by.as_deref(),
             baselines: demands().map(|demand| format!("{}@{}", demand.baseline, demand.baseline.generation)).collect(),
             controls: demands().map(|demand| demand.control).collect(),
-            removed: beyond(before, after),
-            added: beyond(after, before),
-            tags: tags.map(|(key, _)| key.as_str()).collect(),
+            call: Some(Call::between(operation, before, after)),
             outcome: came.map(|came| came.outcome),
             reason: came.and_then(|came| came.reason),
             request_id: came.and_then(|came| came.request_id),
@@ -115,11 +140,79 @@ impl Intent<'_> {
     }
 }
 
+impl<'a> Call<'a> {
+    fn between(operation: &'static str, before: &'a State, after: &'a State) -> Self {
+        let changed = after.tags.iter().filter(|(key, value)| before.tags.get(*key) != Some(value));
+        let gone = before.tags.keys().filter(|key| !after.tags.contains_key(*key));
+        Self {
+            operation,
+            removed: beyond(before, after),
+            added: beyond(after, before),
+            descriptions: descriptions(before, after),
+            tags: changed.map(|(key, _)| key.as_str()).collect(),
+            removed_tags: gone.map(String::as_str).collect(),
+        }
+    }
+}
+
+/// Says of a resource of a change set that nobody knows what came of it: the process that was to change it ended first.
+pub fn interrupted(set: &ChangeSet, mandate: &Mandate, resource: &str) {
+    // Why has been logged.
+    let _ = write(&interruption(set, mandate, resource));
+}
+
+fn interruption<'l>(set: &'l ChangeSet, mandate: &'l Mandate, resource: &'l str) -> Line<'l> {
+    let edits = || set.spec.edits.iter().filter(|edit| edit.resource == resource);
+    let of_set = baseline(set);
+    // Of the others the change set does not keep the generation.
+    let named = |name: &String| match *name == of_set.to_string() {
+        true => format!("{name}@{}", of_set.generation),
+        false => name.clone(),
+    };
+    Line {
+        target: "audit",
+        time: Timestamp::now(),
+        event: "Outcome",
+        account: &set.spec.account,
+        region: &set.spec.region,
+        resource,
+        change_set: &mandate.change_set,
+        undoes: mandate.undoes.as_deref(),
+        approval: mandate.approval.as_deref(),
+        approved_by: mandate.approved_by.as_deref(),
+        baselines: edits().flat_map(|edit| edit.baselines.iter().map(named)).collect(),
+        controls: edits().flat_map(|edit| edit.controls.iter().map(String::as_str)).collect(),
+        call: None,
+        outcome: Some("Unknown"),
+        reason: Some(INTERRUPTED),
+        request_id: None,
+    }
+}
+
 /// What one state lets through and another does not, rule by rule.
 fn beyond(one: &State, other: &State) -> Vec<String> {
     let grants = |state: &State| state.rules.iter().map(|rule| rule.grant.clone()).collect::<BTreeSet<Grant>>();
-    let text = |grant: &Grant| format!("{:?} {grant}", grant.direction);
     grants(one).difference(&grants(other)).map(text).collect()
+}
+
+/// The rules of both states whose description differs, and how.
+fn descriptions(before: &State, after: &State) -> Vec<String> {
+    let known: BTreeMap<&Grant, &Option<String>> =
+        before.rules.iter().map(|rule| (&rule.grant, &rule.description)).collect();
+    let differs = |rule: &Rule| {
+        let how = match (*known.get(&rule.grant)?, &rule.description) {
+            (old, new) if old == new => return None,
+            (None, _) => "set",
+            (_, None) => "removed",
+            (Some(_), Some(_)) => "changed",
+        };
+        Some(format!("{}: {how}", text(&rule.grant)))
+    };
+    after.rules.iter().filter_map(differs).collect()
+}
+
+fn text(grant: &Grant) -> String {
+    format!("{:?} {grant}", grant.direction)
 }
 
 fn write(line: &Line<'_>) -> io::Result<()> {
@@ -138,7 +231,7 @@ fn write(line: &Line<'_>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use engine::approval::Warrant;
-    use engine::facts::{Direction, Rule, Tags};
+    use engine::facts::{Direction, Tags};
 
     use super::*;
 
@@ -149,12 +242,40 @@ mod tests {
                 traffic: traffic.parse().unwrap(),
                 peer: peer.parse().unwrap(),
             },
-            description: Some("password: hunter2".to_owned()),
+            description: (*traffic != "tcp/22").then(|| format!("password: hunter2 of {}", tags.len())),
         };
         State {
             rules: rules.iter().map(rule).collect(),
             tags: tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<Tags>(),
         }
+    }
+
+    fn undo() -> Mandate {
+        let [change_set, undoes, approval, by] = ["team/edge-2", "team/edge-1", "cab-1182", "ana"].map(str::to_owned);
+        Mandate { change_set, undoes: Some(undoes), approval: Some(approval), approved_by: Some(by) }
+    }
+
+    #[test]
+    fn of_a_resource_that_a_process_left_behind_the_line_says_that_nobody_knows_and_who_wanted_it() {
+        let edit = |resource: &str, control: &str| {
+            serde_json::json!({"resource": resource, "controls": [control], "baselines": ["team/edge", "team/other"],
+                "operation": "AddTags", "risk": "ConfigOnly", "impact": "None", "before": [], "after": [], "calls": []})
+        };
+        let set: ChangeSet = serde_json::from_value(serde_json::json!({
+            "apiVersion": "baseward.dev/v1alpha1", "kind": "ChangeSet", "metadata": {"name": "edge-2", "namespace": "team"},
+            "spec": {
+                "baseline": {"kind": "SecurityGroupBaseline", "name": "edge", "uid": "u", "generation": 3},
+                "account": "111122223333", "region": "eu-west-1", "hash": "sha256:7f3a",
+                "edits": [edit("sg-1", "sg-tagged"), edit("sg-2", "sg-admin")],
+            },
+        }))
+        .unwrap();
+        let text = serde_json::to_value(interruption(&set, &undo(), "sg-1")).unwrap();
+        let said = ["event", "resource", "outcome", "reason", "undoes"].map(|field| text[field].as_str().unwrap());
+        assert_eq!(said, ["Outcome", "sg-1", "Unknown", "Interrupted", "team/edge-1"]);
+        assert_eq!(text["baselines"], serde_json::json!(["team/edge@3", "team/other"]));
+        assert_eq!(text["controls"], serde_json::json!(["sg-tagged"]));
+        assert_eq!((text.get("operation"), text.get("removed")), (None, None), "nobody knows which call was made");
     }
 
     #[test]
@@ -172,10 +293,16 @@ mod tests {
             PermittedResource { group, edits: Vec::new(), baselines: Vec::new(), warrant: Warrant::Baselines };
         let location = Location { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() };
         let (before, after) = (
-            state(&[("tcp/0-1023", "0.0.0.0/0"), ("tcp/80", "10.0.0.0/8")], &[]),
-            state(&[("tcp/443", "0.0.0.0/0"), ("tcp/80", "10.0.0.0/8")], &[("owner", "hunter2")]),
+            state(
+                &[("tcp/0-1023", "0.0.0.0/0"), ("tcp/80", "10.0.0.0/8"), ("tcp/22", "10.0.0.0/8")],
+                &[("team", "hunter2"), ("stage", "hunter2")],
+            ),
+            state(
+                &[("tcp/443", "0.0.0.0/0"), ("tcp/80", "10.0.0.0/8"), ("tcp/22", "10.0.0.0/8")],
+                &[("owner", "hunter2")],
+            ),
         );
-        let mandate = Mandate { change_set: "team/edge-1".to_owned(), approved_by: Some("ana".to_owned()) };
+        let mandate = undo();
         let operation = "ModifySecurityGroupRules";
         let intent = Intent {
             location: &location,
@@ -188,7 +315,11 @@ mod tests {
         let text = serde_json::to_value(intent.line("Intent", None)).unwrap();
         assert_eq!(text["removed"], serde_json::json!(["Ingress tcp/0-1023 from 0.0.0.0/0"]));
         assert_eq!(text["added"], serde_json::json!(["Ingress tcp/443 from 0.0.0.0/0"]));
-        assert_eq!((&text["tags"][0], &text["approvedBy"]), (&"owner".into(), &"ana".into()));
+        assert_eq!(text["descriptions"], serde_json::json!(["Ingress tcp/80 from 10.0.0.0/8: changed"]));
+        assert_eq!(text["tags"], serde_json::json!(["owner"]));
+        assert_eq!(text["removedTags"], serde_json::json!(["stage", "team"]));
+        let mandate = ["changeSet", "undoes", "approval", "approvedBy"].map(|field| text[field].as_str().unwrap());
+        assert_eq!(mandate, ["team/edge-2", "team/edge-1", "cab-1182", "ana"]);
         assert!(!text.to_string().contains("hunter2"), "{text}");
     }
 }

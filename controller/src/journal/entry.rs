@@ -1,6 +1,8 @@
 //! A change set that is in the API, and how far it has got.
 
-use crds::{BaselineName, ChangeSet, ChangeSetSpec, ChangeSetStatus, EditOutcome, MAX_REQUEST_IDS, Outcome, Phase};
+use crds::{
+    BaselineName, ChangeSet, ChangeSetSpec, ChangeSetStatus, EditOutcome, MAX_REQUEST_IDS, Outcome, Phase, Undoes,
+};
 use engine::approval::{ChangeSetName, Warrant};
 use engine::edit::{BaselineRef, Withheld};
 use engine::facts::Location;
@@ -27,6 +29,8 @@ pub struct Entry {
     pub status: ChangeSetStatus,
     /// Whether somebody decided on it: its edits may be made in several sweeps.
     pub proposed: bool,
+    /// What it undoes, if it is an undo.
+    pub undoes: Option<Undoes>,
     /// Whether its last status is written.
     pub closed: bool,
 }
@@ -37,7 +41,8 @@ impl Entry {
         let (namespace, name) = (set.namespace().unwrap_or_default(), set.name_any());
         let status = set.status.clone().unwrap_or_default();
         let (resources, proposed) = (resources(&set.spec), set.spec.proposed);
-        Self { namespace, name, resources, status, proposed, closed: false }
+        let undoes = set.spec.undoes.clone();
+        Self { namespace, name, resources, status, proposed, undoes, closed: false }
     }
 
     /// Whether both are of the same object.
@@ -69,8 +74,14 @@ impl Entry {
 
     /// On whose word its edits are made.
     pub fn mandate(&self) -> Mandate {
-        let Self { namespace, name, status, .. } = self;
-        Mandate { change_set: format!("{namespace}/{name}"), approved_by: status.decided_by.clone() }
+        let Self { namespace, name, status, undoes, .. } = self;
+        let undoes = undoes.as_ref();
+        Mandate {
+            change_set: format!("{namespace}/{name}"),
+            undoes: undoes.map(|undoes| format!("{namespace}/{}", undoes.change_set)),
+            approval: undoes.map(|undoes| undoes.approval.clone()),
+            approved_by: undoes.map(|undoes| undoes.by.clone()).or_else(|| status.decided_by.clone()),
+        }
     }
 
     /// How far it has got once these outcomes are known.
@@ -130,6 +141,16 @@ pub fn is_begun(set: &ChangeSet) -> bool {
         None => !set.spec.proposed,
         Some(phase) => phase == Phase::Applying,
     }
+}
+
+/// The resources of which nobody knows what came of them: their change set was begun, and they have no outcome.
+pub fn interrupted(set: &ChangeSet) -> Vec<String> {
+    if !is_begun(set) {
+        return Vec::new();
+    }
+    let outcomes = || set.status.iter().flat_map(|status| &status.edits);
+    let is_open = |id: &String| outcomes().all(|outcome| outcome.resource != *id);
+    resources(&set.spec).into_iter().filter(is_open).collect()
 }
 
 /// What can be said of a change set that nobody works on any more.

@@ -14,8 +14,8 @@ use engine::approval::Warrant;
 use engine::edit::Withheld;
 use engine::facts::Location;
 use engine::plan::ResourceOutcome;
-use entry::abandoned;
 pub use entry::{Entry, INTERRUPTED, baseline, is_begun, location, proposed_at};
+use entry::{abandoned, interrupted};
 use jiff::Timestamp;
 use kube::api::{ListParams, PostParams};
 use kube::core::DeserializeGuard;
@@ -24,6 +24,7 @@ use pack::{Packed, change_sets};
 pub use proposals::{Decided, Open, proposal_of};
 
 use crate::act::Prepared;
+use crate::audit;
 use crate::authority::AuthorityNow;
 use crate::kubernetes::{decoded, within, write_status};
 use crate::lease::Leadership;
@@ -198,12 +199,16 @@ impl Journal {
                 let now = Timestamp::now();
                 for set in found.items.into_iter().filter_map(decoded) {
                     // Of those that this process has written itself it knows better.
-                    if self.unwritten.iter().any(|(known, _)| known.is(&Entry::of(&set))) {
+                    let entry = Entry::of(&set);
+                    if self.unwritten.iter().any(|(known, _)| known.is(&entry)) {
                         continue;
+                    }
+                    for resource in interrupted(&set) {
+                        audit::interrupted(&set, &entry.mandate(), &resource);
                     }
                     match Open::of(&set) {
                         Some(open) => self.open.push(open),
-                        None => self.unwritten.push((Entry::of(&set), abandoned(&set, now))),
+                        None => self.unwritten.push((entry, abandoned(&set, now))),
                     }
                 }
             }

@@ -10,6 +10,7 @@ use engine::plan::Failure;
 
 use super::entry::resources;
 use super::*;
+use crate::audit::Mandate;
 
 /// A resource that gets so many tags with values of so many bytes, for a baseline in a namespace.
 fn prepared(id: &str, namespace: &str, tags: usize, bytes: usize) -> Prepared {
@@ -108,6 +109,8 @@ fn an_undo_has_a_change_set_of_its_own_that_names_what_it_undoes_and_on_whose_wo
     };
     let told: Vec<_> = sets.iter().map(|set| (set.spec.undoes.clone(), set.spec.edits.len())).collect();
     assert_eq!(told, [(undoes("edge-1"), 2), (undoes("edge-2"), 1), (None, 1)]);
+    let Mandate { undoes, approval, approved_by, .. } = Entry::of(&sets[0]).mandate();
+    assert_eq!([undoes, approval, approved_by], ["one/edge-1", "cab-1182", "ana"].map(|text| Some(text.to_owned())));
 }
 
 /// A change set of two resources.
@@ -134,7 +137,10 @@ fn of_what_an_earlier_process_left_open_nothing_is_known_unless_it_never_began()
     let phase = |spec| abandoned(&ChangeSet { spec, ..set.clone() }, now).phase;
     assert_eq!(phase(proposed), Some(Phase::Expired), "nobody was asked yet");
     assert_eq!(phase(set.spec.clone()), Some(Phase::PartlyApplied), "its edits follow the first write at once");
+    let unknown = |spec| interrupted(&ChangeSet { spec, ..set.clone() }).len();
+    assert_eq!((unknown(ChangeSetSpec { proposed: true, ..set.spec.clone() }), unknown(set.spec.clone())), (0, 2));
     set.status = Some(Entry::of(&set).progress(&[outcome("sg-1", engine::plan::Outcome::Verified, 1)]));
+    assert_eq!(interrupted(&set), ["sg-2"]);
     let closed = abandoned(&set, now);
     assert_eq!(closed.phase, Some(Phase::PartlyApplied));
     let outcomes: Vec<_> = closed.edits.iter().map(|edit| (edit.resource.as_str(), edit.outcome)).collect();

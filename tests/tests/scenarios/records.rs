@@ -75,9 +75,18 @@ fn effect(call: &Call) -> [BTreeSet<String>; 2] {
 /// Fails unless these records are of this call: who, what and where, before it and after it.
 fn assert_told(scenario: &Scenario<'_>, (intent, outcome): &(Value, Value), call: &Call) -> Result<()> {
     assert_eq!((&intent["event"], &outcome["event"]), (&"Intent".into(), &"Outcome".into()));
-    for field in
-        ["resource", "operation", "changeSet", "approvedBy", "baselines", "controls", "removed", "added", "tags"]
-    {
+    for field in [
+        "resource",
+        "operation",
+        "changeSet",
+        "approvedBy",
+        "baselines",
+        "controls",
+        "removed",
+        "added",
+        "descriptions",
+        "tags",
+    ] {
         assert_eq!(intent[field], outcome[field], "{field} of {intent} and of {outcome}");
     }
     let parameters = &call.parameters;
