@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crds::{ChangeSet, ChangeSetStatus, EditOutcome, EditRecord, Outcome, Phase};
 use engine::budget::{Charge, DAY, Ledger, Spent, not_as_planned};
-use engine::edit::{Impact, Risk};
+use engine::edit::{Impact, Operation, Risk};
 use engine::facts::Location;
+use engine::rivals::{Part, Subject};
 use jiff::Timestamp;
 use kube::Client;
 
@@ -16,8 +17,8 @@ use crate::rollback::was_undone;
 
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
-/// A finding that was repaired: id of the resource, id of the control, and when.
-pub type Repair = (String, String, Timestamp);
+/// A finding that was repaired: what of which resource, id of the control, and when.
+pub type Repair = (Subject, String, Timestamp);
 
 /// What happened before this process began to lead.
 #[derive(Debug, Default)]
@@ -79,7 +80,7 @@ impl Past {
             }
             if outcome_of(&status, edit).is_some_and(|outcome| outcome.outcome == Outcome::Verified) {
                 let repairs = self.repairs.entry(location.clone()).or_default();
-                repairs.extend(edit.controls.iter().map(|control| (edit.resource.clone(), control.clone(), at)));
+                repairs.extend(edit.controls.iter().map(|control| (subject(edit), control.clone(), at)));
             }
         }
     }
@@ -106,6 +107,11 @@ impl Past {
             wave.resume(proposed_at(set));
         }
     }
+}
+
+fn subject(edit: &EditRecord) -> Subject {
+    let part = if edit.operation == Operation::AddTags.to_string() { Part::Tags } else { Part::Rules };
+    Subject { resource: edit.resource.clone(), part }
 }
 
 fn outcome_of<'s>(status: &'s ChangeSetStatus, edit: &EditRecord) -> Option<&'s EditOutcome> {

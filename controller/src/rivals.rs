@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 /// Looks for whoever undoes the repairs of a contested resource, if it is time for a look. A name is worth no trouble: what
 /// goes wrong is tried again later.
 pub async fn look(connection: &Connection, contests: &mut Contests, stop: &CancellationToken) {
-    let Some(Look { resource, since }) = contests.look(Timestamp::now()) else { return };
-    let looking = latest_other(connection, &resource, since);
+    let Some(Look { subject, since }) = contests.look(Timestamp::now()) else { return };
+    let looking = latest_other(connection, &subject, since);
     let Some(answer) = stop.run_until_cancelled(looking).await else { return };
-    contests.seen(&resource, seen(answer), Timestamp::now());
+    contests.seen(&subject, seen(answer), Timestamp::now());
 }
 
 fn seen(answer: Result<Option<String>, AwsError>) -> Seen {

@@ -46,8 +46,8 @@ impl Memory {
     pub fn new(context: &Context, location: &Location) -> Self {
         let journal = Journal::new(context.client.clone(), location.clone(), context.leadership.clone());
         let mut circumstances = Circumstances::default();
-        for (resource, control, at) in context.take_repairs(location) {
-            circumstances.contests.restore(&resource, &control, at);
+        for (subject, control, at) in context.take_repairs(location) {
+            circumstances.contests.restore(&subject, &control, at);
         }
         Self {
             inventory: None,
@@ -258,7 +258,7 @@ async fn remember(
         asked.into_iter().filter_map(|edit| Some((edit, contests.newly(edit, now)?))).collect();
     rivals::look(connection, contests, stop).await;
     for (edit, contest) in told {
-        let contest = Contest { rival: contests.rival(&edit.resource), ..contest };
+        let contest = Contest { rival: contests.rival(edit), ..contest };
         events::contested(&context.recorder, &applied.location, edit, contest).await;
     }
     let touched = outcomes.iter().filter(|outcome| !outcome.is_untouched());

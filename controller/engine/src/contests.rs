@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::edit::{Edit, Operation, Withheld};
 use crate::finding::Severity;
 use crate::plan::{Applied, Outcome};
-use crate::rivals::{Look, Rival, Rivals, Seen};
+use crate::rivals::{Look, Rival, Rivals, Seen, Subject};
 
 /// So many repairs within `WITHIN` begin a contest.
 const REPAIRS: usize = 3;
@@ -57,14 +57,14 @@ impl Pace {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Finding {
-    resource: String,
+    subject: Subject,
     control: String,
     pace: Pace,
 }
 
 fn findings(edit: &Edit) -> impl Iterator<Item = Finding> {
-    let pace = Pace::of(edit);
-    let finding = move |control: &str| Finding { resource: edit.resource.clone(), control: control.to_owned(), pace };
+    let (subject, pace) = (Subject::from(edit), Pace::of(edit));
+    let finding = move |control: &str| Finding { subject: subject.clone(), control: control.to_owned(), pace };
     edit.controls().into_iter().map(finding)
 }
 
@@ -149,7 +149,7 @@ impl History {
         let (begun, last) = (self.begun.as_ref()?, self.latest.back()?);
         let repairs = u32::try_from(REPAIRS).unwrap_or(u32::MAX).saturating_add(begun.more);
         let next = last.saturating_add(pace.pause(begun.more)).unwrap_or(Timestamp::MAX);
-        // Who undoes it is known of the resource, not of each finding.
+        // Who undoes it is known of the subject, not of each finding.
         Some(Contest { repairs, since: begun.since, next, rival: Rival::Unknown })
     }
 }
@@ -178,9 +178,9 @@ impl Contests {
     /// Notes a repair that an earlier process has made; the oldest has to come first, and one that is not later than what
     /// is known already changes nothing. Whether it was of a critical finding is not asked: it counts either way. A contest
     /// that had begun by then counts as told.
-    pub fn restore(&mut self, resource: &str, control: &str, at: Timestamp) {
+    pub fn restore(&mut self, subject: &Subject, control: &str, at: Timestamp) {
         for pace in [Pace::Urgent, Pace::Patient] {
-            let finding = Finding { resource: resource.to_owned(), control: control.to_owned(), pace };
+            let finding = Finding { subject: subject.clone(), control: control.to_owned(), pace };
             if let Some(begun) = &mut self.add(finding, at).begun {
                 begun.told = true;
             }
@@ -211,9 +211,9 @@ impl Contests {
         is_new.then_some(contest)
     }
 
-    /// Who undoes the repairs of a resource.
-    pub fn rival(&self, resource: &str) -> Rival {
-        self.rivals.of(resource)
+    /// Who undoes what an edit repairs.
+    pub fn rival(&self, edit: &Edit) -> Rival {
+        self.rivals.of(&Subject::from(edit))
     }
 
     /// The look for a rival that is due.
@@ -221,9 +221,9 @@ impl Contests {
         self.rivals.due(&contested(&self.repaired, now), now)
     }
 
-    /// Notes what a look at a resource has shown.
-    pub fn seen(&mut self, resource: &str, seen: Seen, now: Timestamp) {
-        self.rivals.note(resource, seen, now);
+    /// Notes what a look has shown.
+    pub fn seen(&mut self, subject: &Subject, seen: Seen, now: Timestamp) {
+        self.rivals.note(subject, seen, now);
     }
 
     /// How long it is until the next repair of any contested finding.
@@ -247,16 +247,16 @@ impl Contests {
         };
         let contests: Option<Vec<Contest>> = findings(edit).map(contest).collect();
         let first = contests?.into_iter().min_by_key(|contest| contest.next)?;
-        Some(Contest { rival: self.rivals.of(&edit.resource), ..first })
+        Some(Contest { rival: self.rival(edit), ..first })
     }
 }
 
-/// The resources whose contest was told, each with the time when it began.
-fn contested(repaired: &BTreeMap<Finding, History>, now: Timestamp) -> BTreeMap<&str, Timestamp> {
+/// The subjects whose contest was told, each with the time when it began.
+fn contested(repaired: &BTreeMap<Finding, History>, now: Timestamp) -> BTreeMap<Subject, Timestamp> {
     let mut contested = BTreeMap::new();
     for (finding, history) in repaired.iter().filter(|(_, history)| history.is_recent(now)) {
         if let Some(Begun { since, told: true, .. }) = history.begun {
-            let first = contested.entry(finding.resource.as_str()).or_insert(since);
+            let first = contested.entry(finding.subject.clone()).or_insert(since);
             *first = since.min(*first);
         }
     }

@@ -75,8 +75,8 @@ impl History {
     /// What the rails have to know before they judge the plan of a cell.
     pub fn circumstances(&self, plan: &Plan<Proposed>, now: Timestamp) -> Circumstances {
         let mut circumstances = Circumstances { retries: self.retries(plan, now), ..Circumstances::default() };
-        for (resource, control, at) in self.past.repairs.get(&plan.location).into_iter().flatten() {
-            circumstances.contests.restore(resource, control, *at);
+        for (subject, control, at) in self.past.repairs.get(&plan.location).into_iter().flatten() {
+            circumstances.contests.restore(subject, control, *at);
         }
         let open = self.open.iter().filter(|(location, _)| *location == plan.location);
         circumstances.proposals = open.map(|(_, proposal)| proposal.clone()).collect();

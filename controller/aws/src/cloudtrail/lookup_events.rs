@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_cloudtrail::types::{Event, LookupAttribute, LookupAttributeKey};
 use aws_smithy_types::DateTime;
+use engine::rivals::{Part, Subject};
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -24,12 +25,10 @@ const PAGE: i32 = 50;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Who made the calls.
 const SOURCE: &str = "ec2.amazonaws.com";
-/// The calls that change a group, its rules, or the tags of either.
-const CHANGES: &[&str] = &[
+/// The calls that change the rules of a group.
+const RULE_CHANGES: &[&str] = &[
     "AuthorizeSecurityGroupEgress",
     "AuthorizeSecurityGroupIngress",
-    "CreateTags",
-    "DeleteTags",
     "ModifySecurityGroupRules",
     "RevokeSecurityGroupEgress",
     "RevokeSecurityGroupIngress",
@@ -37,7 +36,10 @@ const CHANGES: &[&str] = &[
     "UpdateSecurityGroupRuleDescriptionsIngress",
 ];
 
-/// The ARN of whoever made the newest change of a group since a time, other than the sessions in which we write ourselves;
+/// The calls that change the tags of a group.
+const TAG_CHANGES: &[&str] = &["CreateTags", "DeleteTags"];
+
+/// The ARN of whoever made the newest change of this part of a group since a time, other than the sessions in which we write ourselves;
 /// for a service of AWS that acts on its own its name. `None`: nobody, or not yet, since CloudTrail shows an event up to 15
 /// minutes late.
 ///
@@ -45,7 +47,7 @@ const CHANGES: &[&str] = &[
 /// CloudTrail could not be asked, or not within 5 seconds.
 pub async fn latest_other(
     connection: &Connection,
-    group_id: &str,
+    Subject { resource: group_id, part }: &Subject,
     since: Timestamp,
 ) -> Result<Option<String>, AwsError> {
     let attribute = LookupAttribute::builder()
@@ -60,13 +62,17 @@ pub async fn latest_other(
     let reads = connection.reads(Instant::now() + PATIENCE);
     let reply = reads.call(OPERATION, || request.clone().send()).await?;
     let ours = connection.write_session().and_then(|session| session.credentials.session_arn());
-    Ok(newest_other(&reply.events.unwrap_or_default(), ours.as_deref()))
+    Ok(newest_other(&reply.events.unwrap_or_default(), *part, ours.as_deref()))
 }
 
-/// Who made the newest change among events, which come newest first, if not under our own name.
-fn newest_other(events: &[Event], ours: Option<&str>) -> Option<String> {
+/// Who made the newest change of a part among events, which come newest first, if not under our own name.
+fn newest_other(events: &[Event], part: Part, ours: Option<&str>) -> Option<String> {
+    let changes = match part {
+        Part::Rules => RULE_CHANGES,
+        Part::Tags => TAG_CHANGES,
+    };
     let is_change = |event: &&Event| {
-        event.event_source() == Some(SOURCE) && event.event_name().is_some_and(|name| CHANGES.contains(&name))
+        event.event_source() == Some(SOURCE) && event.event_name().is_some_and(|name| changes.contains(&name))
     };
     events.iter().filter(is_change).filter_map(who).find(|name| Some(name.as_str()) != ours)
 }
@@ -104,7 +110,7 @@ mod tests {
     fn the_newest_change_that_is_not_ours_tells_who() {
         let (ours, terraform) = (revoke(&json!({"arn": OURS})), revoke(&json!({"arn": TERRAFORM})));
         let older = revoke(&json!({"arn": "arn:aws:iam::111122223333:user/ana"}));
-        let named = |events: &[Event]| newest_other(events, Some(OURS));
+        let named = |events: &[Event]| newest_other(events, Part::Rules, Some(OURS));
         assert_eq!(named(&[ours.clone(), terraform, older]).as_deref(), Some(TERRAFORM));
         assert_eq!((named(&[ours]), named(&[])), (None, None));
     }
@@ -121,8 +127,20 @@ mod tests {
             Event::builder().event_source(SOURCE).event_name("CreateTags").cloud_trail_event("{").build(),
             Event::builder().build(),
         ] {
-            assert_eq!(newest_other(&[harmless], None), None);
+            for part in [Part::Rules, Part::Tags] {
+                assert_eq!(newest_other(std::slice::from_ref(&harmless), part, None), None);
+            }
         }
+    }
+
+    #[test]
+    fn who_changed_the_tags_since_does_not_stand_for_who_changed_the_rules() {
+        let tagger = "arn:aws:sts::111122223333:assumed-role/cost-tagger/nightly";
+        let tag = event(SOURCE, "DeleteTags", &json!({"userIdentity": {"arn": tagger}}));
+        let events = [tag, revoke(&json!({"arn": TERRAFORM}))];
+        let named = |part| newest_other(&events, part, Some(OURS));
+        assert_eq!((named(Part::Rules).as_deref(), named(Part::Tags).as_deref()), (Some(TERRAFORM), Some(tagger)));
+        assert_eq!(newest_other(&events[1..], Part::Tags, Some(OURS)), None);
     }
 
     #[test]
@@ -137,7 +155,7 @@ mod tests {
             (json!({"sessionContext": issuer}), role),
             (json!({"type": "AWSService", "invokedBy": "fms.amazonaws.com"}), "fms.amazonaws.com"),
         ] {
-            assert_eq!(newest_other(&[revoke(&identity)], Some(OURS)).as_deref(), Some(name));
+            assert_eq!(newest_other(&[revoke(&identity)], Part::Rules, Some(OURS)).as_deref(), Some(name));
         }
     }
 }

@@ -177,19 +177,22 @@ fn a_contest_is_told_once_when_the_finding_is_back_whether_it_waits_or_not() {
 }
 
 #[test]
-fn a_rival_is_looked_for_from_the_telling_of_a_contest_to_its_end_and_named_for_all_findings_of_the_resource() {
-    let mut contests = after(&[tag(), urgent()], &[0, 1, 2]);
+fn a_rival_is_looked_for_from_the_telling_of_a_contest_to_its_end_and_named_for_all_that_he_undoes() {
+    let other = edit("sg-1", &["sg-staged"], Operation::AddTags, Severity::Low);
+    let mut contests = after(&[tag(), other.clone(), urgent()], &[0, 1, 2]);
     assert_eq!(contests.look(at(3)), None, "nobody has undone the last repair yet");
     assert!(contests.newly(&tag(), at(3)).is_some());
-    assert_eq!(contests.look(at(3)), Some(Look { resource: "sg-1".to_owned(), since: at(0) }));
-    contests.seen("sg-1", Seen::Somebody("arn".to_owned()), at(3));
-    for edit in [tag(), urgent()] {
-        assert_eq!(contests.waits(&edit, at(4)).map(|contest| contest.rival), Some(Rival::Named("arn".to_owned())));
+    assert_eq!(contests.look(at(3)), Some(Look { subject: Subject::from(&tag()), since: at(0) }));
+    contests.seen(&Subject::from(&tag()), Seen::Somebody("arn".to_owned()), at(3));
+    for (edit, rival) in
+        [(tag(), Rival::Named("arn".to_owned())), (other, Rival::Named("arn".to_owned())), (urgent(), Rival::Unknown)]
+    {
+        assert_eq!(contests.waits(&edit, at(4)).map(|contest| contest.rival), Some(rival));
     }
     contests.prune(at(4));
-    assert_eq!((contests.look(at(HOUR)), contests.rival("sg-1")), (None, Rival::Named("arn".to_owned())));
+    assert_eq!((contests.look(at(HOUR)), contests.rival(&tag())), (None, Rival::Named("arn".to_owned())));
     contests.prune(at(3 * HOUR));
-    assert_eq!(contests.rival("sg-1"), Rival::Unknown);
+    assert_eq!(contests.rival(&tag()), Rival::Unknown);
 }
 
 #[test]
@@ -217,10 +220,11 @@ fn what_is_restored_counts_as_what_was_noted() {
     for (edit, control) in [(urgent(), "sg-admin"), (tag(), "sg-tagged")] {
         let repairs = [0, 1, 2, 62];
         let (noted, mut restored) = (after(std::slice::from_ref(&edit), &repairs), Contests::default());
-        repairs.iter().for_each(|second| restored.restore("sg-1", control, at(*second)));
+        let subject = Subject::from(&edit);
+        repairs.iter().for_each(|second| restored.restore(&subject, control, at(*second)));
         assert_eq!(restored.waits(&edit, at(63)), noted.waits(&edit, at(63)));
         assert!(restored.waits(&edit, at(63)).is_some());
-        restored.restore("sg-1", control, at(30));
+        restored.restore(&subject, control, at(30));
         assert_eq!(restored.waits(&edit, at(63)), noted.waits(&edit, at(63)));
         assert_eq!(restored.newly(&edit, at(63)), None, "the earlier process has told it");
     }
@@ -229,11 +233,11 @@ fn what_is_restored_counts_as_what_was_noted() {
 #[test]
 fn a_contest_that_had_just_begun_when_the_process_ended_is_not_told_again() {
     let mut restored = Contests::default();
-    [0, 1, 2].into_iter().for_each(|second| restored.restore("sg-1", "sg-tagged", at(second)));
+    [0, 1, 2].into_iter().for_each(|second| restored.restore(&Subject::from(&tag()), "sg-tagged", at(second)));
     assert!(restored.waits(&tag(), at(3)).is_some());
     assert_eq!(restored.newly(&tag(), at(3)), None);
     assert_eq!(
-        restored.look(at(3)).map(|look| look.resource).as_deref(),
+        restored.look(at(3)).map(|look| look.subject.resource).as_deref(),
         Some("sg-1"),
         "his name is not known any more"
     );

@@ -6,6 +6,7 @@ use engine::approval::{ChangeSetName, Decision, Proposal};
 use engine::edit::Withheld;
 use engine::facts::{InterfaceUse, PrefixList, PrefixListEntries};
 use engine::plan::Permitted;
+use engine::rivals::{Part, Subject};
 use engine::spec::Mode;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
@@ -141,15 +142,19 @@ fn a_window_that_closes_after_the_plan_stops_the_write() {
     assert_eq!(refused.as_ref().map(Withheld::reason), Some("Window"));
 }
 
+fn rules(resource: &str) -> Subject {
+    Subject { resource: resource.to_owned(), part: Part::Rules }
+}
+
 #[test]
 fn what_somebody_keeps_undoing_waits_at_ever_longer_intervals() {
     let mut case = Case::new();
     for minute in [-30, -20, -10] {
         let at = NOW.checked_add(SignedDuration::from_mins(minute)).unwrap();
-        case.circumstances.contests.restore("sg-0", "sg-no-open-admin-ports", at);
+        case.circumstances.contests.restore(&rules("sg-0"), "sg-no-open-admin-ports", at);
     }
     assert_eq!(case.outcome().0, [SSH], "the pause after the third repair is over");
-    case.circumstances.contests.restore("sg-0", "sg-no-open-admin-ports", NOW);
+    case.circumstances.contests.restore(&rules("sg-0"), "sg-no-open-admin-ports", NOW);
     assert_eq!(reasons(&case), ["Contested"]);
 }
 
@@ -169,7 +174,7 @@ fn unprobed(listed: &str) -> Case {
 fn wait_for_required(mut case: Case) -> SignedDuration {
     for minute in -40..=0 {
         let at = NOW.checked_add(SignedDuration::from_mins(minute)).unwrap();
-        case.circumstances.contests.restore("sg-0", "sg-required-rules-present", at);
+        case.circumstances.contests.restore(&rules("sg-0"), "sg-required-rules-present", at);
     }
     let contested = |held: engine::plan::WithheldEdit| match held.reason {
         Withheld::Contested(contest) => Some(contest.next.duration_since(NOW)),
