@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::desired::Desired;
 use crate::edit::{BaselineRef, Edit, Impact, Risk, Withheld};
 use crate::evaluate::{ControlCount, Evaluation};
-use crate::facts::{Inventory, SecurityGroup, Tags};
+use crate::facts::{Inventory, SecurityGroup, Source, Tags};
 use crate::plan::{Plan, Proposed, ProposedEdit, plan};
 use crate::rails::{hold, hold_without_room};
 use crate::spec::Mode;
@@ -174,14 +174,29 @@ pub struct Others {
     changed: BTreeMap<String, Timestamp>,
     /// When a resource was last written here.
     own: BTreeMap<String, Timestamp>,
+    /// The groups as they were last read, as long as they cannot be read.
+    last: Option<Source<Vec<SecurityGroup>>>,
 }
 
 impl Others {
-    /// Compares two looks. A resource that came or went in between has not changed.
+    /// Compares a look with the one before, or with the last that showed anything. A resource that came or went in between
+    /// has not changed.
     pub fn watch(&mut self, before: &Inventory, now: &Inventory, at: Timestamp) {
-        self.own.retain(|_, written| at.duration_since(*written) < SHOWN_WITHIN);
+        let before = &before.security_groups;
+        if now.security_groups.facts().is_err() {
+            if before.facts().is_ok() {
+                self.last = Some(before.clone());
+            }
+            return;
+        }
+        let last = self.last.take();
+        let before = if before.facts().is_err() { last.as_ref().unwrap_or(before) } else { before };
+        // What was written here since then is seen for the first time, however long ago that is.
+        let may_be_own = |written: Timestamp| written > before.read_at() || at.duration_since(written) < SHOWN_WITHIN;
+        self.own.retain(|_, written| may_be_own(*written));
         self.changed.retain(|_, seen| at.duration_since(*seen) < LATELY);
-        let before: BTreeMap<&str, &SecurityGroup> = groups(before).map(|group| (group.id.as_str(), group)).collect();
+        let before = before.facts().map(Vec::as_slice).unwrap_or_default().iter();
+        let before: BTreeMap<&str, &SecurityGroup> = before.map(|group| (group.id.as_str(), group)).collect();
         let is_news = |group: &&SecurityGroup| {
             let differs = before.get(group.id.as_str()).is_some_and(|before| before != group);
             differs && !self.own.contains_key(&group.id)

@@ -283,6 +283,34 @@ fn what_others_changed_within_a_day_is_told_at_once_and_what_was_written_here_is
     assert_eq!(told(&others, &one), 0);
 }
 
+#[test]
+fn what_others_changed_while_nothing_could_be_read_is_told_and_what_was_written_here_before_is_not_theirs() {
+    let at = |minutes: i64| Timestamp::from_second(minutes * 60).unwrap();
+    let look = |port: u16, read: Timestamp| {
+        let rules = [format!("tcp/{port} 10.0.0.0/8"), "tcp/22 0.0.0.0/0".to_owned()];
+        let rules = rules.each_ref().map(String::as_str);
+        let groups = vec![group("sg-0", &rules), group("sg-1", &rules)];
+        Inventory { security_groups: Source::complete(groups, read), ..Case::new().inventory() }
+    };
+    let failed = |read: Timestamp| {
+        let security_groups = Source::failed(ReadFailure::EndpointUnavailable, read);
+        Inventory { security_groups, ..Case::new().inventory() }
+    };
+    let case = Case::with(|case| case.groups.push(group("sg-1", &["tcp/22 0.0.0.0/0"])));
+    let told = |others: &Others| {
+        case.beside(others, |desired, beside| readiness(&reference("edge"), desired, beside)).unwrap().changed_by_others
+    };
+    let mut others = Others::default();
+    others.except(["sg-1".to_owned()], at(1));
+    others.watch(&look(443, at(0)), &failed(at(2)), at(2));
+    others.watch(&failed(at(2)), &failed(at(20)), at(20));
+    assert_eq!(told(&others), 0);
+    others.watch(&failed(at(20)), &look(8443, at(30)), at(30));
+    assert_eq!(told(&others), 1, "sg-1 was written here after the last look");
+    others.watch(&look(8443, at(30)), &look(443, at(40)), at(40));
+    assert_eq!(told(&others), 2, "what is compared from now on is the new look");
+}
+
 /// The plan of the same baseline in `Enforce`, as the controller would make it.
 #[test]
 fn it_comes_true_once_the_mode_is_switched() {
