@@ -353,7 +353,7 @@ where
 {
     let (api, mut newest): (Api<K>, _) = (Api::all(client.clone()), Newest::default());
     let admits = move |event: &WatchResult<watcher::Event<K>>| {
-        std::future::ready(event.as_ref().map_or(true, |event| newest.admits(event)))
+        std::future::ready(event.as_ref().map_or(true, |event| newest.admits(event, Instant::now())))
     };
     watcher(api, watcher::Config::default()).default_backoff().filter(admits)
 }
