@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use aws::{Connector, ConnectorOptions};
@@ -207,12 +207,7 @@ async fn lead(
         accounts: accounts_store,
         exemptions: exemptions_store,
         approvals: approvals_store,
-        policies: Policies {
-            policies: kept(&client, &[&wake_cells], &stopping),
-            bindings: kept(&client, &[&wake_cells], &stopping),
-            user: kubernetes::user(&client).await,
-            last: Arc::default(),
-        },
+        policies: policies(&client, &wake_cells, &stopping).await,
         writes_stopped: options.stop_writes,
         namespaces: kept(&client, &[&wake_cells, &wake_baselines], &stopping),
         identities: Arc::clone(&identities),
@@ -248,6 +243,16 @@ async fn lead(
     let watches = Watches { baselines, accounts, exemptions, approvals };
     loops(context, watches, reports, &gone, readiness).await;
     Ok(())
+}
+
+/// What keeps authority from being forged, and who this process is to the API server.
+async fn policies(client: &Client, wake_cells: &watch::Sender<()>, stopping: &CancellationToken) -> Policies {
+    Policies {
+        policies: kept(client, &[wake_cells], stopping),
+        bindings: kept(client, &[wake_cells], stopping),
+        user: kubernetes::user(client).await,
+        last: Arc::default(),
+    }
 }
 
 /// The changes of the objects that have a loop of their own.

@@ -325,7 +325,7 @@ impl Withheld {
             Self::Rejected => "its change set was rejected: edit the baseline to have it proposed again".to_owned(),
             Self::BlastRadius(share) => format!("{share}: approve the change sets, or raise remediation.blastRadius.maxShare"),
             Self::OtherCells => "the other accounts and regions of the baseline are looked at first".to_owned(),
-            Self::Budget(limit) => format!("{limit}: worse resources went first, it follows within the hour"),
+            Self::Budget(limit) => format!("{limit}: worse resources went first, it follows as the budget allows"),
             Self::Window(opens) => format!("it waits for the window, which opens at {opens}; remediation.emergency lifts it"),
             Self::Canary(None) => "the canary is changed first (remediation.canary)".to_owned(),
             Self::Canary(Some(until)) => format!("the canary was changed and has to stand until {until} (remediation.canary)"),
