@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use jiff::{Timestamp, ToSpan as _};
 use kube::ResourceExt;
 use serde_json::Value;
-use tests::emulator::{Direction, Fault, FaultKind, ForeignChange};
+use tests::emulator::{Direction, Fault, FaultKind, ForeignChange, GroupSeed, Seed};
 use tests::{Scenario, wait_until};
 
 use super::{
@@ -69,6 +69,22 @@ async fn a_plan_that_would_change_too_much_waits_for_an_approval() -> Result<()>
 }
 
 #[tokio::test]
+async fn what_waits_until_both_regions_were_looked_at_is_proposed_to_nobody() -> Result<()> {
+    let scenario = scenario("regions").await?;
+    for region in [REGION, "eu-central-1"] {
+        let group = GroupSeed::named("bad").ingress(["tcp 22 0.0.0.0/0"])?.egress([])?;
+        scenario.aws.seed(&Seed::in_region(region).group(group).with("clearDefaults", true.into())).await?;
+    }
+    scenario.apply(&ACCOUNT.replace("[eu-west-1]", "[eu-west-1, eu-central-1]")).await?;
+    scenario.apply(&baseline("Enforce", WEB_ONLY)).await?;
+    wait_for_reason(&scenario, "Reconciling", "False", "AtRest").await?;
+    let sets = scenario.api("ChangeSet").await?.list(&Default::default()).await?.items;
+    let proposed = sets.iter().filter(|set| set.data["spec"]["proposed"] == true).count();
+    assert_eq!((sets.len(), proposed), (2, 0), "{sets:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_share_that_is_small_enough_asks_nobody() -> Result<()> {
     let scenario = scenario("share").await?;
     let seeded = fleet(&scenario, 5, 15).await?;
@@ -82,7 +98,6 @@ async fn a_share_that_is_small_enough_asks_nobody() -> Result<()> {
 
 /// A group in use that lets MySQL in from anywhere: high, not critical.
 async fn in_use(scenario: &Scenario<'_>) -> Result<tests::emulator::Seeded> {
-    use tests::emulator::{GroupSeed, Seed};
     let group = GroupSeed::named("db").ingress(["tcp 8080 0.0.0.0/0"])?.egress([])?;
     let interfaces = serde_json::json!([{"key": "host", "groups": ["@db"]}]);
     let seed = Seed::in_region(REGION).group(group).with("interfaces", interfaces).with("clearDefaults", true.into());

@@ -180,6 +180,8 @@ fn way(ProposedEdit { edit, hold }: &ProposedEdit, moment: Moment<'_>) -> Way {
         (_, Some(Proposal { decision: Decision::Approved, name, .. })) => Some(name.clone()),
         (_, Some(Proposal { decision: Decision::Rejected, .. })) => return Way::Wait(Withheld::Rejected),
         (Some(reason), Some(Proposal { decision: Decision::Open, .. })) => return Way::Wait(reason),
+        // Whether anybody has to be asked shows once all of them were looked at.
+        (Some(Withheld::OtherCells), None) => return Way::Wait(Withheld::OtherCells),
         (Some(reason), None) => return Way::Propose(reason),
         (None, _) => None,
     };
@@ -190,11 +192,13 @@ fn way(ProposedEdit { edit, hold }: &ProposedEdit, moment: Moment<'_>) -> Way {
     }
 }
 
-/// Why an edit needs an approval, if each of the baselines that ask for it has to ask.
+/// Why an edit needs an approval, if each of the baselines that ask for it has to ask; as long as one of them may turn out
+/// not to have to, that.
 fn too_many(edit: &Edit, too_many: &BTreeMap<BaselineRef, Withheld>) -> Option<Withheld> {
-    let mut reasons = edit.demands.iter().map(|demand| too_many.get(&demand.baseline));
-    let first = reasons.next()??;
-    reasons.all(|reason| reason.is_some()).then(|| first.clone())
+    let reasons = edit.demands.iter().map(|demand| too_many.get(&demand.baseline));
+    let reasons: Vec<&Withheld> = reasons.collect::<Option<_>>()?;
+    let undecided = reasons.iter().find(|reason| ***reason == Withheld::OtherCells);
+    undecided.or(reasons.first()).map(|reason| (*reason).clone())
 }
 
 /// The window that an edit waits for, if each of the baselines that ask for it has one that is closed: the first to open.

@@ -8,7 +8,7 @@ use engine::rails::{self, Moment};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::{Case, NOW, all, group, location};
+use super::{Case, NOW, all, baseline, group, location, reasons};
 
 /// So many groups with an open port, and so many without.
 pub(super) fn fleet(bad: usize, good: usize) -> Case {
@@ -169,4 +169,23 @@ fn nothing_is_changed_before_every_cell_was_looked_at() {
     let reference: BaselineRef = case.baselines[0].reference.clone();
     case.baselines[0].reference = BaselineRef { generation: 2, ..reference };
     assert_eq!(case.too_many(&mut ledger), ["OtherCells"], "another generation selects something else");
+}
+
+#[test]
+fn what_waits_for_a_look_at_other_cells_is_not_proposed() {
+    let mut case = Case::with(|case| {
+        case.baselines.push(baseline("other", json!({"internet": {"denyPresets": ["Admin"]}})));
+    });
+    let [one, other] = [0, 1].map(|index| case.baselines[index].reference.clone());
+    let share = || Withheld::BlastRadius("6 of 20 resources".to_owned());
+    let proposes = |case: &mut Case, both: [Withheld; 2]| {
+        case.circumstances.too_many = [one.clone(), other.clone()].into_iter().zip(both).collect();
+        (case.permitted().to_propose.len(), reasons(case))
+    };
+    assert_eq!(proposes(&mut case, [Withheld::OtherCells, Withheld::OtherCells]), (0, vec!["OtherCells"]));
+    let undecided = [[share(), Withheld::OtherCells], [Withheld::OtherCells, share()]];
+    for both in undecided {
+        assert_eq!(proposes(&mut case, both), (0, vec!["OtherCells"]), "one of them may not have to ask");
+    }
+    assert_eq!(proposes(&mut case, [share(), share()]), (1, vec!["BlastRadius"]));
 }
