@@ -5,7 +5,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::edit::{BaselineRef, Change, Edit};
+use crate::edit::{BaselineRef, Change, Demand, Edit};
 
 /// Names a change set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,7 +62,7 @@ pub enum Decision {
     Open,
     /// Its edits may be made.
     Approved,
-    /// Its edits are not made, and not proposed again.
+    /// Its edits are not made on behalf of its baseline, and not proposed again.
     Rejected,
 }
 
@@ -97,4 +97,16 @@ pub fn proposal<'p>(proposals: &'p [Proposal], edit: &Edit) -> Option<&'p Propos
         Decision::Open => 2,
     };
     proposals.iter().filter(|proposal| proposal.holds(edit)).min_by_key(weight)
+}
+
+/// Takes apart what baselines ask for whose people rejected it, and what the others ask for. A rejection speaks for its own
+/// baseline: nobody rejects what others want.
+pub(crate) fn rejected_and_rest(proposals: &[Proposal], edit: Edit) -> (Option<Edit>, Option<Edit>) {
+    let rejecting =
+        proposals.iter().filter(|proposal| proposal.decision == Decision::Rejected && proposal.holds(&edit));
+    let rejecting: BTreeSet<&BaselineRef> = rejecting.map(|proposal| &proposal.baseline).collect();
+    let (rejected, rest): (Vec<Demand>, Vec<Demand>) =
+        edit.demands.iter().cloned().partition(|demand| rejecting.contains(&demand.baseline));
+    let of = |demands: Vec<Demand>| (!demands.is_empty()).then(|| Edit { demands, ..edit.clone() });
+    (of(rejected), of(rest))
 }

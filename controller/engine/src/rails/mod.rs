@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use owner::owner;
 pub use permit::{Authority, permit, still_allowed};
 
-use crate::approval::{ChangeSetName, Decision, Proposal, Warrant, proposal};
+use crate::approval::{ChangeSetName, Decision, Proposal, Warrant, proposal, rejected_and_rest};
 use crate::contests::Contests;
 use crate::desired::Desired;
 use crate::edit::{BaselineRef, Edit, Withheld};
@@ -144,9 +144,14 @@ struct Sorted<'a> {
 }
 
 impl<'a> Sorted<'a> {
-    fn add(&mut self, group: &'a SecurityGroup, proposed: ProposedEdit, moment: Moment<'_>) {
-        let (way, edit) = (way(&proposed, moment), proposed.edit);
-        let held = match way {
+    fn add(&mut self, group: &'a SecurityGroup, ProposedEdit { edit, hold }: ProposedEdit, moment: Moment<'_>) {
+        if let Some(reason) = hold.as_ref().filter(|hold| **hold != Withheld::Approval) {
+            return self.withheld.push(WithheldEdit { edit, reason: reason.clone() });
+        }
+        let (rejected, rest) = rejected_and_rest(&moment.circumstances.proposals, edit);
+        self.withheld.extend(rejected.map(|edit| WithheldEdit { edit, reason: Withheld::Rejected }));
+        let Some(edit) = rest else { return };
+        let held = match way(&edit, hold, moment) {
             Way::Make(change_set) => self.make.add(group, edit, change_set),
             Way::Propose(reason) => {
                 let no_room = self.propose.add(group, edit.clone(), None);
@@ -168,18 +173,14 @@ enum Way {
     Wait(Withheld),
 }
 
-fn way(ProposedEdit { edit, hold }: &ProposedEdit, moment: Moment<'_>) -> Way {
+/// What happens to an edit that nothing but people may hold back, and nobody who asks for it has rejected.
+fn way(edit: &Edit, hold: Option<Withheld>, moment: Moment<'_>) -> Way {
     let Moment { desired, circumstances, now } = moment;
-    let asks = match hold {
-        Some(Withheld::Approval) => Some(Withheld::Approval),
-        Some(held) => return Way::Wait(held.clone()),
-        None => too_many(edit, &circumstances.too_many),
-    };
+    let asks = hold.or_else(|| too_many(edit, &circumstances.too_many));
     let change_set = match (asks, proposal(&circumstances.proposals, edit)) {
         // A word that was given counts, also where it is not needed any more.
         (_, Some(Proposal { decision: Decision::Approved, name, .. })) => Some(name.clone()),
-        (_, Some(Proposal { decision: Decision::Rejected, .. })) => return Way::Wait(Withheld::Rejected),
-        (Some(reason), Some(Proposal { decision: Decision::Open, .. })) => return Way::Wait(reason),
+        (Some(reason), Some(_)) => return Way::Wait(reason),
         // Whether anybody has to be asked shows once all of them were looked at.
         (Some(Withheld::OtherCells), None) => return Way::Wait(Withheld::OtherCells),
         (Some(reason), None) => return Way::Propose(reason),

@@ -77,6 +77,45 @@ fn an_approval_is_of_one_edit_for_one_generation_of_one_baseline() {
     assert_eq!(proposes_anew(|case| case.groups[0].rules[0].description = Some("another rule by now".to_owned())), 1);
 }
 
+/// Two baselines of two namespaces that ask for one edit, which was rejected for the one.
+fn rejected_for_one(other: Mode) -> Case {
+    let mut case = proposing();
+    let rejected = proposal(&case, Decision::Rejected);
+    let mut baseline = baseline("central", json!({"internet": {"denyPresets": ["Admin"]}}));
+    (baseline.mode, baseline.reference.namespace) = (other, "central".to_owned());
+    let grant = json!({"name": "central", "maxMode": "Enforce"});
+    case.account.namespaces.push(serde_json::from_value(grant).unwrap());
+    case.baselines.push(baseline);
+    case.circumstances.proposals = vec![rejected];
+    case
+}
+
+#[test]
+fn what_one_namespace_rejects_others_do_all_the_same() {
+    let blast_radius = || Withheld::BlastRadius("6 of 20 resources".to_owned());
+    let enforced = |who_asks: &[usize]| {
+        let mut case = rejected_for_one(Mode::Enforce);
+        case.baselines[0].mode = Mode::Enforce;
+        let asking = who_asks.iter().map(|index| (case.baselines[*index].reference.clone(), blast_radius()));
+        case.circumstances.too_many = asking.collect();
+        case
+    };
+    for case in [enforced(&[]), enforced(&[0])] {
+        assert_eq!(case.outcome(), (vec![SSH.to_owned()], vec!["Rejected"]), "the one is told so");
+        let made = case.permitted().resources;
+        let for_whom: Vec<_> = made[0].edits[0].demands.iter().map(|demand| &demand.baseline.namespace).collect();
+        assert_eq!(for_whom, ["central"]);
+    }
+    let asks_too = [rejected_for_one(Mode::Propose), enforced(&[0, 1])];
+    for case in asks_too {
+        let proposed = case.permitted().to_propose;
+        assert_eq!(proposed[0].edits[0].demands[0].baseline.namespace, "central", "its own people are asked");
+    }
+    let mut alone = enforced(&[0]);
+    alone.baselines.pop();
+    assert_eq!(reasons(&alone), ["Rejected"]);
+}
+
 #[test]
 fn what_is_enforced_waits_for_nobody_who_only_proposes() {
     let mut case = Case::new();
