@@ -1,11 +1,11 @@
 //! Retention: change sets that have ended are kept as long as somebody may want to undo them, and then some; not for ever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crds::{ChangeSet, Phase};
+use crds::{ChangeSet, Phase, SecurityGroupBaseline};
 use jiff::{SignedDuration, Timestamp};
-use kube::api::{DeleteParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,12 @@ struct Ended {
     namespace: String,
     name: String,
     uid: Option<String>,
+    /// The generation of the baseline that somebody rejected it for.
+    rejected_for: Option<Generation>,
 }
+
+/// A generation of a baseline: the uid of the object, and its number.
+type Generation = (String, i64);
 
 /// Deletes what need not be kept any more, now and every hour, while this process leads.
 pub async fn run(client: Client, retention: Retention, leadership: Leadership, stopping: CancellationToken) {
@@ -63,15 +68,29 @@ async fn clean_up(client: &Client, retention: Retention) -> kube::Result<()> {
     Ok(())
 }
 
+/// The change sets that have ended, by account.
 async fn ended(client: &Client) -> kube::Result<BTreeMap<String, Vec<Ended>>> {
-    let mut by_account: BTreeMap<String, Vec<Ended>> = BTreeMap::new();
+    let mut ended = Vec::new();
     each_change_set(client, |set| {
         if has_ended(set) {
-            by_account.entry(set.spec.account.clone()).or_default().push(Ended::of(set));
+            ended.push((set.spec.account.clone(), Ended::of(set)));
         }
     })
     .await?;
+    // Looked for last: a baseline that is not there by now is not what was rejected any more.
+    let current = generations(client).await?;
+    let mut by_account: BTreeMap<String, Vec<Ended>> = BTreeMap::new();
+    for (account, ended) in ended.into_iter().filter(|(_, ended)| !ended.still_counts(&current)) {
+        by_account.entry(account).or_default().push(ended);
+    }
     Ok(by_account)
+}
+
+/// What every baseline is now.
+async fn generations(client: &Client) -> kube::Result<BTreeSet<Generation>> {
+    let api: Api<SecurityGroupBaseline> = Api::all(client.clone());
+    let baselines = within(api.list_metadata(&ListParams::default())).await?.items;
+    Ok(baselines.into_iter().filter_map(|object| Some((object.metadata.uid?, object.metadata.generation?))).collect())
 }
 
 fn has_ended(set: &ChangeSet) -> bool {
@@ -83,12 +102,20 @@ impl Ended {
     fn of(set: &ChangeSet) -> Self {
         let outcomes = set.status.iter().flat_map(|status| &status.edits).map(|edit| edit.finished_at.0);
         let created = set.creation_timestamp().map(|time| time.0);
+        let is_rejected = set.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Rejected));
+        let baseline = &set.spec.baseline;
         Self {
             at: outcomes.max().or(created).unwrap_or(Timestamp::MAX),
             namespace: set.namespace().unwrap_or_default(),
             name: set.name_any(),
             uid: set.uid(),
+            rejected_for: is_rejected.then(|| (baseline.uid.clone(), baseline.generation)),
         }
+    }
+
+    /// Whether it was rejected for what its baseline still is: without it the same would be proposed again.
+    fn still_counts(&self, current: &BTreeSet<Generation>) -> bool {
+        self.rejected_for.as_ref().is_some_and(|generation| current.contains(generation))
     }
 }
 
@@ -105,13 +132,15 @@ fn doomed(by_account: BTreeMap<String, Vec<Ended>>, retention: Retention, now: T
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const DAY: SignedDuration = SignedDuration::from_hours(24);
 
     fn ended(name: &str, days_ago: i64) -> Ended {
         let at = Timestamp::UNIX_EPOCH - DAY * i32::try_from(days_ago).unwrap();
-        Ended { at, namespace: "team".to_owned(), name: name.to_owned(), uid: None }
+        Ended { at, namespace: "team".to_owned(), name: name.to_owned(), uid: None, rejected_for: None }
     }
 
     #[test]
@@ -126,5 +155,23 @@ mod tests {
         assert_eq!(names(1), ["31", "40", "50", "90"]);
         assert_eq!(names(0), ["31", "40", "50", "80", "90"]);
         assert_eq!(names(5), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_was_rejected_counts_as_long_as_its_baseline_is_as_it_was() {
+        let set = |phase: &str| {
+            let baseline = json!({"kind": "K", "name": "edge", "uid": "b", "generation": 2});
+            let spec = json!({"baseline": baseline, "account": "1", "region": "r", "hash": "h", "edits": []});
+            let set = json!({"metadata": {"name": "edge-1"}, "spec": spec, "status": {"phase": phase}});
+            serde_json::from_value::<ChangeSet>(set).unwrap()
+        };
+        assert!(has_ended(&set("Rejected")));
+        let counts = |phase: &str, generation| {
+            Ended::of(&set(phase)).still_counts(&BTreeSet::from([("b".to_owned(), generation)]))
+        };
+        assert!(counts("Rejected", 2));
+        assert!(!counts("Rejected", 3), "the baseline was edited since");
+        assert!(!counts("Expired", 2));
+        assert!(!Ended::of(&set("Rejected")).still_counts(&BTreeSet::new()), "the baseline is gone");
     }
 }
