@@ -44,7 +44,7 @@ struct Chaos {
     #[arg(long, default_value = "")]
     only: String,
     /// How many runs at once.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 8)]
     jobs: usize,
 }
 
