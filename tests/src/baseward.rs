@@ -19,9 +19,10 @@ pub const OWN_ACCOUNT: &str = "999999999999";
 /// The region that the controller runs in. No scenario has anything there.
 pub const OWN_REGION: &str = "us-east-1";
 
-/// Short enough that a test need not wait, long enough for a busy machine.
-const LEASE_SECONDS: &str = "4";
-const WRITE_SECONDS: &str = "2.8";
+/// Short enough that a test need not wait. A write starts only while more than its own time is left of the lease, so a
+/// renewal may be late by what is between them on a busy machine.
+const LEASE_SECONDS: &str = "8";
+const WRITE_SECONDS: &str = "3";
 
 /// How to start `baseward`.
 #[derive(Debug, Clone)]
