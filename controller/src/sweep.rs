@@ -238,7 +238,7 @@ async fn undo(
     };
     let acting = Acting { connection, authority: &authority, metrics: &context.metrics, unread, stop };
     let resources = context.rollbacks.resources(location);
-    rollback::carry_out(context, inventory, journal, &acting).await;
+    Box::pin(rollback::carry_out(context, inventory, journal, &acting)).await;
     others.except(resources, Timestamp::now());
 }
 

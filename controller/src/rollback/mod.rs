@@ -41,7 +41,8 @@ pub async fn carry_out(context: &Context, inventory: &Inventory, journal: &mut J
             context.rollbacks.end(&order, None);
             continue;
         }
-        let tried = carry_out_one(context, inventory, journal, &order, acting).await;
+        // On the heap: a chain of calls as deep as this one does not fit onto the stack of a worker in a debug build.
+        let tried = Box::pin(carry_out_one(context, inventory, journal, &order, acting)).await;
         let now = Timestamp::now();
         match tried {
             Ok(Tried::Undone(set, how_far)) => {
@@ -112,7 +113,8 @@ async fn carry_out_one(
     }
     exempt(context, order, &set, &resources).await?;
     let stage = Permitted { resources, to_propose: Vec::new(), withheld: Vec::new() };
-    let applied = act(Plan { location: acting.connection.location().clone(), stage }, journal, acting).await;
+    let plan = Plan { location: acting.connection.location().clone(), stage };
+    let applied = Box::pin(act(plan, journal, acting)).await;
     for outcome in applied.stage.outcomes {
         match outcome.outcome {
             Outcome::Verified => back += 1,
