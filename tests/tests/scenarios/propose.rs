@@ -14,9 +14,12 @@ use super::{
 /// The change sets of the scenario, oldest first, each with name, phase and status.
 async fn change_sets(scenario: &Scenario<'_>) -> Result<Vec<kube::core::DynamicObject>> {
     let mut sets = scenario.api("ChangeSet").await?.list(&Default::default()).await?.items;
-    // Times are whole seconds: of two in one second that of the older generation came first.
+    // Times are whole seconds: of two in one second that of the older generation came first, and an undo after what it undoes.
     let generation = |set: &kube::core::DynamicObject| set.data["spec"]["baseline"]["generation"].as_i64();
-    sets.sort_by_key(|set| (set.creation_timestamp().map(|time| time.0), generation(set), set.name_any()));
+    let is_undo = |set: &kube::core::DynamicObject| set.data["spec"]["undoes"].is_object();
+    sets.sort_by_key(|set| {
+        (set.creation_timestamp().map(|time| time.0), generation(set), is_undo(set), set.name_any())
+    });
     Ok(sets)
 }
 
