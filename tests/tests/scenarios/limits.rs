@@ -235,7 +235,8 @@ async fn what_somebody_keeps_undoing_is_contested_and_told_once_with_his_name() 
 
 #[tokio::test]
 async fn who_undoes_it_is_not_told_where_cloudtrail_may_not_be_asked() -> Result<()> {
-    let scenario = scenario("contested-unseen").await?;
+    let mut scenario = scenario("contested-unseen").await?;
+    scenario.patience *= 2;
     let denied = Fault::from(FaultKind::AccessDenied).of_service("cloudtrail").on("LookupEvents").always();
     contested(&scenario, &[denied]).await?;
     wait_for_advice(&scenario, "the read role is not allowed cloudtrail:LookupEvents").await?;
