@@ -10,7 +10,7 @@ use kube::{Api, Client, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::kubernetes::{each_change_set, within};
-use crate::lease::Leadership;
+use crate::lease::{LOOK_FOR_LEASE_AGAIN, Leadership};
 
 const CLEAN_UP_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -41,14 +41,14 @@ type Generation = (String, i64);
 /// Deletes what need not be kept any more, now and every hour, while this process leads.
 pub async fn run(client: Client, retention: Retention, leadership: Leadership, stopping: CancellationToken) {
     loop {
-        if leadership.holds(std::time::Instant::now())
-            && let Err(error) = clean_up(&client, retention).await
-        {
+        let leads = leadership.holds(std::time::Instant::now());
+        if leads && let Err(error) = clean_up(&client, retention).await {
             tracing::warn!(%error, "Old change sets cannot be deleted: trying again within the hour");
         }
+        let pause = if leads { CLEAN_UP_EVERY } else { LOOK_FOR_LEASE_AGAIN };
         tokio::select! {
             () = stopping.cancelled() => return,
-            () = tokio::time::sleep(CLEAN_UP_EVERY) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
