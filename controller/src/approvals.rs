@@ -13,7 +13,7 @@ use kube::runtime::controller::Action as Next;
 use kube::{Api, Resource, ResourceExt};
 
 use crate::context::Context;
-use crate::journal::{Decided, is_begun};
+use crate::journal::Decided;
 use crate::kubernetes::{within, write_status};
 use crate::lease::LOOK_FOR_LEASE_AGAIN;
 use crate::policies::InForce;
@@ -182,14 +182,9 @@ fn pending() -> Answer {
     Answer { state: State::Unknown, reason: conditions::PENDING, message: "the next sweep acts on it".to_owned() }
 }
 
-fn phase(set: &ChangeSet) -> Phase {
-    let told = set.status.as_ref().and_then(|status| status.phase);
-    told.unwrap_or(if is_begun(set) { Phase::Applying } else { Phase::Proposed })
-}
-
 fn deciding(action: Action, set: &ChangeSet) -> Answer {
     let (name, approved) = (set.name_any(), set.status.as_ref().is_some_and(|status| status.decided_by.is_some()));
-    match (action, phase(set)) {
+    match (action, set.phase()) {
         (_, Phase::Proposed) | (Action::Reject, Phase::Approved) => pending(),
         (Action::Approve, Phase::Approved | Phase::Applying | Phase::Applied | Phase::PartlyApplied) if approved => {
             honoured(format!("change set {name} follows it"))
@@ -207,7 +202,7 @@ fn deciding(action: Action, set: &ChangeSet) -> Answer {
 fn undoing(approval: &ChangeSetApproval, set: &ChangeSet) -> Answer {
     let (name, status) = (set.name_any(), set.status.clone().unwrap_or_default());
     let by_this = status.rolled_back_by.is_some_and(|by| by == approval.name_any());
-    match phase(set) {
+    match set.phase() {
         // One that is still being made ends first.
         Phase::Applying | Phase::Applied | Phase::PartlyApplied => pending(),
         Phase::RolledBack if by_this => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use engine::desired::Desired;
 use engine::edit::BaselineRef;
 use engine::evaluate::{Evaluation, Keep, evaluate};
-use engine::facts::{Inventory, Location, ReadFailure, Source};
+use engine::facts::{Inventory, Location, ReadFailure};
 use engine::plan::{Applied, Plan, Proposed};
 use engine::report::report;
 use jiff::Timestamp;
@@ -230,12 +230,7 @@ fn jittered(pause: Duration) -> Duration {
 /// Tells every baseline of the cell that nothing could be looked at.
 async fn report_failure(context: &Context, location: &Location, in_effect: &[(Judged, Desired)], failure: ReadFailure) {
     let now = Timestamp::now();
-    let inventory = Inventory {
-        location: location.clone(),
-        security_groups: Source::failed(failure, now),
-        network_interfaces: Source::failed(failure, now),
-        prefix_lists: Source::failed(failure, now),
-    };
+    let inventory = Inventory::failed(location.clone(), failure, now);
     let desired: Vec<Desired> = in_effect.iter().map(|(_, desired)| desired.clone()).collect();
     let evaluation: Evaluation = evaluate(&desired, &inventory, now, Keep::Worst(0));
     context.look(&Plan { location: location.clone(), stage: Proposed::default() }, &evaluation, &desired, now);

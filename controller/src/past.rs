@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crds::{ChangeSet, ChangeSetStatus, EditOutcome, EditRecord, Outcome, Phase};
+use crds::{ChangeSet, EditOutcome, EditRecord, Outcome, Phase};
 use engine::budget::{Charge, DAY, Ledger, Spent, not_as_planned};
 use engine::edit::{Impact, Operation, Risk};
 use engine::facts::Location;
@@ -11,7 +11,7 @@ use engine::rivals::{Part, Subject};
 use jiff::Timestamp;
 use kube::Client;
 
-use crate::journal::{INTERRUPTED, Open, baseline, is_begun, location, proposed_at};
+use crate::journal::{INTERRUPTED, Open, baseline, location, proposed_at};
 use crate::kubernetes::each_change_set;
 use crate::rollback::was_undone;
 
@@ -63,22 +63,22 @@ impl Past {
         if set.spec.undoes.is_some() {
             return;
         }
-        let status = set.status.clone().unwrap_or_default();
         let location = location(set);
-        self.enter_wave(set, &status, now);
+        self.enter_wave(set, now);
         if Open::of(set).is_some_and(|open| open.is_pending()) {
             let waiting = self.waiting.entry(location.clone()).or_default();
             *waiting.entry(set.spec.baseline.uid.clone()).or_default() += 1;
         }
+        let approved = set.status.as_ref().is_some_and(|status| status.decided_by.is_some());
         for edit in &set.spec.edits {
             let is_recent = |at: &Timestamp| now.duration_since(*at) < DAY;
             let Some(at) = changed_at(set, edit, now).filter(is_recent) else { continue };
             for baseline in &edit.baselines {
                 let charge =
                     Charge { location: location.clone(), resource: edit.resource.clone(), baseline: baseline.clone() };
-                self.ledger.enter(charge, Spent { at, approved: status.decided_by.is_some() });
+                self.ledger.enter(charge, Spent { at, approved });
             }
-            if outcome_of(&status, edit).is_some_and(|outcome| outcome.outcome == Outcome::Verified) {
+            if outcome_of(set, edit).is_some_and(|outcome| outcome.outcome == Outcome::Verified) {
                 let repairs = self.repairs.entry(location.clone()).or_default();
                 repairs.extend(edit.controls.iter().map(|control| (subject(edit), control.clone(), at)));
             }
@@ -86,7 +86,7 @@ impl Past {
     }
 
     /// Enters what happened in the canary of the baseline that a change set was made for, however long ago.
-    fn enter_wave(&mut self, set: &ChangeSet, status: &ChangeSetStatus, now: Timestamp) {
+    fn enter_wave(&mut self, set: &ChangeSet, now: Timestamp) {
         let (wave, location) = (self.ledger.wave(baseline(set)), location(set));
         for edit in &set.spec.edits {
             let is_disruptive =
@@ -95,6 +95,7 @@ impl Past {
                 wave.change(&location, &edit.resource, at);
             }
         }
+        let Some(status) = &set.status else { return };
         let is_unknown =
             |edit: &&EditOutcome| edit.outcome == Outcome::Unknown && edit.reason.as_deref() != Some(INTERRUPTED);
         for edit in status.edits.iter().filter(is_unknown) {
@@ -114,23 +115,15 @@ fn subject(edit: &EditRecord) -> Subject {
     Subject { resource: edit.resource.clone(), part }
 }
 
-fn outcome_of<'s>(status: &'s ChangeSetStatus, edit: &EditRecord) -> Option<&'s EditOutcome> {
-    status.edits.iter().find(|outcome| outcome.resource == edit.resource)
+fn outcome_of<'s>(set: &'s ChangeSet, edit: &EditRecord) -> Option<&'s EditOutcome> {
+    set.status.as_ref()?.edits.iter().find(|outcome| outcome.resource == edit.resource)
 }
 
 /// When a resource was changed, or may have been: at the latest `now`.
 fn changed_at(set: &ChangeSet, edit: &EditRecord, now: Timestamp) -> Option<Timestamp> {
-    match set.status.as_ref().and_then(|status| outcome_of(status, edit)) {
-        Some(outcome) => was_touched(outcome).then_some(outcome.finished_at.0),
+    match outcome_of(set, edit) {
+        Some(outcome) => outcome.is_touched().then_some(outcome.finished_at.0),
         // Nobody knows what came of it.
-        None => is_begun(set).then_some(now),
-    }
-}
-
-/// Whether a call of a resource had an effect, or may have had one.
-fn was_touched(outcome: &EditOutcome) -> bool {
-    match outcome.outcome {
-        Outcome::Verified | Outcome::Unknown => true,
-        Outcome::Withheld | Outcome::Failed => outcome.verified_calls > 0,
+        None => (set.phase() == Phase::Applying).then_some(now),
     }
 }

@@ -94,22 +94,20 @@ async fn generations(client: &Client) -> kube::Result<BTreeSet<Generation>> {
 }
 
 fn has_ended(set: &ChangeSet) -> bool {
-    let phase = set.status.as_ref().and_then(|status| status.phase);
-    phase.is_some_and(|phase| phase == Phase::Rejected || Phase::ENDED.contains(&phase))
+    set.phase() == Phase::Rejected || Phase::ENDED.contains(&set.phase())
 }
 
 impl Ended {
     fn of(set: &ChangeSet) -> Self {
         let outcomes = set.status.iter().flat_map(|status| &status.edits).map(|edit| edit.finished_at.0);
         let created = set.creation_timestamp().map(|time| time.0);
-        let is_rejected = set.status.as_ref().is_some_and(|status| status.phase == Some(Phase::Rejected));
         let baseline = &set.spec.baseline;
         Self {
             at: outcomes.max().or(created).unwrap_or(Timestamp::MAX),
             namespace: set.namespace().unwrap_or_default(),
             name: set.name_any(),
             uid: set.uid(),
-            rejected_for: is_rejected.then(|| (baseline.uid.clone(), baseline.generation)),
+            rejected_for: (set.phase() == Phase::Rejected).then(|| (baseline.uid.clone(), baseline.generation)),
         }
     }
 

@@ -285,16 +285,30 @@ impl From<&engine::plan::Outcome> for Outcome {
     }
 }
 
+impl EditOutcome {
+    /// Whether a call had an effect, or may have had one.
+    pub fn is_touched(&self) -> bool {
+        self.verified_calls > 0 || matches!(self.outcome, Outcome::Verified | Outcome::Unknown)
+    }
+}
+
+impl ChangeSet {
+    /// How far it has got. One that does not say waits for somebody if it was proposed, else its edits are being made.
+    pub fn phase(&self) -> Phase {
+        let told = self.status.as_ref().and_then(|status| status.phase);
+        told.unwrap_or(if self.spec.proposed { Phase::Proposed } else { Phase::Applying })
+    }
+}
+
 impl Phase {
     /// The phases that nothing follows, but an undo. What is rejected counts as long as it would be proposed again.
     pub const ENDED: [Self; 4] = [Self::Applied, Self::PartlyApplied, Self::RolledBack, Self::Expired];
 
     /// The phase that follows from the outcomes of every resource.
     pub fn of(outcomes: &[EditOutcome]) -> Self {
-        let traces = |edit: &EditOutcome| edit.verified_calls > 0 || edit.outcome == Outcome::Unknown;
         if !outcomes.is_empty() && outcomes.iter().all(|edit| edit.outcome == Outcome::Verified) {
             Self::Applied
-        } else if outcomes.iter().any(|edit| edit.outcome == Outcome::Verified || traces(edit)) {
+        } else if outcomes.iter().any(EditOutcome::is_touched) {
             Self::PartlyApplied
         } else {
             Self::Expired

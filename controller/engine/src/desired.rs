@@ -208,6 +208,11 @@ impl Scope {
 }
 
 impl Desired {
+    /// Whether it has a control that may make edits, at least once they are approved: then it can influence those of others.
+    pub fn has_a_say(&self) -> bool {
+        self.controls.iter().any(|active| matches!(active.hold, None | Some(Withheld::Approval)))
+    }
+
     /// The same under those of some exemptions that reach it.
     pub fn exempted(self, exemptions: &[Exempting]) -> Self {
         let reaches = |exempting: &&Exempting| exempting.reaches(&self.reference.namespace, &self.account);

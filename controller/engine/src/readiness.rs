@@ -142,7 +142,7 @@ pub fn readiness(baseline: &BaselineRef, desired: &[Desired], beside: Beside<'_>
     if evaluation.failure.is_some() {
         return None;
     }
-    let others = desired.iter().filter(|other| other.reference != *baseline && has_a_say(other));
+    let others = desired.iter().filter(|other| other.reference != *baseline && other.has_a_say());
     let mut hypothesis: Vec<Desired> = others.cloned().collect();
     hypothesis.push(switched.clone());
     let proposed = hold(plan(&hypothesis, inventory, evaluation), inventory, account, true);
@@ -160,11 +160,6 @@ pub struct Beside<'a> {
     pub account: &'a Account,
     /// Who else changes what is there.
     pub others: &'a Others,
-}
-
-/// Whether what a baseline asks for can have an influence on the edits of another one.
-fn has_a_say(desired: &Desired) -> bool {
-    desired.controls.iter().any(|active| matches!(active.hold, None | Some(Withheld::Approval)))
 }
 
 /// Who else changes the resources of one cell, as far as it shows from one look to the next.

@@ -144,7 +144,7 @@ async fn said(approvals: &Api<ChangeSetApproval>, name: &str) -> kube::Result<Co
 /// A change set for people.
 fn text(set: &ChangeSet) -> String {
     let spec = &set.spec;
-    let phase = set.status.as_ref().and_then(|status| status.phase).unwrap_or(Phase::Proposed);
+    let phase = set.phase();
     let mut lines = vec![
         format!("ChangeSet {} ({phase:?}) of {} {}", set.name_any(), spec.baseline.kind, spec.baseline.name),
         format!("account {}, region {}, {}", spec.account, spec.region, spec.hash),
@@ -165,10 +165,9 @@ fn text(set: &ChangeSet) -> String {
 /// What an undo does to each resource that a change set changed.
 fn undo_text(set: &ChangeSet) -> anyhow::Result<String> {
     let (name, touched) = (set.name_any(), touched(set));
-    let phase = set.status.as_ref().and_then(|status| status.phase);
-    if touched.is_empty() && phase != Some(Phase::Applying) {
-        let phase = phase.map_or("not begun".to_owned(), |phase| format!("{phase:?}"));
-        bail!("ChangeSet {name} is {phase} and changed nothing: there is nothing to undo");
+    let phase = set.phase();
+    if touched.is_empty() && phase != Phase::Applying {
+        bail!("ChangeSet {name} is {phase:?} and changed nothing: there is nothing to undo");
     }
     let mut lines = vec![format!("ChangeSet {name} changed {} resource(s). The undo would:", touched.len())];
     for edit in set.spec.edits.iter().filter(|edit| touched.contains(edit.resource.as_str())) {

@@ -1,5 +1,7 @@
 //! What happened before, as far as change sets tell it: what waits for people, what was changed, and what was tried in vain.
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use crds::{ChangeSet, EditOutcome};
 use engine::approval::{Decision, Proposal, Warrant};
@@ -29,7 +31,7 @@ pub struct History {
 #[derive(Debug)]
 struct Tried {
     location: Location,
-    set: Proposal,
+    set: Arc<Proposal>,
     resource: String,
     outcome: Outcome,
     at: Timestamp,
@@ -59,11 +61,13 @@ impl History {
             self.open.push((location.clone(), open.proposal().clone()));
         }
         let outcomes = set.status.iter().flat_map(|status| &status.edits);
+        let mut proposal: Option<Arc<Proposal>> = None;
         for edit in outcomes.filter(|edit| now.duration_since(edit.finished_at.0) < DAY) {
             let Some(outcome) = outcome(edit) else { continue };
-            let set = proposal_of(set, &Entry::of(set), Decision::Open);
+            let proposal =
+                Arc::clone(proposal.get_or_insert_with(|| Arc::new(proposal_of(set, &Entry::of(set), Decision::Open))));
             let (location, resource, at) = (location.clone(), edit.resource.clone(), edit.finished_at.0);
-            self.tried.push(Tried { location, set, resource, outcome, at });
+            self.tried.push(Tried { location, set: proposal, resource, outcome, at });
         }
     }
 

@@ -12,7 +12,7 @@ use engine::desired::{Accepted, Baseline, Desired, Refusal};
 use engine::edit::{BaselineRef, Withheld};
 use engine::evaluate::{Evaluation, Finding, Keep, evaluate};
 use engine::exempt::Exempting;
-use engine::facts::{Inventory, Location, ReadFailure, Source};
+use engine::facts::{Inventory, Location, ReadFailure};
 use engine::finding::Verdict;
 use engine::plan::{Permitted, Plan, Proposed, plan as propose};
 use engine::rails::{self, Circumstances, Moment};
@@ -258,12 +258,7 @@ async fn observe(connection: &Connection) -> (Inventory, Option<Unread>) {
     };
     let (distrust, now) = (distrust(&error), Timestamp::now());
     let failure = distrust.failure.unwrap_or(ReadFailure::AccessDenied);
-    let inventory = Inventory {
-        location: connection.location().clone(),
-        security_groups: Source::failed(failure, now),
-        network_interfaces: Source::failed(failure, now),
-        prefix_lists: Source::failed(failure, now),
-    };
+    let inventory = Inventory::failed(connection.location().clone(), failure, now);
     let advice = match distrust.failure {
         Some(failure) => format!("{}: {}", distrust.message, failure.advice()),
         None => distrust.message,

@@ -135,17 +135,9 @@ pub fn resources(spec: &ChangeSetSpec) -> Vec<String> {
     resources
 }
 
-/// Whether the edits of a change set are being made, or were when the process ended that made them.
-pub fn is_begun(set: &ChangeSet) -> bool {
-    match set.status.as_ref().and_then(|status| status.phase) {
-        None => !set.spec.proposed,
-        Some(phase) => phase == Phase::Applying,
-    }
-}
-
 /// The resources of which nobody knows what came of them: their change set was begun, and they have no outcome.
 pub fn interrupted(set: &ChangeSet) -> Vec<String> {
-    if !is_begun(set) {
+    if set.phase() != Phase::Applying {
         return Vec::new();
     }
     let outcomes = || set.status.iter().flat_map(|status| &status.edits);

@@ -14,7 +14,7 @@ use engine::approval::Warrant;
 use engine::edit::Withheld;
 use engine::facts::Location;
 use engine::plan::ResourceOutcome;
-pub use entry::{Entry, INTERRUPTED, baseline, is_begun, location, proposed_at};
+pub use entry::{Entry, INTERRUPTED, baseline, location, proposed_at};
 use entry::{abandoned, interrupted};
 use jiff::Timestamp;
 use kube::api::{ListParams, PostParams};

@@ -24,7 +24,7 @@ pub use orders::{Order, Orders};
 
 use crate::act::{Acting, act};
 use crate::context::Context;
-use crate::journal::{FIELD_MANAGER, Journal, baseline, is_begun, location};
+use crate::journal::{FIELD_MANAGER, Journal, baseline, location};
 use crate::kubernetes::within;
 
 /// An exemption that was made is seen within so long, or the next try goes on.
@@ -83,11 +83,10 @@ async fn carry_out_one(
 ) -> anyhow::Result<Tried> {
     let sets: Api<ChangeSet> = Api::namespaced(context.client.clone(), &order.set.namespace().unwrap_or_default());
     let set = within(sets.get(&order.set.name_any())).await?;
-    if is_begun(&set) {
-        return Ok(Tried::Waits("its edits are still being made".to_owned()));
-    }
-    if set.status.as_ref().is_some_and(|status| status.phase == Some(Phase::RolledBack)) {
-        return Ok(Tried::Refused("it is undone already".to_owned()));
+    match set.phase() {
+        Phase::Applying => return Ok(Tried::Waits("its edits are still being made".to_owned())),
+        Phase::RolledBack => return Ok(Tried::Refused("it is undone already".to_owned())),
+        _ => {}
     }
     let Ok(groups) = inventory.security_groups.facts() else {
         return Ok(Tried::Waits("the security groups could not be read".to_owned()));
@@ -133,9 +132,7 @@ pub fn was_undone(set: &ChangeSet) -> String {
 /// The resources that a change set changed, or may have.
 pub fn touched(set: &ChangeSet) -> BTreeSet<&str> {
     let outcomes = set.status.iter().flat_map(|status| &status.edits);
-    let touched =
-        outcomes.filter(|edit| edit.verified_calls > 0 || matches!(edit.outcome, Came::Verified | Came::Unknown));
-    touched.map(|edit| edit.resource.as_str()).collect()
+    outcomes.filter(|edit| edit.is_touched()).map(|edit| edit.resource.as_str()).collect()
 }
 
 /// Why nothing may be written right now: nothing is written down for it.

@@ -3,12 +3,12 @@
 use anyhow::{Result, ensure};
 use kube::ResourceExt;
 use serde_json::{Value, json};
+use tests::Scenario;
 use tests::emulator::{GroupSeed, Seed, Seeded};
-use tests::{Scenario, wait_until};
 
 use super::{
-    ACCOUNT, BASELINE, REGION, WEB_ONLY, baseline, program, scenario, wait_for_count, wait_for_ingress,
-    wait_for_reason, wait_for_sweeps, writes,
+    ACCOUNT, BASELINE, REGION, WEB_ONLY, baseline, program, scenario, wait_for_change_set, wait_for_count,
+    wait_for_ingress, wait_for_reason, wait_for_sweeps, writes,
 };
 
 /// Three groups in use, the first the most open.
@@ -59,7 +59,7 @@ async fn an_undo_of_the_canary_stops_the_rest_until_somebody_approves() -> Resul
         ensure!(said.code == 0, "{}", said.stderr);
         Ok(())
     };
-    let applied = change_set(&scenario, "Applied").await?;
+    let applied = wait_for_change_set(&scenario, "Applied").await?.name_any();
     word(&["rollback", &applied, "--yes"]).await?;
     wait_for_ingress(&scenario, &seeded, "first", &["tcp 22 0.0.0.0/0"]).await?;
     wait_for_reason(&scenario, "Stalled", "True", "CanaryFailed").await?;
@@ -67,22 +67,12 @@ async fn an_undo_of_the_canary_stops_the_rest_until_somebody_approves() -> Resul
     wait_for_sweeps(&scenario, 1).await?;
     assert_eq!(writes(&scenario).await?.len(), before, "nothing follows");
 
-    let proposed = change_set(&scenario, "Proposed").await?;
+    let proposed = wait_for_change_set(&scenario, "Proposed").await?.name_any();
     word(&["approve", &proposed]).await?;
     wait_for_ingress(&scenario, &seeded, "second", &[]).await?;
     wait_for_ingress(&scenario, &seeded, "third", &[]).await?;
     scenario.wait_for_condition(BASELINE, "edge", "Stalled", "False").await?;
     wait_for_ingress(&scenario, &seeded, "first", &["tcp 22 0.0.0.0/0"]).await
-}
-
-/// The name of the change set in a phase.
-async fn change_set(scenario: &Scenario<'_>, phase: &str) -> Result<String> {
-    wait_until(&format!("a change set is {phase}"), scenario.patience, async || {
-        let sets = scenario.api("ChangeSet").await?.list(&Default::default()).await?.items;
-        let found = sets.iter().find(|set| set.data["status"]["phase"] == phase);
-        found.map(ResourceExt::name_any).ok_or_else(|| anyhow::anyhow!("none"))
-    })
-    .await
 }
 
 #[tokio::test]

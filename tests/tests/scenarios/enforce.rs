@@ -6,8 +6,8 @@ use tests::emulator::Direction;
 use tests::wait_until;
 
 use super::{
-    ACCOUNT, BASELINE, WEB_ONLY, baseline, given, rules, scenario, wait_for_count, wait_for_fault, wait_for_ingress,
-    writes,
+    ACCOUNT, BASELINE, WEB_ONLY, baseline, given, rules, scenario, wait_for_change_set, wait_for_count, wait_for_fault,
+    wait_for_ingress, writes,
 };
 
 #[tokio::test]
@@ -78,12 +78,7 @@ async fn the_change_set_is_there_before_the_first_write_and_holds_the_undo_data(
     assert_eq!(sets.len(), 1);
     assert_eq!(sets[0].data["status"]["phase"], serde_json::Value::Null, "one write, and the outcome follows");
     wait_for_ingress(&scenario, &seeded, "bastion", &[]).await?;
-    let set = wait_until("the change set says that it was applied", scenario.patience, async || {
-        let sets = scenario.api("ChangeSet").await?.list(&Default::default()).await?.items;
-        let set = sets.into_iter().find(|set| set.data["status"]["phase"] == "Applied");
-        set.ok_or_else(|| anyhow::anyhow!("no change set is Applied"))
-    })
-    .await?;
+    let set = wait_for_change_set(&scenario, "Applied").await?;
     let write = &writes(&scenario).await?[0];
     let edit = &set.data["spec"]["edits"][0];
     assert_eq!(edit["resource"], seeded.group("bastion")?);

@@ -32,7 +32,8 @@ mod withheld;
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use kube::core::DynamicObject;
 use serde_json::Value;
 use tests::baseward::{Controller, Program};
 use tests::emulator::{Call, GroupRules, GroupSeed, Rule, Seed, Seeded};
@@ -174,6 +175,16 @@ async fn wait_for_count(scenario: &Scenario<'_>, field: &str, reason: &str) -> R
         })
         .await?;
     Ok(object.data["status"].clone())
+}
+
+/// Waits until a change set is in a phase, and gives it.
+async fn wait_for_change_set(scenario: &Scenario<'_>, phase: &str) -> Result<DynamicObject> {
+    wait_until(&format!("a change set is {phase}"), scenario.patience, async || {
+        let sets = scenario.api("ChangeSet").await?.list(&Default::default()).await?.items;
+        let found = sets.into_iter().find(|set| set.data["status"]["phase"] == phase);
+        found.with_context(|| format!("no change set is {phase}"))
+    })
+    .await
 }
 
 /// Waits until so many sweeps that begin from now on have ended, since another one has begun.

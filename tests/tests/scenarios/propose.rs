@@ -7,8 +7,8 @@ use tests::emulator::{Direction, Fault, FaultKind, ForeignChange};
 use tests::{Scenario, wait_until};
 
 use super::{
-    ACCOUNT, BASELINE, REGION, WEB_ONLY, assert_no_writes, baseline, given, program, rules, scenario, wait_for_count,
-    wait_for_ingress, wait_for_sweeps,
+    ACCOUNT, BASELINE, REGION, WEB_ONLY, assert_no_writes, baseline, given, program, rules, scenario,
+    wait_for_change_set, wait_for_count, wait_for_ingress, wait_for_sweeps,
 };
 
 /// The change sets of the scenario, oldest first, each with name, phase and status.
@@ -36,24 +36,30 @@ async fn wait_for_phases(scenario: &Scenario<'_>, phases: &[&str]) -> Result<Vec
 
 /// Waits for the one change set that waits for a decision.
 async fn wait_for_proposal(scenario: &Scenario<'_>) -> Result<kube::core::DynamicObject> {
-    wait_until("a change set is proposed", scenario.patience, async || {
-        let sets = change_sets(scenario).await?;
-        let open = sets.into_iter().find(|set| set.data["status"]["phase"] == "Proposed");
-        open.ok_or_else(|| anyhow::anyhow!("none"))
-    })
-    .await
+    wait_for_change_set(scenario, "Proposed").await
 }
 
 async fn decide(scenario: &Scenario<'_>, word: &str, name: &str) -> Result<tests::baseward::Finished> {
     program().run(scenario.world, [word, name, "-n", &scenario.namespace, "--reason", "CAB-1182"]).await
 }
 
-/// Applies an approval by hand, and waits for the answer to it.
-async fn approve_by_hand(scenario: &Scenario<'_>, name: &str, hash: &str) -> Result<Value> {
+/// Applies a word on a change set by hand.
+async fn say_by_hand(scenario: &Scenario<'_>, action: &str, name: &str, hash: &str) -> Result<()> {
     let yaml = format!(
-        "apiVersion: baseward.dev/v1alpha1\nkind: ChangeSetApproval\nmetadata: {{name: by-hand, namespace: $NAMESPACE}}\nspec: {{changeSet: {name}, hash: \"{hash}\", action: Approve, by: admin, reason: CAB-1182}}\n"
+        "apiVersion: baseward.dev/v1alpha1\nkind: ChangeSetApproval\nmetadata: {{name: by-hand, namespace: $NAMESPACE}}\nspec: {{changeSet: {name}, hash: \"{hash}\", action: {action}, by: admin, reason: CAB-1182}}\n"
     );
     scenario.apply(&yaml).await?;
+    Ok(())
+}
+
+/// The hash of a change set.
+fn hash(set: &kube::core::DynamicObject) -> &str {
+    set.data["spec"]["hash"].as_str().unwrap()
+}
+
+/// Applies an approval by hand, and waits for the answer to it.
+async fn approve_by_hand(scenario: &Scenario<'_>, name: &str, hash: &str) -> Result<Value> {
+    say_by_hand(scenario, "Approve", name, hash).await?;
     let answered = |condition: &Value| condition["type"] == "Accepted" && condition["status"] != "Unknown";
     let answer = scenario.wait_for("ChangeSetApproval", "by-hand", "the approval is answered", |object| {
         object.data["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(answered))
@@ -137,7 +143,7 @@ async fn an_edited_baseline_proposes_anew_and_nobody_approves_what_is_superseded
     scenario.apply(&baseline("Propose", WEB_ONLY)).await?;
     let sets = wait_for_phases(&scenario, &["Expired", "Proposed"]).await?;
     assert!(sets[0].data["status"]["message"].as_str().unwrap().contains("edited"), "{:?}", sets[0].data);
-    let answer = approve_by_hand(&scenario, &old.name_any(), old.data["spec"]["hash"].as_str().unwrap()).await?;
+    let answer = approve_by_hand(&scenario, &old.name_any(), hash(&old)).await?;
     assert_eq!((&answer["status"], &answer["reason"]), (&"False".into(), &"NotOpen".into()), "{answer}");
     wait_for_sweeps(&scenario, 1).await?;
     assert_no_writes(&scenario).await?;
@@ -268,13 +274,8 @@ async fn a_rollback_that_came_too_early_is_refused_for_good() -> Result<()> {
     let set = wait_for_proposal(&scenario).await?;
     let refused = roll_back(&scenario, &set.name_any(), &["--yes"]).await?;
     assert!(refused.code == 1 && refused.stderr.contains("nothing to undo"), "{}", refused.stderr);
-    let by_hand = format!(
-        "apiVersion: baseward.dev/v1alpha1\nkind: ChangeSetApproval\nmetadata: {{name: early, namespace: $NAMESPACE}}\nspec: {{changeSet: {}, hash: {}, action: Rollback, by: admin, reason: INC-77}}\n",
-        set.name_any(),
-        set.data["spec"]["hash"]
-    );
-    scenario.apply(&by_hand).await?;
-    scenario.wait_for_condition("ChangeSetApproval", "early", "Accepted", "False").await?;
+    say_by_hand(&scenario, "Rollback", &set.name_any(), hash(&set)).await?;
+    scenario.wait_for_condition("ChangeSetApproval", "by-hand", "Accepted", "False").await?;
     let said = decide(&scenario, "approve", &set.name_any()).await?;
     assert_eq!(said.code, 0, "{}", said.stderr);
     wait_for_ingress(&scenario, &seeded, "bastion", &[]).await?;
@@ -295,18 +296,13 @@ async fn an_undo_waits_while_writes_are_stopped_and_writes_nothing_down_for_it()
     wait_for_ingress(&scenario, &seeded, "bastion", &[]).await?;
     let set = wait_for_applied(&scenario).await?;
     scenario.apply(&ACCOUNT.replace("  namespaces:", "  writes: Stopped\n  namespaces:")).await?;
-    let by_hand = format!(
-        "apiVersion: baseward.dev/v1alpha1\nkind: ChangeSetApproval\nmetadata: {{name: undo, namespace: $NAMESPACE}}\nspec: {{changeSet: {}, hash: {}, action: Rollback, by: admin, reason: INC-77}}\n",
-        set.name_any(),
-        set.data["spec"]["hash"]
-    );
-    scenario.apply(&by_hand).await?;
+    say_by_hand(&scenario, "Rollback", &set.name_any(), hash(&set)).await?;
     let waits = |object: &kube::core::DynamicObject| object.data["status"].to_string().contains("spec.writes");
-    scenario.wait_for("ChangeSetApproval", "undo", "it says what it waits for", waits).await?;
+    scenario.wait_for("ChangeSetApproval", "by-hand", "it says what it waits for", waits).await?;
     wait_for_sweeps(&scenario, 2).await?;
     assert_eq!((change_sets(&scenario).await?.len(), exemptions(&scenario).await?), (1, 0));
     scenario.apply(ACCOUNT).await?;
     wait_for_ingress(&scenario, &seeded, "bastion", &["tcp 22 0.0.0.0/0"]).await?;
-    scenario.wait_for_condition("ChangeSetApproval", "undo", "Accepted", "True").await?;
+    scenario.wait_for_condition("ChangeSetApproval", "by-hand", "Accepted", "True").await?;
     Ok(())
 }

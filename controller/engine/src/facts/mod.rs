@@ -134,3 +134,15 @@ pub struct Inventory {
     /// `ec2/prefix_lists`: the managed prefix lists that rules refer to, by id.
     pub prefix_lists: Source<BTreeMap<String, PrefixList>>,
 }
+
+impl Inventory {
+    /// Of an account and region of which nothing could be read.
+    pub fn failed(location: Location, failure: ReadFailure, read_at: Timestamp) -> Self {
+        Self {
+            location,
+            security_groups: Source::failed(failure, read_at),
+            network_interfaces: Source::failed(failure, read_at),
+            prefix_lists: Source::failed(failure, read_at),
+        }
+    }
+}

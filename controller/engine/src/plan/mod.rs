@@ -228,10 +228,8 @@ impl Failure {
 
 /// The baselines that have a control which may make edits, at least once they are approved, sorted.
 pub(crate) fn with_a_say(desired: &[Desired]) -> Vec<BaselineRef> {
-    let may_edit = |desired: &&Desired| {
-        desired.controls.iter().any(|active| matches!(active.hold, None | Some(Withheld::Approval)))
-    };
-    let mut references: Vec<_> = desired.iter().filter(may_edit).map(|desired| desired.reference.clone()).collect();
+    let speaking = desired.iter().filter(|desired| desired.has_a_say());
+    let mut references: Vec<_> = speaking.map(|desired| desired.reference.clone()).collect();
     references.sort();
     references
 }

@@ -7,6 +7,7 @@ mod clock;
 mod exemptions;
 mod limits;
 mod people;
+mod readiness;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

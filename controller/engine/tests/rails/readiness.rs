@@ -1,83 +1,39 @@
 //! What a baseline in `Audit` would do if it were switched, and what would still hold it back.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by a panic")]
-
 use std::collections::BTreeMap;
 
 use engine::desired::{Baseline, Desired};
 use engine::edit::{BaselineRef, Risk};
 use engine::evaluate::{Keep, evaluate};
-use engine::facts::{
-    Direction, Grant, InterfaceUse, Inventory, Location, ReadFailure, Rule, SecurityGroup, Source, Tags,
-};
+use engine::facts::{InterfaceUse, Inventory, ReadFailure, SecurityGroup, Source};
 use engine::plan::plan;
 use engine::rails::{self, Circumstances, Moment};
 use engine::readiness::{Beside, Others, Outlook, PER_SWEEP, QUIET_SWEEPS, Readiness, Usage, readiness};
-use engine::remediation::Remediation;
-use engine::spec::{Accounts, CodeMode, InfrastructureAsCode, Mode};
-use engine::tenancy::{Account, Namespace};
+use engine::spec::{CodeMode, Mode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-const ACCOUNT: &str = "111122223333";
+use super::{Case, NOW, tag};
 
 /// An account with one group that lets SSH in, which one baseline in `Audit` forbids.
-struct Case {
-    groups: Vec<SecurityGroup>,
-    usage: Option<BTreeMap<String, InterfaceUse>>,
-    account: Account,
-    baselines: Vec<Baseline>,
-}
-
-impl Case {
-    fn new() -> Self {
+fn audited() -> Case {
+    Case::with(|case| {
         let grant = json!({
             "name": "security", "maxMode": "Enforce",
             "mayAddRules": {"cidrs": ["0.0.0.0/0"], "ports": ["tcp/0-65535"]},
         });
-        Self {
-            groups: vec![group("sg-0", &["tcp/22 0.0.0.0/0"])],
-            usage: Some(BTreeMap::new()),
-            account: Account {
-                name: "prod".to_owned(),
-                labels: BTreeMap::new(),
-                account_id: ACCOUNT.to_owned(),
-                regions: vec!["eu-west-1".to_owned()],
-                namespaces: vec![serde_json::from_value(grant).unwrap()],
-                writable: true,
-                write_distrust: None,
-                writes_stopped: false,
-                changes_per_hour: 100,
-                rules_per_group: 60,
-            },
-            baselines: vec![baseline("edge", Mode::Audit, json!({"internet": {"denyPresets": ["Admin"]}}))],
-        }
-    }
+        case.account.namespaces = vec![serde_json::from_value(grant).unwrap()];
+        case.baselines[0].mode = Mode::Audit;
+    })
+}
 
-    fn with(change: impl FnOnce(&mut Self)) -> Self {
-        let mut case = Self::new();
-        change(&mut case);
-        case
-    }
+fn with(change: impl FnOnce(&mut Case)) -> Case {
+    let mut case = audited();
+    change(&mut case);
+    case
+}
 
-    fn inventory(&self) -> Inventory {
-        Inventory {
-            location: location(),
-            security_groups: Source::complete(self.groups.clone(), NOW),
-            network_interfaces: match &self.usage {
-                Some(usage) => Source::complete(usage.clone(), NOW),
-                None => Source::failed(ReadFailure::AccessDenied, NOW),
-            },
-            prefix_lists: Source::complete(BTreeMap::new(), NOW),
-        }
-    }
-
-    fn desired(&self) -> Vec<Desired> {
-        let accept = |baseline: &Baseline| baseline.accept(std::slice::from_ref(&self.account)).unwrap();
-        self.baselines.iter().map(|baseline| accept(baseline).in_cell(&location()).unwrap()).collect()
-    }
-
+impl Case {
     fn of(&self, name: &str) -> Option<Readiness> {
         self.beside(&Others::default(), |desired, beside| readiness(&reference(name), desired, beside))
     }
@@ -96,49 +52,16 @@ impl Case {
     }
 }
 
-fn location() -> Location {
-    Location { account: ACCOUNT.to_owned(), region: "eu-west-1".to_owned() }
-}
-
 fn group(id: &str, rules: &[&str]) -> SecurityGroup {
-    let rule = |text: &&str| {
-        let (traffic, peer) = text.split_once(' ').unwrap();
-        let (traffic, peer) = (traffic.parse().unwrap(), peer.parse().unwrap());
-        Rule { grant: Grant { direction: Direction::Ingress, traffic, peer }, description: None }
-    };
-    let mut rules: Vec<Rule> = rules.iter().map(rule).collect();
-    rules.sort();
-    SecurityGroup {
-        id: id.to_owned(),
-        name: "shop".to_owned(),
-        description: "front end of the shop".to_owned(),
-        owner: ACCOUNT.to_owned(),
-        vpc: "vpc-1".to_owned(),
-        tags: Tags::new(),
-        rules,
-    }
+    super::group(id, "shop", rules)
 }
 
 fn reference(name: &str) -> BaselineRef {
-    let (namespace, uid) = ("security".to_owned(), format!("uid-{name}"));
-    BaselineRef { namespace, name: name.to_owned(), uid, generation: 1 }
+    super::baseline(name, json!({})).reference
 }
 
 fn baseline(name: &str, mode: Mode, parameters: Value) -> Baseline {
-    Baseline {
-        reference: reference(name),
-        created: NOW,
-        namespace: Namespace { name: "security".to_owned(), labels: BTreeMap::new() },
-        suspended: false,
-        accounts: Accounts { names: vec!["prod".to_owned()], match_labels: BTreeMap::new() },
-        regions: Vec::new(),
-        select: serde_json::from_value(json!({"all": true})).unwrap(),
-        mode,
-        overrides: Vec::new(),
-        infrastructure_as_code: InfrastructureAsCode { mode: CodeMode::Audit, tags: None },
-        remediation: Remediation::default(),
-        parameters: serde_json::from_value(parameters).unwrap(),
-    }
+    Baseline { mode, ..super::baseline(name, parameters) }
 }
 
 fn overridden(case: &mut Case, control: &str, mode: &str) {
@@ -160,43 +83,40 @@ fn held(reason: &'static str) -> Readiness {
 
 #[test]
 fn what_would_be_changed_is_counted_by_whether_it_is_used() {
-    assert_eq!(Case::new().found(), one(Usage::Unused));
+    assert_eq!(audited().found(), one(Usage::Unused));
     let uses = InterfaceUse { interfaces: 1, ..InterfaceUse::default() };
-    let used = Case::with(|case| case.usage = Some(BTreeMap::from([("sg-0".to_owned(), uses)])));
+    let used = with(|case| case.usage = Some(BTreeMap::from([("sg-0".to_owned(), uses)])));
     assert_eq!(used.found(), one(Usage::InUse));
-    assert_eq!(Case::with(|case| case.usage = None).found(), one(Usage::Unknown));
-    let twice = Case::with(|case| case.groups[0] = group("sg-0", &["tcp/22 0.0.0.0/0", "tcp/3389 0.0.0.0/0"])).found();
+    assert_eq!(with(|case| case.usage = None).found(), one(Usage::Unknown));
+    let twice = with(|case| case.groups[0] = group("sg-0", &["tcp/22 0.0.0.0/0", "tcp/3389 0.0.0.0/0"])).found();
     assert_eq!((twice.edits[&Risk::ConnectivityRisk], twice.resources[&Usage::Unused]), (2, 1));
 }
 
 #[test]
 fn what_would_hold_edits_back_is_counted_by_reason() {
-    let tag = |case: &mut Case, key: &str, value: &str| {
-        case.groups[0].tags.insert(key.to_owned(), value.to_owned());
-    };
     let code = |case: &mut Case| tag(case, "ManagedBy", "terraform");
     let cases: [(&str, Case); 8] = [
-        ("ManagedByService", Case::with(|case| tag(case, "elbv2.k8s.aws/cluster", "prod"))),
-        ("OwnedByOtherAccount", Case::with(|case| case.groups[0].owner = "444455556666".to_owned())),
-        ("ReadOnlyAccount", Case::with(|case| case.account.writable = false)),
-        ("WritesStopped", Case::with(|case| case.account.writes_stopped = true)),
-        ("AccountGrant", Case::with(|case| case.account.namespaces[0].max_mode = Mode::Audit)),
-        ("Audit", Case::with(|case| overridden(case, "sg-no-open-admin-ports", "Audit"))),
+        ("ManagedByService", with(|case| tag(case, "elbv2.k8s.aws/cluster", "prod"))),
+        ("OwnedByOtherAccount", with(|case| case.groups[0].owner = "444455556666".to_owned())),
+        ("ReadOnlyAccount", with(|case| case.account.writable = false)),
+        ("WritesStopped", with(|case| case.account.writes_stopped = true)),
+        ("AccountGrant", with(|case| case.account.namespaces[0].max_mode = Mode::Audit)),
+        ("Audit", with(|case| overridden(case, "sg-no-open-admin-ports", "Audit"))),
         (
             "RuleQuota",
-            Case::with(|case| {
+            with(|case| {
                 case.groups[0] = group("sg-0", &["tcp/20-80 0.0.0.0/0", "tcp/443 10.0.0.0/8"]);
                 case.account.rules_per_group = 2;
             }),
         ),
-        ("NoExactForm", Case::with(|case| case.groups[0] = group("sg-0", &["all 0.0.0.0/0"]))),
+        ("NoExactForm", with(|case| case.groups[0] = group("sg-0", &["all 0.0.0.0/0"]))),
     ];
     for (reason, case) in cases {
         assert_eq!(case.found(), held(reason), "{reason}");
     }
-    let owned = Case::with(code).found();
+    let owned = with(code).found();
     assert_eq!(owned, Readiness { owned_by_code: 1, ..held("InfrastructureAsCode") });
-    let written = Case::with(|case| {
+    let written = with(|case| {
         code(case);
         case.baselines[0].infrastructure_as_code.mode = CodeMode::Enforce;
     });
@@ -205,7 +125,7 @@ fn what_would_hold_edits_back_is_counted_by_reason() {
 
 #[test]
 fn a_field_that_is_left_out_would_still_not_be_written() {
-    let case = Case::with(|case| case.baselines[0] = baseline("edge", Mode::Audit, json!({})));
+    let case = with(|case| case.baselines[0] = baseline("edge", Mode::Audit, json!({})));
     let found = case.of("edge").unwrap();
     assert!(found.withheld["NotNamed"] > 0, "{found:?}");
     assert_eq!((found.edits.len(), found.resources.len()), (0, 0));
@@ -214,17 +134,17 @@ fn a_field_that_is_left_out_would_still_not_be_written() {
 #[test]
 fn only_a_baseline_in_audit_has_any_also_where_overrides_go_further() {
     for mode in [Mode::Propose, Mode::Enforce] {
-        assert_eq!(Case::with(|case| case.baselines[0].mode = mode).of("edge"), None, "{mode}");
+        assert_eq!(with(|case| case.baselines[0].mode = mode).of("edge"), None, "{mode}");
     }
-    assert_eq!(Case::with(|case| overridden(case, "sg-no-open-admin-ports", "Enforce")).found(), one(Usage::Unused));
-    assert_eq!(Case::with(|case| overridden(case, "sg-no-open-admin-ports", "Propose")).found(), held("Approval"));
-    assert_eq!(Case::new().of("other"), None);
+    assert_eq!(with(|case| overridden(case, "sg-no-open-admin-ports", "Enforce")).found(), one(Usage::Unused));
+    assert_eq!(with(|case| overridden(case, "sg-no-open-admin-ports", "Propose")).found(), held("Approval"));
+    assert_eq!(audited().of("other"), None);
 }
 
 #[test]
 fn each_baseline_is_switched_alone_beside_the_others_as_they_are() {
     let requires = json!({"required": {"ingress": [{"traffic": "tcp/22", "peer": "0.0.0.0/0"}]}, "internet": {"allowPorts": ["tcp/22"], "denyPresets": []}});
-    let beside = |mode| Case::with(|case| case.baselines.push(baseline("other", mode, requires.clone()))).found();
+    let beside = |mode| with(|case| case.baselines.push(baseline("other", mode, requires.clone()))).found();
     assert_eq!(beside(Mode::Audit), one(Usage::Unused));
     assert_eq!(beside(Mode::Enforce), held("Conflicting"));
 }
@@ -232,7 +152,7 @@ fn each_baseline_is_switched_alone_beside_the_others_as_they_are() {
 #[test]
 fn who_contradicts_an_edit_of_somebody_else_is_told_without_one_of_its_own() {
     let requires = json!({"required": {"ingress": [{"traffic": "tcp/22", "peer": "0.0.0.0/0"}]}, "internet": {"allowPorts": ["tcp/22"], "denyPresets": []}});
-    let case = Case::with(|case| {
+    let case = with(|case| {
         case.groups[0] = group("sg-0", &[]);
         case.baselines.push(baseline("other", Mode::Enforce, requires));
     });
@@ -241,15 +161,15 @@ fn who_contradicts_an_edit_of_somebody_else_is_told_without_one_of_its_own() {
 
 #[test]
 fn what_is_known_is_looked_at_anew_once_a_control_counts_anything_else_and_now_and_then() {
-    let (before, mut outlook) = (Case::new(), Outlook::default());
+    let (before, mut outlook) = (audited(), Outlook::default());
     let renew = |outlook: &mut Outlook, case: &Case| {
         case.beside(&Others::default(), |desired, beside| outlook.renew(desired, beside));
         outlook.of(&reference("edge")).unwrap().edits.values().sum::<u64>()
     };
     assert_eq!(renew(&mut outlook, &before), 1);
-    let worse = Case::with(|case| case.groups.push(group("sg-1", &["tcp/22 0.0.0.0/0"])));
+    let worse = with(|case| case.groups.push(group("sg-1", &["tcp/22 0.0.0.0/0"])));
     assert_eq!(renew(&mut outlook, &worse), 2);
-    let stopped = Case::with(|case| {
+    let stopped = with(|case| {
         case.groups = worse.groups.clone();
         case.account.writes_stopped = true;
     });
@@ -263,7 +183,7 @@ fn what_others_changed_within_a_day_is_told_at_once_and_what_was_written_here_is
     let look = |port: u16| {
         let web = format!("tcp/{port} 10.0.0.0/8");
         let rules = [web.as_str(), "tcp/22 0.0.0.0/0"];
-        Case::with(|case| case.groups = vec![group("sg-0", &rules), group("sg-1", &rules), group("sg-2", &[&web])])
+        with(|case| case.groups = vec![group("sg-0", &rules), group("sg-1", &rules), group("sg-2", &[&web])])
     };
     let (mut others, mut outlook) = (Others::default(), Outlook::default());
     let mut told = |others: &Others, case: &Case| {
@@ -277,7 +197,7 @@ fn what_others_changed_within_a_day_is_told_at_once_and_what_was_written_here_is
     assert_eq!(told(&others, &two), 1, "what AWS shows late was written here");
     others.watch(&two.inventory(), &one.inventory(), at(5));
     assert_eq!(told(&others, &one), 2);
-    others.watch(&one.inventory(), &Case::with(|case| case.groups.clear()).inventory(), at(6));
+    others.watch(&one.inventory(), &with(|case| case.groups.clear()).inventory(), at(6));
     assert_eq!(told(&others, &one), 2, "what is gone has not changed");
     others.watch(&one.inventory(), &one.inventory(), at(5 + 24 * 60));
     assert_eq!(told(&others, &one), 0);
@@ -290,13 +210,13 @@ fn what_others_changed_while_nothing_could_be_read_is_told_and_what_was_written_
         let rules = [format!("tcp/{port} 10.0.0.0/8"), "tcp/22 0.0.0.0/0".to_owned()];
         let rules = rules.each_ref().map(String::as_str);
         let groups = vec![group("sg-0", &rules), group("sg-1", &rules)];
-        Inventory { security_groups: Source::complete(groups, read), ..Case::new().inventory() }
+        Inventory { security_groups: Source::complete(groups, read), ..audited().inventory() }
     };
     let failed = |read: Timestamp| {
         let security_groups = Source::failed(ReadFailure::EndpointUnavailable, read);
-        Inventory { security_groups, ..Case::new().inventory() }
+        Inventory { security_groups, ..audited().inventory() }
     };
-    let case = Case::with(|case| case.groups.push(group("sg-1", &["tcp/22 0.0.0.0/0"])));
+    let case = with(|case| case.groups.push(group("sg-1", &["tcp/22 0.0.0.0/0"])));
     let told = |others: &Others| {
         case.beside(others, |desired, beside| readiness(&reference("edge"), desired, beside)).unwrap().changed_by_others
     };
@@ -319,8 +239,8 @@ fn it_comes_true_once_the_mode_is_switched() {
         let group = |(number, rules): (usize, &&[&str])| group(&format!("sg-{number}"), rules);
         texts.iter().enumerate().map(group).collect()
     };
-    let predicted = Case::with(|case| case.groups = groups()).of("edge").unwrap();
-    let case = Case::with(|case| {
+    let predicted = with(|case| case.groups = groups()).of("edge").unwrap();
+    let case = with(|case| {
         case.groups = groups();
         case.baselines[0].mode = Mode::Enforce;
     });
@@ -338,7 +258,7 @@ fn it_comes_true_once_the_mode_is_switched() {
 
 #[test]
 fn many_baselines_have_their_turns_and_what_is_gone_is_forgotten() {
-    let many = Case::with(|case| {
+    let many = with(|case| {
         let parameters = || json!({"internet": {"denyPresets": ["Admin"]}});
         case.baselines = (0..5).map(|number| baseline(&number.to_string(), Mode::Audit, parameters())).collect();
         case.baselines.push(baseline("enforcing", Mode::Enforce, json!({})));
