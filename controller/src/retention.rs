@@ -13,6 +13,8 @@ use crate::kubernetes::{each_change_set, within};
 use crate::lease::{LOOK_FOR_LEASE_AGAIN, Leadership};
 
 const CLEAN_UP_EVERY: Duration = Duration::from_secs(60 * 60);
+/// The pause after a first failure, such as that of an API server that has just come up. It doubles with each further one.
+const FIRST_RETRY: Duration = Duration::from_secs(2);
 
 /// How much of the journal is kept.
 #[derive(Clone, Copy, Debug)]
@@ -40,12 +42,19 @@ type Generation = (String, i64);
 
 /// Deletes what need not be kept any more, now and every hour, while this process leads.
 pub async fn run(client: Client, retention: Retention, leadership: Leadership, stopping: CancellationToken) {
+    let mut after_failure = FIRST_RETRY;
     loop {
-        let leads = leadership.holds(std::time::Instant::now());
-        if leads && let Err(error) = clean_up(&client, retention).await {
-            tracing::warn!(%error, "Old change sets cannot be deleted: trying again within the hour");
-        }
-        let pause = if leads { CLEAN_UP_EVERY } else { LOOK_FOR_LEASE_AGAIN };
+        let pause = if !leadership.holds(std::time::Instant::now()) {
+            LOOK_FOR_LEASE_AGAIN
+        } else if let Err(error) = clean_up(&client, retention).await {
+            tracing::warn!(%error, "Old change sets cannot be deleted: trying again");
+            let pause = after_failure;
+            after_failure = (pause * 2).min(CLEAN_UP_EVERY);
+            pause
+        } else {
+            after_failure = FIRST_RETRY;
+            CLEAN_UP_EVERY
+        };
         tokio::select! {
             () = stopping.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
