@@ -68,7 +68,7 @@ impl Memory {
     /// How long it is until something that waits is due.
     pub fn next_due(&self, now: Timestamp) -> Option<std::time::Duration> {
         let Circumstances { retries, contests, .. } = &self.circumstances;
-        [retries.next_due(now), contests.next_due(now)].into_iter().flatten().min()
+        [retries.next_due(now), contests.next_due(now), self.journal.next_due()].into_iter().flatten().min()
     }
 }
 
@@ -213,9 +213,14 @@ async fn make(
         AuthorityNow { approved, ..context.authority(location) }
     };
     let acting = Acting { connection, authority: &authority, metrics: &context.metrics, unread, stop };
-    propose(&permitted.stage.to_propose, journal, &context.pending, &acting).await;
+    // Who does not know yet what an earlier process has proposed would propose it again.
+    if journal.is_settled() {
+        propose(&permitted.stage.to_propose, journal, &context.pending, &acting).await;
+    }
     let applied = act(permitted, journal, &acting).await;
-    context.pending.set(location, &journal.pending());
+    if journal.is_settled() {
+        context.pending.set(location, &journal.pending());
+    }
     applied
 }
 

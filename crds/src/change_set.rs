@@ -15,6 +15,9 @@ use serde::{Deserialize, Serialize};
 /// The most edits of one change set.
 pub const MAX_EDITS: usize = 50;
 
+/// The most baselines that demand edits of one change set.
+const MAX_BASELINES: usize = 100;
+
 /// The most ids of requests that one resource has: each of its edits can take a call, and there are calls that serve them all.
 pub const MAX_REQUEST_IDS: usize = 64;
 
@@ -51,6 +54,10 @@ pub const MAX_BYTES: usize = 256 * 1024;
 pub struct ChangeSetSpec {
     /// The oldest of the baselines that demand the edits, in the namespace of the change set.
     pub baseline: BaselineName,
+    /// The other baselines that demand any of the edits.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "atomic"))]
+    pub other_baselines: Vec<OtherBaseline>,
     /// Account id.
     #[schemars(length(max = 12), regex(pattern = "^[0-9]{12}$"))]
     pub account: String,
@@ -99,6 +106,27 @@ pub struct BaselineName {
     /// Its kind.
     #[schemars(length(min = 1, max = 63))]
     pub kind: String,
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+    /// Its uid: an object that was deleted and made again is another one.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// The generation that demanded the edits.
+    #[schemars(range(min = 0))]
+    pub generation: i64,
+}
+
+/// One generation of a baseline in any namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherBaseline {
+    /// Its kind.
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+    /// Its namespace.
+    #[schemars(length(min = 1, max = 63))]
+    pub namespace: String,
     /// Its name.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
@@ -317,10 +345,10 @@ impl Phase {
 }
 
 impl ChangeSetSpec {
-    /// Whether the API takes it: not more than 50 edits, and not more than 256 KiB.
+    /// Whether the API takes it: not more than 50 edits for not more than 100 other baselines, and not more than 256 KiB.
     pub fn fits(&self) -> bool {
         let bytes = serde_json::to_vec(self).map_or(usize::MAX, |json| json.len());
-        (1..=MAX_EDITS).contains(&self.edits.len()) && bytes <= MAX_BYTES
+        (1..=MAX_EDITS).contains(&self.edits.len()) && self.other_baselines.len() <= MAX_BASELINES && bytes <= MAX_BYTES
     }
 }
 

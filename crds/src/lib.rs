@@ -26,7 +26,7 @@ pub use baseline::{
 };
 pub use change_set::{
     BaselineName, ChangeSet, ChangeSetSpec, ChangeSetStatus, Direction, EditOutcome, EditRecord, MAX_BYTES, MAX_EDITS,
-    MAX_REQUEST_IDS, Outcome, Phase, Record, Undoes,
+    MAX_REQUEST_IDS, OtherBaseline, Outcome, Phase, Record, Undoes,
 };
 pub use compile::DEFAULT_NAMESPACE;
 pub use exemption::{BaselineExemption, BaselineExemptionSpec, BaselineExemptionStatus};

@@ -3,8 +3,8 @@
 //! An undisturbed run is recorded first: every AWS write, by the emulator's ledger, and every write to the Kubernetes API,
 //! by a proxy before the API server. Each of them is a crash point twice: before its effect, and after its effect but
 //! before its reply. For each point the run is begun anew in an account of its own; at the point the process is killed
-//! (`kill -9`) and started again. Each AWS write is also a point at which another process takes the lease over, while the
-//! leader sleeps or cannot renew it.
+//! (`kill -9`) and started again. Each write is also a point at which another process takes the lease over, while the leader
+//! sleeps or cannot renew it.
 //!
 //! Every run must end as the undisturbed one did, with the same changes, each made once. No write may have opened or cut
 //! what it must not have (see [`crate::scenario::Scenario`]), every change set must be closed, nothing more may be written,

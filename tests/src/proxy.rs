@@ -1,6 +1,6 @@
 //! A door between one `baseward` and the API server: it passes everything on, writes down what is written, and can stop
-//! at one write for good, before the API server sees it or before its answer is seen, refuse some, or shut. Watches can be
-//! cut, and told of the past.
+//! at one write, before the API server sees it or before its answer is seen, refuse some, or shut. Watches can be cut, and
+//! told of the past.
 //!
 //! It also narrows what the controller watches to one scenario, so that many scenarios can share an API server although
 //! each has a controller of its own: no custom resource of another one is seen.
@@ -9,9 +9,7 @@ mod watches;
 mod write;
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::fmt;
-use std::future::pending;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -54,9 +52,20 @@ struct Door {
     api_server: ApiServer,
     scope: String,
     traffic: Mutex<Traffic>,
-    stopped: watch::Sender<bool>,
+    held: watch::Sender<Held>,
     gate: watch::Sender<Gate>,
     watches: Watches,
+}
+
+/// Where the write is that is to be stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    /// It has not come yet.
+    NotYet,
+    /// Here.
+    Here,
+    /// It may go on.
+    LetGo,
 }
 
 /// What a proxy lets through.
@@ -95,7 +104,7 @@ impl Proxy {
             api_server: ApiServer(control_plane.bare_client().await?),
             scope: scope.to_owned(),
             traffic: Mutex::default(),
-            stopped: watch::Sender::new(false),
+            held: watch::Sender::new(Held::NotYet),
             gate: watch::Sender::new(Gate::Open),
             watches: Watches::default(),
         });
@@ -119,14 +128,19 @@ impl Proxy {
 
     /// Stops one write, once.
     pub(crate) fn stop_at(&self, point: &Nth<KubernetesWrite>, moment: Moment) {
-        self.door.stopped.send_replace(false);
+        self.door.held.send_replace(Held::NotYet);
         self.door.traffic().stop_at = Some((point.clone(), moment));
     }
 
     /// Waits until the write is stopped.
     pub(crate) async fn stopped(&self) {
         // The sender lives as long as `self`.
-        let _ = self.door.stopped.subscribe().wait_for(|stopped| *stopped).await;
+        let _ = self.door.held.subscribe().wait_for(|held| *held != Held::NotYet).await;
+    }
+
+    /// Lets the write go on that was stopped, if it was.
+    pub(crate) fn let_go(&self) {
+        self.door.held.send_replace(Held::LetGo);
     }
 
     /// Lets through what the gate does, from now on. What waited before it meanwhile is lost.
@@ -166,10 +180,11 @@ impl Door {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Never lets a request go on. It ends when its client does.
-    async fn stop(&self) -> Infallible {
-        self.stopped.send_replace(true);
-        pending().await
+    /// Holds a request until it is let go, or its client has gone.
+    async fn stop(&self) {
+        self.held.send_replace(Held::Here);
+        // The sender lives as long as `self`.
+        let _ = self.held.subscribe().wait_for(|held| *held == Held::LetGo).await;
     }
 
     async fn forward(&self, request: Request) -> Result<Response> {

@@ -3,7 +3,7 @@
 //! A canary is of one generation of a baseline: whoever edits it begins anew. It goes wrong if a change of the baseline is
 //! not read back as planned, or if a person undoes one; from then on everything waits for an approval.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
@@ -109,12 +109,15 @@ enum Stage {
     Passed,
 }
 
+/// So many failures of a canary are remembered: a baseline may go on for years.
+const MOST_FAILURES: usize = 20;
+
 /// What was changed on behalf of one generation of a baseline, and what went wrong with it.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wave {
     /// Resources in use, and when each was first changed.
     changed: BTreeMap<(Location, String), Timestamp>,
-    failures: Vec<(Timestamp, String)>,
+    failures: BTreeSet<(Timestamp, String)>,
     /// When somebody last said that it may go on after a failure.
     resumed: Option<Timestamp>,
     /// When nothing was left to change in the accounts and regions of the canary.
@@ -138,12 +141,27 @@ impl Wave {
 
     /// Notes that something went wrong.
     pub fn fail(&mut self, at: Timestamp, why: String) {
-        self.failures.push((at, why));
+        self.failures.insert((at, why));
+        self.forget_failures();
     }
 
     /// Notes that somebody let it go on. What had not gone wrong by then is not forgiven.
     pub fn resume(&mut self, at: Timestamp) {
         self.resumed = self.resumed.max(Some(at));
+        self.forget_failures();
+    }
+
+    /// Of what was forgiven the first tells as much as all. Of the rest the first say how it went wrong, and the last that it
+    /// did whatever was forgiven before.
+    fn forget_failures(&mut self) {
+        let first = self.failures.first().cloned();
+        let is_forgiven = |at: &Timestamp| self.resumed.is_some_and(|resumed| *at <= resumed);
+        self.failures.retain(|failure| !is_forgiven(&failure.0) || Some(failure) == first.as_ref());
+        while self.failures.len() > MOST_FAILURES
+            && let Some(last_but_one) = self.failures.iter().nth_back(1).cloned()
+        {
+            self.failures.remove(&last_but_one);
+        }
     }
 
     /// Notes that nothing is left to change in the accounts and regions of the canary. What comes up later is not part of it.
@@ -316,6 +334,20 @@ mod tests {
         let mut wave = changed(&[("here", "sg-1", 10)]);
         wave.fail(at(10 + HOUR), "sg-2 is not as planned".to_owned());
         assert_eq!(wave.failure(&resources(1), at(2 * HOUR)), None);
+    }
+
+    #[test]
+    fn however_much_goes_wrong_little_is_remembered_and_nothing_is_forgiven_with_it() {
+        let mut wave = changed(&[("here", "sg-1", 10)]);
+        (100..1000).for_each(|second| wave.fail(at(second), format!("failure {second}")));
+        assert_eq!(wave.failures.len(), MOST_FAILURES);
+        let failed = |wave: &Wave| wave.failure(&resources(1), at(2000));
+        assert_eq!(failed(&wave), Some(Withheld::CanaryFailed("failure 100".to_owned())));
+        wave.resume(at(998));
+        assert_eq!(failed(&wave), Some(Withheld::CanaryFailed("failure 999".to_owned())));
+        wave.resume(at(999));
+        assert_eq!((failed(&wave), wave.failures.len()), (None, 1));
+        assert_eq!(wave.holds(&resources(1), &cell("here"), "sg-2", at(2000)), None, "the rest follows");
     }
 
     #[test]

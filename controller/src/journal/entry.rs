@@ -1,7 +1,8 @@
 //! A change set that is in the API, and how far it has got.
 
 use crds::{
-    BaselineName, ChangeSet, ChangeSetSpec, ChangeSetStatus, EditOutcome, MAX_REQUEST_IDS, Outcome, Phase, Undoes,
+    BaselineName, ChangeSet, ChangeSetSpec, ChangeSetStatus, EditOutcome, MAX_REQUEST_IDS, OtherBaseline, Outcome,
+    Phase, Undoes,
 };
 use engine::approval::{ChangeSetName, Warrant};
 use engine::edit::{BaselineRef, Withheld};
@@ -114,6 +115,15 @@ impl Entry {
 pub fn baseline(set: &ChangeSet) -> BaselineRef {
     let BaselineName { name, uid, generation, .. } = set.spec.baseline.clone();
     BaselineRef { namespace: set.namespace().unwrap_or_default(), name, uid, generation }
+}
+
+/// The generations of all baselines that demand edits of a change set.
+pub fn baselines(set: &ChangeSet) -> impl Iterator<Item = BaselineRef> {
+    let reference = |other: &OtherBaseline| {
+        let OtherBaseline { namespace, name, uid, generation, .. } = other.clone();
+        BaselineRef { namespace, name, uid, generation }
+    };
+    [baseline(set)].into_iter().chain(set.spec.other_baselines.iter().map(reference))
 }
 
 /// When a change set was proposed, rounded up: the API server keeps whole seconds.

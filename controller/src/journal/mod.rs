@@ -7,14 +7,14 @@ mod proposals;
 mod tests;
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crds::{ChangeSet, ChangeSetStatus, Phase};
 use engine::approval::Warrant;
 use engine::edit::Withheld;
 use engine::facts::Location;
 use engine::plan::ResourceOutcome;
-pub use entry::{Entry, INTERRUPTED, baseline, location, proposed_at};
+pub use entry::{Entry, INTERRUPTED, baseline, baselines, location, proposed_at};
 use entry::{abandoned, interrupted};
 use jiff::Timestamp;
 use kube::api::{ListParams, PostParams};
@@ -26,7 +26,7 @@ pub use proposals::{Decided, Open, proposal_of};
 use crate::act::Prepared;
 use crate::audit;
 use crate::authority::AuthorityNow;
-use crate::kubernetes::{decoded, within, write_status};
+use crate::kubernetes::{KUBERNETES_TIMEOUT, decoded, within, write_status};
 use crate::lease::Leadership;
 
 /// The field manager of everything that the controller writes.
@@ -39,9 +39,20 @@ pub struct Journal {
     leadership: Leadership,
     /// Statuses that could not be written yet.
     unwritten: Vec<(Entry, ChangeSetStatus)>,
-    leftovers_closed: bool,
+    leftovers: Leftovers,
     /// Change sets that people decide on.
     open: Vec<Open>,
+}
+
+/// How far a process has got with what an earlier one has left open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leftovers {
+    /// Nobody has looked.
+    Unknown,
+    /// Closed. What the earlier process had sent by then can still arrive, as long as it would wait for an answer.
+    ClosedAt(Instant),
+    /// Nothing more can come.
+    Gone,
 }
 
 /// What is written down, and what is not and so must not be changed.
@@ -56,7 +67,7 @@ pub struct Recorded {
 impl Journal {
     /// A journal of one cell.
     pub fn new(client: Client, location: Location, leadership: Leadership) -> Self {
-        Self { client, location, leadership, unwritten: Vec::new(), leftovers_closed: false, open: Vec::new() }
+        Self { client, location, leadership, unwritten: Vec::new(), leftovers: Leftovers::Unknown, open: Vec::new() }
     }
 
     /// Writes down what is about to be changed. What cannot be written down keeps no other resource from being changed.
@@ -147,14 +158,27 @@ impl Journal {
 
     /// Whether nothing of an earlier process is left open.
     pub fn is_settled(&self) -> bool {
-        self.leftovers_closed
+        self.leftovers != Leftovers::Unknown
+    }
+
+    /// How long it is until nothing more can come of an earlier process.
+    pub fn next_due(&self) -> Option<Duration> {
+        match self.leftovers {
+            Leftovers::ClosedAt(at) => Some(KUBERNETES_TIMEOUT.saturating_sub(at.elapsed())),
+            Leftovers::Unknown | Leftovers::Gone => None,
+        }
     }
 
     /// Closes what an earlier process has left open, once this one may write, and tries again to write what could not be
     /// written.
     pub async fn settle_past(&mut self, leading: bool) {
-        if leading && !self.leftovers_closed {
-            self.take_over().await;
+        let after = match self.leftovers {
+            Leftovers::Unknown => Some(Leftovers::ClosedAt(Instant::now())),
+            Leftovers::ClosedAt(at) if at.elapsed() >= KUBERNETES_TIMEOUT => Some(Leftovers::Gone),
+            Leftovers::ClosedAt(_) | Leftovers::Gone => None,
+        };
+        if let Some(after) = after.filter(|_| leading) {
+            self.take_over(after).await;
         }
         self.catch_up().await;
     }
@@ -188,19 +212,18 @@ impl Journal {
 
     /// Takes up the change sets of this cell that people decide on, and closes the others that an earlier process has left
     /// open: nobody knows what came of them.
-    async fn take_over(&mut self) {
+    async fn take_over(&mut self, after: Leftovers) {
         let api: Api<DeserializeGuard<ChangeSet>> = Api::all(self.client.clone());
         let ended = Phase::ENDED.map(|phase| format!("status.phase!={phase:?}"));
         let Location { account, region } = &self.location;
         let open = format!("spec.account={account},spec.region={region},{}", ended.join(","));
         match within(api.list(&ListParams::default().fields(&open))).await {
             Ok(found) => {
-                self.leftovers_closed = true;
+                self.leftovers = after;
                 let now = Timestamp::now();
                 for set in found.items.into_iter().filter_map(decoded) {
-                    // Of those that this process has written itself it knows better.
                     let entry = Entry::of(&set);
-                    if self.unwritten.iter().any(|(known, _)| known.is(&entry)) {
+                    if self.knows(&entry) {
                         continue;
                     }
                     for resource in interrupted(&set) {
@@ -214,6 +237,11 @@ impl Journal {
             }
             Err(error) => tracing::warn!(%error, "Change sets of an earlier process cannot be looked for"),
         }
+    }
+
+    /// Whether this process works on a change set or has closed it: it knows better than what is written.
+    fn knows(&self, entry: &Entry) -> bool {
+        self.unwritten.iter().any(|(known, _)| known.is(entry)) || self.open.iter().any(|open| open.is_of(entry))
     }
 
     async fn set_status(&self, entry: &Entry, status: &ChangeSetStatus) -> kube::Result<()> {

@@ -1,8 +1,8 @@
 //! Packing edits into change sets: as few as fit, each in the namespace of the baseline that answers for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crds::{BaselineName, ChangeSet, ChangeSetSpec, EditRecord, MAX_EDITS, Undoes};
+use crds::{BaselineName, ChangeSet, ChangeSetSpec, EditRecord, MAX_EDITS, OtherBaseline, Undoes};
 use engine::approval::Warrant;
 use engine::edit::{BaselineRef, Demand, Withheld};
 use engine::facts::Location;
@@ -56,13 +56,14 @@ fn pack(
         ready.resource.edits.iter().map(|edit| EditRecord::new(edit, &ready.live)).collect();
     let records = records?;
     let baseline = answering(ready, authority).ok_or(Withheld::BaselineChanged)?;
-    let alone = extend(&empty(location, &baseline, &ready.resource.warrant), &records);
+    let others = others(ready, &baseline);
+    let alone = extend(&empty(location, &baseline, &ready.resource.warrant), &records, &others);
     if !alone.fits() {
         return Err(Withheld::ChangeSetTooLarge);
     }
     let sets = by_baseline.entry(baseline).or_default();
     let last = sets.last_mut().filter(|last| last.undoes == alone.undoes);
-    match last.map(|last| (extend(last, &records), last)) {
+    match last.map(|last| (extend(last, &records, &others), last)) {
         Some((extended, last)) if extended.fits() => *last = extended,
         _ => sets.push(alone),
     }
@@ -87,6 +88,12 @@ fn answering(ready: &Prepared, authority: &AuthorityNow) -> Option<BaselineRef> 
     oldest(&mut demands().filter(proposes)).or_else(|| oldest(&mut demands()))
 }
 
+/// The other baselines that demand edits of a resource.
+fn others(ready: &Prepared, answering: &BaselineRef) -> BTreeSet<BaselineRef> {
+    let demands = ready.resource.edits.iter().flat_map(|edit| &edit.demands);
+    demands.map(|demand| demand.baseline.clone()).filter(|baseline| baseline != answering).collect()
+}
+
 fn empty(location: &Location, baseline: &BaselineRef, warrant: &Warrant) -> ChangeSetSpec {
     let undoes = match warrant {
         Warrant::Rollback(undo) => Some(Undoes::from(undo)),
@@ -99,6 +106,7 @@ fn empty(location: &Location, baseline: &BaselineRef, warrant: &Warrant) -> Chan
             uid: baseline.uid.clone(),
             generation: baseline.generation,
         },
+        other_baselines: Vec::new(),
         account: location.account.clone(),
         region: location.region.clone(),
         proposed: false,
@@ -108,8 +116,13 @@ fn empty(location: &Location, baseline: &BaselineRef, warrant: &Warrant) -> Chan
     }
 }
 
-fn extend(spec: &ChangeSetSpec, records: &[EditRecord]) -> ChangeSetSpec {
+fn extend(spec: &ChangeSetSpec, records: &[EditRecord], others: &BTreeSet<BaselineRef>) -> ChangeSetSpec {
     let mut extended = spec.clone();
+    let named = others.iter().map(|baseline| {
+        let BaselineRef { namespace, name, uid, generation } = baseline.clone();
+        OtherBaseline { kind: KIND.to_owned(), namespace, name, uid, generation }
+    });
+    extended.other_baselines.extend(named.filter(|other| !spec.other_baselines.contains(other)));
     extended.edits.extend(records.iter().take(MAX_EDITS + 1).cloned());
     extended
 }

@@ -72,6 +72,11 @@ impl Open {
         &self.hash
     }
 
+    /// Whether it is that of an entry.
+    pub(super) fn is_of(&self, entry: &Entry) -> bool {
+        self.entry.is(entry)
+    }
+
     /// Whether some of its edits were made.
     pub fn is_begun(&self) -> bool {
         self.entry.status.phase == Some(Phase::Applying)
@@ -203,8 +208,8 @@ impl Journal {
             if !has_room(&set.spec.baseline.uid) {
                 continue;
             }
-            match self.create_proposed(&set).await {
-                Ok(open) => self.open.push(open),
+            match self.create(&set).await {
+                Ok(set) => self.opened(&set).await,
                 Err(error) => {
                     tracing::warn!(%error, "Change set not proposed yet");
                     return;
@@ -213,12 +218,12 @@ impl Journal {
         }
     }
 
-    async fn create_proposed(&self, set: &ChangeSet) -> kube::Result<Open> {
-        let (set, status) =
-            (self.create(set).await?, ChangeSetStatus { phase: Some(Phase::Proposed), ..ChangeSetStatus::default() });
-        let entry = Entry { proposed: true, status, ..Entry::of(&set) };
-        self.set_status(&entry, &entry.status).await?;
-        Ok(Open::new(&set, entry, Decision::Open, false))
+    /// Takes note of a change set that was proposed, and says so in it, now or as soon as that is possible.
+    async fn opened(&mut self, set: &ChangeSet) {
+        let status = ChangeSetStatus { phase: Some(Phase::Proposed), ..ChangeSetStatus::default() };
+        let entry = Entry { proposed: true, status: status.clone(), ..Entry::of(set) };
+        self.open.push(Open::new(set, entry.clone(), Decision::Open, false));
+        self.put(entry, status).await;
     }
 
     /// Says of a change set that it was undone, by which approval, and how far.

@@ -50,14 +50,17 @@ fn prepared(id: &str, namespace: &str, tags: usize, bytes: usize) -> Prepared {
 
 fn packed(prepared: &[Prepared]) -> Packed {
     let location = Location { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() };
-    let authority = AuthorityNow {
+    change_sets(&location, prepared, &authority())
+}
+
+fn authority() -> AuthorityNow {
+    AuthorityNow {
         desired: Vec::new(),
         account: None,
         approved: std::collections::BTreeSet::new(),
         lease_left: None,
         write_timeout: std::time::Duration::from_secs(1),
-    };
-    change_sets(&location, prepared, &authority)
+    }
 }
 
 fn outcome(id: &str, outcome: engine::plan::Outcome, calls_verified: usize) -> ResourceOutcome {
@@ -184,4 +187,26 @@ fn an_approved_change_set_is_made_in_several_sweeps_and_keeps_who_approved_it() 
     let entry = Entry { status: first, ..entry };
     let last = entry.progress(&[made("sg-2", Verified)]);
     assert_eq!((last.phase, last.edits.len(), last.decided_by.as_deref()), (Some(Phase::Applied), 2, Some("ana")));
+}
+
+/// An API server that takes what is created, and nothing else.
+async fn creating() -> Client {
+    use axum::http::{StatusCode, header::CONTENT_TYPE};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let create = |body: String| async { (StatusCode::CREATED, [(CONTENT_TYPE, "application/json")], body) };
+    let router = axum::Router::new().route("/{*path}", axum::routing::post(create));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    Client::try_from(kube::Config::new(url.parse().unwrap())).unwrap()
+}
+
+#[tokio::test]
+async fn what_is_proposed_is_known_also_while_nobody_can_say_so_in_it() {
+    let location = Location { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() };
+    let mut journal = Journal::new(creating().await, location, Leadership::default());
+    let prepared = [prepared("sg-1", "one", 1, 10)];
+    journal.propose(&prepared, &authority(), |_| true).await;
+    assert_eq!(journal.proposals().len(), 1);
+    let unwritten: Vec<_> = journal.unwritten.iter().map(|(_, status)| status.phase).collect();
+    assert_eq!(unwritten, [Some(Phase::Proposed)]);
 }

@@ -24,7 +24,7 @@ pub use orders::{Order, Orders};
 
 use crate::act::{Acting, act};
 use crate::context::Context;
-use crate::journal::{FIELD_MANAGER, Journal, baseline, location};
+use crate::journal::{FIELD_MANAGER, Journal, baseline, baselines, location};
 use crate::kubernetes::within;
 
 /// An exemption that was made is seen within so long, or the next try goes on.
@@ -46,7 +46,9 @@ pub async fn carry_out(context: &Context, inventory: &Inventory, journal: &mut J
         let now = Timestamp::now();
         match tried {
             Ok(Tried::Undone(set, how_far)) => {
-                context.ledger().wave(baseline(&set)).fail(now, was_undone(&set));
+                for baseline in baselines(&set) {
+                    context.ledger().wave(baseline).fail(now, was_undone(&set));
+                }
                 journal.rolled_back(&set, &order.approval, &how_far, now).await;
                 context.rollbacks.end(&order, None);
             }

@@ -9,7 +9,6 @@ use super::point::Point;
 use super::stage::Stage;
 use super::trail::Trail;
 use crate::baseward::Program;
-use crate::proxy::Proxy;
 use crate::world::World;
 
 /// Where the process dies.
@@ -45,7 +44,7 @@ impl Crash {
         let mut first = stage.launch("first", &proxy).await?;
         let end = Some(&undisturbed.end);
         let reached = tokio::select! {
-            stopped = self.stopped(&stage, &proxy) => { stopped?; Reached::Yes }
+            stopped = self.at.reached(&stage, &proxy) => { stopped?; Reached::Yes }
             rested = stage.rest(None, end) => { rested?; Reached::No }
         };
         let _second;
@@ -61,16 +60,6 @@ impl Crash {
         ensure!(reached == Reached::Yes || !self.at.is_certain(), "the run did not come by");
         stage.trail(proxy.writes()).await?.compare(undisturbed)?;
         Ok(reached)
-    }
-
-    async fn stopped(&self, stage: &Stage<'_>, proxy: &Proxy) -> Result<()> {
-        match self.at {
-            Point::Aws(_) => stage.under_way().await,
-            Point::Kubernetes(_) => {
-                proxy.stopped().await;
-                Ok(())
-            }
-        }
     }
 }
 

@@ -4,10 +4,10 @@ use std::fmt;
 
 use anyhow::{Result, ensure};
 
-use super::Reached;
-use super::point::Nth;
+use super::point::Point;
 use super::stage::{LEASE_SECONDS, Stage};
-use super::trail::{AwsWrite, Trail, writes};
+use super::trail::{Trail, writes};
+use super::{Moment, Reached};
 use crate::baseward::{Controller, Program};
 use crate::emulator::{Call, FaultKind};
 use crate::proxy::{Gate, Proxy};
@@ -19,73 +19,79 @@ const SECOND: &str = "second";
 
 /// At which write, and how the leader loses the lease. It cannot see that it has lost it before all is done.
 pub(super) struct Handover {
-    at: Nth<AwsWrite>,
+    at: Point,
     loss: Loss,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Loss {
-    /// It sleeps while its write takes effect and another one takes over and writes, and then finds the answer.
+    /// It sleeps while its write is on its way and another one takes over and writes, and then finds the answer. What it
+    /// had sent to the API server arrives only then.
     Asleep,
-    /// It goes on.
+    /// It goes on. To its write to the API server there is no answer.
     CutOff,
 }
 
 impl Handover {
     /// All of a run.
     pub(super) fn all(undisturbed: &Trail) -> impl Iterator<Item = Self> {
-        let at = |at: Nth<AwsWrite>| [Loss::Asleep, Loss::CutOff].map(|loss| Self { at: at.clone(), loss });
-        Nth::all(&undisturbed.aws).into_iter().flat_map(at)
+        let at = |at: Point| [Loss::Asleep, Loss::CutOff].map(|loss| Self { at: at.clone(), loss });
+        Point::all(undisturbed).flat_map(at)
     }
 
     pub(super) async fn run(&self, world: &World, program: &Program, undisturbed: &Trail) -> Result<Reached> {
         let stage = Stage::set(world, program).await?;
         let proxies = [stage.proxy(FIRST).await?, stage.proxy(SECOND).await?];
-        let [proxy, other] = &proxies;
-        stage.spoil_slowly(self.loss.on_its_way(), &self.at).await?;
-        let mut first = stage.launch(FIRST, proxy).await?;
-        stage.taken_over(None).await?;
-        let leader = stage.holder().await?;
-        let mut second = stage.launch(SECOND, other).await?;
-        stage.under_way().await?;
-        if stage.holder().await? != leader {
-            return Ok(Reached::TooLate);
+        let [proxy, _] = &proxies;
+        match &self.at {
+            Point::Aws(point) => stage.spoil_slowly(self.loss.on_its_way(), point).await?,
+            Point::Kubernetes(point) => proxy.stop_at(point, self.loss.moment()),
         }
-        self.lose(&stage, &mut first, proxy, leader.as_deref()).await?;
-        stage.rest(leader.as_deref(), Some(&undisturbed.end)).await?;
+        let mut first = stage.launch(FIRST, proxy).await?;
+        let end = Some(&undisturbed.end);
+        tokio::select! {
+            reached = self.at.reached(&stage, proxy) => reached?,
+            rested = stage.rest(None, end) => {
+                rested?;
+                ensure!(!self.at.is_certain(), "the run did not come by");
+                return Ok(Reached::No);
+            }
+        }
+        proxy.set_gate(Gate::Journal);
+        let mut second = self.take_over(&stage, &mut first, &proxies).await?;
         proxy.set_gate(Gate::Open);
-        wait_until("the first process ends, since another one leads", stage.scenario.patience, async || {
-            ensure!(first.process().exited()?.is_some(), "it still runs");
-            Ok(())
-        })
-        .await?;
+        if !self.at.is_first_bid() {
+            wait_until("the first process ends, since another one leads", stage.scenario.patience, async || {
+                ensure!(first.process().exited()?.is_some(), "it still runs");
+                Ok(())
+            })
+            .await?;
+        }
+        stage.rest(None, end).await?;
         ensure!(second.process().exited()?.is_none(), "the second process has ended, too");
         one_at_a_time(&stage, &proxies).await?;
-        stage.all_closed().await?;
         stage.trail(proxy.writes()).await?.compare(undisturbed)?;
         Ok(Reached::Yes)
     }
 
-    async fn lose(
-        &self,
-        stage: &Stage<'_>,
-        leading: &mut Controller,
-        proxy: &Proxy,
-        leader: Option<&str>,
-    ) -> Result<()> {
-        if self.loss == Loss::CutOff {
-            proxy.set_gate(Gate::Journal);
-            return Ok(());
+    /// Starts another process, which takes over and puts everything right, while the first one sleeps or goes on.
+    async fn take_over(&self, stage: &Stage<'_>, leading: &mut Controller, proxies: &[Proxy; 2]) -> Result<Controller> {
+        let [proxy, other] = proxies;
+        leading.process().freeze(self.loss == Loss::Asleep)?;
+        let leader = stage.holder().await?;
+        let second = stage.launch(SECOND, other).await?;
+        stage.taken_over(leader.as_deref()).await?;
+        if self.loss == Loss::Asleep {
+            tokio::select! {
+                written = has_written(stage, SECOND) => written?,
+                // Perhaps there is nothing left to write.
+                rested = stage.rest(leader.as_deref(), None) => rested?,
+            }
+            proxy.let_go();
+            leading.process().freeze(false)?;
         }
-        leading.process().freeze(true)?;
-        proxy.set_gate(Gate::Journal);
-        stage.taken_over(leader).await?;
-        tokio::select! {
-            written = has_written(stage, SECOND) => written?,
-            // Perhaps there is nothing left to write.
-            rested = stage.rest(leader, None) => rested?,
-        }
-        leading.process().freeze(false)
+        stage.rest(leader.as_deref(), None).await?;
+        Ok(second)
     }
 }
 
@@ -105,7 +111,15 @@ fn is_by(call: &Call, process: &str) -> bool {
 }
 
 impl Loss {
-    /// The write takes effect a little later: time to fall asleep, and less than a write may take.
+    /// When a write to the API server is held, seen from its effect.
+    fn moment(self) -> Moment {
+        match self {
+            Self::Asleep => Moment::Before,
+            Self::CutOff => Moment::After,
+        }
+    }
+
+    /// The write to AWS takes effect a little later: time to fall asleep, and less than a write may take.
     fn on_its_way(self) -> FaultKind {
         let milliseconds = match self {
             Self::Asleep => 350.0,

@@ -7,8 +7,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use anyhow::Result;
+
+use super::stage::Stage;
 use super::trail::{AwsWrite, Trail};
-use crate::proxy::KubernetesWrite;
+use crate::proxy::{KubernetesWrite, Proxy};
 
 /// The n-th write of its kind, from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,22 @@ impl Point {
         let counts = |point: &Nth<KubernetesWrite>| !point.write.is_renewal() || point.ordinal.is_power_of_two();
         let kubernetes = Nth::all(&trail.kubernetes).into_iter().filter(counts).map(Self::Kubernetes);
         Nth::all(&trail.aws).into_iter().map(Self::Aws).chain(kubernetes)
+    }
+
+    /// Whether it is the write by which a process takes the lease: before the answer it does not know that it leads.
+    pub(super) fn is_first_bid(&self) -> bool {
+        matches!(self, Self::Kubernetes(point) if point.write == KubernetesWrite::new("POST", "leases"))
+    }
+
+    /// Waits until a run has come by.
+    pub(super) async fn reached(&self, stage: &Stage<'_>, proxy: &Proxy) -> Result<()> {
+        match self {
+            Self::Aws(_) => stage.under_way().await,
+            Self::Kubernetes(_) => {
+                proxy.stopped().await;
+                Ok(())
+            }
+        }
     }
 
     /// Whether every run comes by. How many statuses, events and renewals there are is a matter of time.
