@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use crds::conditions::{self, ACCEPTED, State};
-use crds::{Action, ChangeSet, ChangeSetApproval, ChangeSetApprovalSpec, EditRecord, Phase, Record};
+use crds::{Action, ChangeSet, ChangeSetApproval, ChangeSetApprovalSpec, EditRecord, OtherBaseline, Phase, Record};
 use engine::report::cut;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::PostParams;
@@ -58,6 +58,9 @@ pub async fn rollback(options: Rollback) -> anyhow::Result<ExitCode> {
     println!(
         "What somebody has changed since is left alone. The findings are exempt for {exempt_for} in namespace {namespace}."
     );
+    for other in out_of_reach(&set) {
+        println!("{other} demands some of these edits, too, and is not exempt: it has them made again.");
+    }
     if !yes {
         println!("Nothing is changed yet: --yes does it.");
         return Ok(ExitCode::SUCCESS);
@@ -183,6 +186,13 @@ fn undo_text(set: &ChangeSet) -> anyhow::Result<String> {
     Ok(lines.join("\n"))
 }
 
+/// The baselines of other namespaces that demanded edits of a change set: nobody can excuse for them.
+fn out_of_reach(set: &ChangeSet) -> impl Iterator<Item = String> {
+    let is_elsewhere = |other: &&OtherBaseline| set.namespace().is_none_or(|namespace| namespace != other.namespace);
+    let others = set.spec.other_baselines.iter().filter(is_elsewhere);
+    others.map(|OtherBaseline { kind, namespace, name, .. }| format!("{kind} {namespace}/{name}"))
+}
+
 fn change(edit: &EditRecord) -> String {
     let side = |records: &[Record]| records.iter().map(record).collect::<Vec<_>>().join(" + ");
     match (side(&edit.before), side(&edit.after)) {
@@ -202,5 +212,24 @@ fn record(record: &Record) -> String {
             let tags: Vec<String> = record.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
             cut(&tags.join(", "))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_decides_to_undo_is_told_whom_the_exemption_does_not_reach() {
+        let other = |namespace: &str| OtherBaseline {
+            kind: "SecurityGroupBaseline".to_owned(),
+            namespace: namespace.to_owned(),
+            name: "all".to_owned(),
+            ..OtherBaseline::default()
+        };
+        let spec = crds::ChangeSetSpec { other_baselines: vec![other("team"), other("network")], ..Default::default() };
+        let mut set = ChangeSet::new("edge-1", spec);
+        set.metadata.namespace = Some("team".to_owned());
+        assert_eq!(out_of_reach(&set).collect::<Vec<_>>(), ["SecurityGroupBaseline network/all"]);
     }
 }
