@@ -112,7 +112,8 @@ async fn report(approval: &ChangeSetApproval, context: &Context) -> Result<Next,
             events::announce_as(&context.recorder, &approval.object_ref(&()), condition, state == State::False).await;
         }
     }
-    Ok(Next::requeue(if state == State::Unknown { LOOK_AGAIN_AFTER } else { STILL_SO_AFTER }))
+    let may_change_soon = state == State::Unknown || matches!(policies, InForce::Not(_));
+    Ok(Next::requeue(if may_change_soon { LOOK_AGAIN_AFTER } else { STILL_SO_AFTER }))
 }
 
 /// What is done after a reconcile that failed.

@@ -67,10 +67,27 @@ pub fn missing(
     });
     let bindings = self::bindings().into_iter().filter_map(|expected| {
         let stored = bindings.iter().find(|binding| binding.metadata.name == expected.metadata.name);
-        let same = stored.map(|stored| stored.spec == expected.spec);
+        let same = stored.map(|stored| holds_as_much(stored.spec.as_ref(), expected.spec.as_ref()));
         problem("ValidatingAdmissionPolicyBinding", &expected.metadata, same)
     });
     policies.chain(bindings).collect()
+}
+
+/// Whether a binding is the expected one, perhaps with more actions than to refuse. They are a set: to apply the expected ones
+/// over others leaves both.
+fn holds_as_much(
+    stored: Option<&ValidatingAdmissionPolicyBindingSpec>,
+    expected: Option<&ValidatingAdmissionPolicyBindingSpec>,
+) -> bool {
+    let (Some(stored), Some(expected)) = (stored, expected) else { return false };
+    let actions = |spec: &ValidatingAdmissionPolicyBindingSpec| spec.validation_actions.clone().unwrap_or_default();
+    let has = actions(stored);
+    let refuses = actions(expected).iter().all(|action| has.contains(action));
+    refuses
+        && ValidatingAdmissionPolicyBindingSpec {
+            validation_actions: expected.validation_actions.clone(),
+            ..stored.clone()
+        } == *expected
 }
 
 fn problem(kind: &str, metadata: &ObjectMeta, same: Option<bool>) -> Option<String> {

@@ -16,6 +16,7 @@ mod audit;
 mod canary;
 mod chaos;
 mod cli;
+mod decided;
 mod enforce;
 mod faults;
 mod limits;

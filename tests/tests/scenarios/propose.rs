@@ -24,7 +24,10 @@ async fn change_sets(scenario: &Scenario<'_>) -> Result<Vec<kube::core::DynamicO
 }
 
 /// Waits until the change sets are in these phases, oldest first, and gives them.
-async fn wait_for_phases(scenario: &Scenario<'_>, phases: &[&str]) -> Result<Vec<kube::core::DynamicObject>> {
+pub(super) async fn wait_for_phases(
+    scenario: &Scenario<'_>,
+    phases: &[&str],
+) -> Result<Vec<kube::core::DynamicObject>> {
     wait_until(&format!("the change sets are {phases:?}"), scenario.patience, async || {
         let sets = change_sets(scenario).await?;
         let now: Vec<&str> = sets.iter().filter_map(|set| set.data["status"]["phase"].as_str()).collect();
@@ -35,16 +38,16 @@ async fn wait_for_phases(scenario: &Scenario<'_>, phases: &[&str]) -> Result<Vec
 }
 
 /// Waits for the one change set that waits for a decision.
-async fn wait_for_proposal(scenario: &Scenario<'_>) -> Result<kube::core::DynamicObject> {
+pub(super) async fn wait_for_proposal(scenario: &Scenario<'_>) -> Result<kube::core::DynamicObject> {
     wait_for_change_set(scenario, "Proposed").await
 }
 
-async fn decide(scenario: &Scenario<'_>, word: &str, name: &str) -> Result<tests::baseward::Finished> {
+pub(super) async fn decide(scenario: &Scenario<'_>, word: &str, name: &str) -> Result<tests::baseward::Finished> {
     program().run(scenario.world, [word, name, "-n", &scenario.namespace, "--reason", "CAB-1182"]).await
 }
 
 /// Applies a word on a change set by hand.
-async fn say_by_hand(scenario: &Scenario<'_>, action: &str, name: &str, hash: &str) -> Result<()> {
+pub(super) async fn say_by_hand(scenario: &Scenario<'_>, action: &str, name: &str, hash: &str) -> Result<()> {
     let yaml = format!(
         "apiVersion: baseward.dev/v1alpha1\nkind: ChangeSetApproval\nmetadata: {{name: by-hand, namespace: $NAMESPACE}}\nspec: {{changeSet: {name}, hash: \"{hash}\", action: {action}, by: admin, reason: CAB-1182}}\n"
     );
@@ -53,12 +56,12 @@ async fn say_by_hand(scenario: &Scenario<'_>, action: &str, name: &str, hash: &s
 }
 
 /// The hash of a change set.
-fn hash(set: &kube::core::DynamicObject) -> &str {
+pub(super) fn hash(set: &kube::core::DynamicObject) -> &str {
     set.data["spec"]["hash"].as_str().unwrap()
 }
 
 /// Applies an approval by hand, and waits for the answer to it.
-async fn approve_by_hand(scenario: &Scenario<'_>, name: &str, hash: &str) -> Result<Value> {
+pub(super) async fn approve_by_hand(scenario: &Scenario<'_>, name: &str, hash: &str) -> Result<Value> {
     say_by_hand(scenario, "Approve", name, hash).await?;
     let answered = |condition: &Value| condition["type"] == "Accepted" && condition["status"] != "Unknown";
     let answer = scenario.wait_for("ChangeSetApproval", "by-hand", "the approval is answered", |object| {

@@ -24,15 +24,15 @@ use crate::{BASELINE, program};
 const LEASE_SECONDS: u32 = 4;
 
 /// A scenario with a controller of its own, and what is between it and the API server.
-struct Corner {
+pub(crate) struct Corner {
     // The order counts: the controller ends first.
-    controller: Controller,
-    proxy: Proxy,
-    scenario: Scenario<'static>,
+    pub(crate) controller: Controller,
+    pub(crate) proxy: Proxy,
+    pub(crate) scenario: Scenario<'static>,
 }
 
 /// A corner of the world in which every scenario has a controller of its own.
-async fn corner(name: &str) -> Result<Corner> {
+pub(crate) async fn corner(name: &str) -> Result<Corner> {
     corner_of(program(), name).await
 }
 
@@ -58,7 +58,7 @@ async fn world() -> Result<&'static World> {
 }
 
 /// Starts a controller of one scenario alone, behind a proxy.
-async fn launch(program: Program, scenario: &Scenario<'_>, proxy: &Proxy) -> Result<Controller> {
+pub(crate) async fn launch(program: Program, scenario: &Scenario<'_>, proxy: &Proxy) -> Result<Controller> {
     let lease_seconds = LEASE_SECONDS.to_string();
     let flags = [
         ["--lease-namespace", &scenario.namespace],
