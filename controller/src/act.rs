@@ -292,9 +292,12 @@ async fn take(
     };
     acting.metrics.write(operation, metric);
     intent.conclude(match &taken {
-        Ok((_, request_id)) => audit::Outcome { outcome: "Verified", reason: None, request_id: request_id.as_deref() },
+        Ok((_, request_id)) => {
+            audit::Outcome { outcome: crds::Outcome::Verified.name(), reason: None, request_id: request_id.as_deref() }
+        }
         Err(Stop { reason, request_id }) => {
-            audit::Outcome { outcome: "NotVerified", reason: Some(reason.reason()), request_id: request_id.as_deref() }
+            let outcome = crds::Outcome::from(reason).name();
+            audit::Outcome { outcome, reason: Some(reason.reason()), request_id: request_id.as_deref() }
         }
     });
     taken

@@ -17,7 +17,7 @@ use crate::journal::Decided;
 use crate::kubernetes::{within, write_status};
 use crate::lease::LOOK_FOR_LEASE_AGAIN;
 use crate::policies::InForce;
-use crate::rollback::Order;
+use crate::rollback::{Order, touched};
 use crate::{events, undecodable};
 
 /// What an approval waits for is looked at again so often.
@@ -35,9 +35,9 @@ pub fn decided(
     policies: &InForce,
 ) -> Decided {
     let words = approvals.iter().filter_map(|object| object.0.as_ref().ok()).filter(|approval| !is_refused(approval));
-    let mut counting: Vec<&ChangeSetApproval> = words
-        .filter(|approval| is_about(approval, name) && approval.spec.hash == hash && policies.cover(approval).is_ok())
-        .collect();
+    let counts = |approval: &&ChangeSetApproval| policies.cover(approval).is_ok() || is_heard_no(approval);
+    let mut counting: Vec<&ChangeSetApproval> =
+        words.filter(|approval| is_about(approval, name) && approval.spec.hash == hash).filter(counts).collect();
     counting.sort_by_key(|approval| (approval.creation_timestamp().map(|time| time.0), approval.name_any()));
     let first = |actions: &[Action]| counting.iter().find(|approval| actions.contains(&approval.spec.action));
     let by = |approval: &&ChangeSetApproval| Some(approval.spec.by.clone());
@@ -54,6 +54,14 @@ pub fn decided(
 fn is_refused(approval: &ChangeSetApproval) -> bool {
     let given = approval.status.as_ref().and_then(|status| conditions::find(&status.conditions, ACCEPTED));
     given.and_then(|given| last_word(approval, given)).is_some_and(|answer| answer.state == State::False)
+}
+
+/// Whether it is a rejection that was heard when it could be trusted: it stays one. Only who lets something be made must be
+/// beyond doubt at any time.
+fn is_heard_no(approval: &ChangeSetApproval) -> bool {
+    let conditions = approval.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let heard = conditions::find(conditions, ACCEPTED).is_some_and(|given| given.reason == conditions::HONOURED);
+    approval.spec.action == Action::Reject && heard
 }
 
 fn is_about(approval: &ChangeSetApproval, name: &ChangeSetName) -> bool {
@@ -83,7 +91,11 @@ async fn report(approval: &ChangeSetApproval, context: &Context) -> Result<Next,
     let before = approval.status.clone().unwrap_or_default().conditions;
     let uid = approval.uid().unwrap_or_default();
     let policies = context.objects.policies_in_force();
-    let given = conditions::find(&before, ACCEPTED).and_then(|condition| last_word(approval, condition));
+    // An approval counts as long as something of it may be made.
+    let is_over = |set: &ChangeSet| Phase::ENDED.contains(&set.phase());
+    let is_settled = approval.spec.action != Action::Approve || set.as_ref().is_none_or(is_over);
+    let given = conditions::find(&before, ACCEPTED).filter(|_| is_settled);
+    let given = given.and_then(|condition| last_word(approval, condition));
     let mut answer = match (given, context.rollbacks.refusal(&uid)) {
         (Some(given), _) => given,
         (None, Some(why)) => Answer::refused(conditions::CHANGED_SINCE, why),
@@ -187,6 +199,7 @@ fn deciding(action: Action, set: &ChangeSet) -> Answer {
     let (name, approved) = (set.name_any(), set.status.as_ref().is_some_and(|status| status.decided_by.is_some()));
     match (action, set.phase()) {
         (_, Phase::Proposed) | (Action::Reject, Phase::Approved) => pending(),
+        (Action::Reject, Phase::Applying) if approved => pending(),
         (Action::Approve, Phase::Approved | Phase::Applying | Phase::Applied | Phase::PartlyApplied) if approved => {
             honoured(format!("change set {name} follows it"))
         }
@@ -206,6 +219,8 @@ fn undoing(approval: &ChangeSetApproval, set: &ChangeSet) -> Answer {
     match set.phase() {
         // One that is still being made ends first.
         Phase::Applying | Phase::Applied | Phase::PartlyApplied => pending(),
+        // What was made before somebody wanted no more of it.
+        Phase::Rejected if !touched(set).is_empty() => pending(),
         Phase::RolledBack if by_this => {
             honoured(format!("change set {name} is undone: {}", status.message.unwrap_or_default()))
         }

@@ -12,7 +12,7 @@ use engine::sequence::State;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::journal::{INTERRUPTED, baseline};
+use crate::journal::{INTERRUPTED, baselines};
 
 /// On whose word a resource is changed.
 #[derive(Clone, Debug, Default)]
@@ -163,11 +163,11 @@ pub fn interrupted(set: &ChangeSet, mandate: &Mandate, resource: &str) {
 
 fn interruption<'l>(set: &'l ChangeSet, mandate: &'l Mandate, resource: &'l str) -> Line<'l> {
     let edits = || set.spec.edits.iter().filter(|edit| edit.resource == resource);
-    let of_set = baseline(set);
-    // Of the others the change set does not keep the generation.
-    let named = |name: &String| match *name == of_set.to_string() {
-        true => format!("{name}@{}", of_set.generation),
-        false => name.clone(),
+    let generations: BTreeMap<String, i64> =
+        baselines(set).map(|baseline| (baseline.to_string(), baseline.generation)).collect();
+    let named = |name: &String| match generations.get(name) {
+        Some(generation) => format!("{name}@{generation}"),
+        None => name.clone(),
     };
     Line {
         target: "audit",
@@ -183,7 +183,7 @@ fn interruption<'l>(set: &'l ChangeSet, mandate: &'l Mandate, resource: &'l str)
         baselines: edits().flat_map(|edit| edit.baselines.iter().map(named)).collect(),
         controls: edits().flat_map(|edit| edit.controls.iter().map(String::as_str)).collect(),
         call: None,
-        outcome: Some("Unknown"),
+        outcome: Some(crds::Outcome::Unknown.name()),
         reason: Some(INTERRUPTED),
         request_id: None,
     }
@@ -265,6 +265,7 @@ mod tests {
             "apiVersion": "baseward.dev/v1alpha1", "kind": "ChangeSet", "metadata": {"name": "edge-2", "namespace": "team"},
             "spec": {
                 "baseline": {"kind": "SecurityGroupBaseline", "name": "edge", "uid": "u", "generation": 3},
+                "otherBaselines": [{"kind": "SecurityGroupBaseline", "namespace": "team", "name": "other", "uid": "o", "generation": 5}],
                 "account": "111122223333", "region": "eu-west-1", "hash": "sha256:7f3a",
                 "edits": [edit("sg-1", "sg-tagged"), edit("sg-2", "sg-admin")],
             },
@@ -273,7 +274,7 @@ mod tests {
         let text = serde_json::to_value(interruption(&set, &undo(), "sg-1")).unwrap();
         let said = ["event", "resource", "outcome", "reason", "undoes"].map(|field| text[field].as_str().unwrap());
         assert_eq!(said, ["Outcome", "sg-1", "Unknown", "Interrupted", "team/edge-1"]);
-        assert_eq!(text["baselines"], serde_json::json!(["team/edge@3", "team/other"]));
+        assert_eq!(text["baselines"], serde_json::json!(["team/edge@3", "team/other@5"]));
         assert_eq!(text["controls"], serde_json::json!(["sg-tagged"]));
         assert_eq!((text.get("operation"), text.get("removed")), (None, None), "nobody knows which call was made");
     }

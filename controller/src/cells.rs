@@ -20,6 +20,8 @@ use crate::sweep::{Memory, Next, Trouble, sweep};
 
 /// Cells that no baseline applies to any more are noticed after at most this long.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(5);
+/// The interval of a cell in which something is to be undone or closed after its last baseline has gone.
+const WITHOUT_BASELINE: Duration = Duration::from_secs(60);
 /// A resource that somebody keeps changing must not make the worker spin.
 const BREATH: Duration = Duration::from_secs(1);
 /// What could not be read is read again so soon, then at ever longer pauses.
@@ -130,7 +132,8 @@ async fn work(context: Arc<Context>, location: Location, stop: CancellationToken
         }
         unread = if next.unread { unread + 1 } else { 0 };
         let now = Timestamp::now();
-        let due = [memory.next_due(now), next_opening(&in_effect, now), next_soaked(&context, &in_effect, now)];
+        let undo = context.rollbacks.next_due(&location, now).map(|due| due.max(LOOK_AGAIN_AFTER));
+        let due = [memory.next_due(now), next_opening(&in_effect, now), next_soaked(&context, &in_effect, now), undo];
         let pause = pause(jittered(interval(&in_effect)), next, unread, due.into_iter().flatten().min());
         let news = async {
             while fingerprint(&context, &location, &context.objects.in_cell(&location)) == seen {
@@ -219,7 +222,7 @@ fn next_soaked(context: &Context, in_effect: &[(Judged, Desired)], now: Timestam
 
 /// The shortest interval of the baselines in effect.
 fn interval(in_effect: &[(Judged, Desired)]) -> Duration {
-    in_effect.iter().map(|(judged, _)| judged.interval).min().unwrap_or(LOOK_AGAIN_AFTER)
+    in_effect.iter().map(|(judged, _)| judged.interval).min().unwrap_or(WITHOUT_BASELINE)
 }
 
 /// Up to a tenth less, so that many cells do not look at once.

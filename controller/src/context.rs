@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use aws::{Connection, Connector, Target};
 use crds::SecurityGroupBaseline;
 use engine::budget::Ledger;
+use engine::contests::Contests;
 use engine::desired::Desired;
 use engine::edit::BaselineRef;
 use engine::evaluate::Evaluation;
@@ -27,7 +28,7 @@ use crate::baselines::{Seen, Writes};
 use crate::events;
 use crate::lease::Leadership;
 use crate::metrics::Metrics;
-use crate::past::{Past, Repair};
+use crate::past::Past;
 use crate::pending::Pending;
 use crate::rollback::Orders;
 use crate::store::Objects;
@@ -52,8 +53,8 @@ pub struct Context {
     pub reports: Reports,
     /// What was changed lately, and what every cell would change.
     pub ledger: Mutex<Ledger>,
-    /// What was repaired before this process began to lead, until the worker of the cell asks for it.
-    pub repairs: Mutex<BTreeMap<Location, Vec<Repair>>>,
+    /// What somebody else keeps undoing in every cell: it outlives the worker.
+    pub contests: Mutex<BTreeMap<Location, Contests>>,
     /// What people want undone.
     pub rollbacks: Orders,
     /// How many change sets wait for people.
@@ -87,6 +88,7 @@ impl Context {
         let left = self.leadership.left(Instant::now()).filter(|_| !self.stopping.is_cancelled());
         AuthorityNow {
             approved: BTreeSet::new(),
+            namespaces: Vec::new(),
             desired: self.objects.in_cell(location).into_iter().map(|(_, desired)| desired).collect(),
             account: self.objects.account(location),
             lease_left: left,
@@ -130,12 +132,21 @@ impl Context {
         let Past { ledger, repairs, waiting } = past;
         waiting.iter().for_each(|(location, by_uid)| self.pending.set(location, by_uid));
         *self.ledger() = ledger;
-        *self.repairs.lock().unwrap_or_else(PoisonError::into_inner) = repairs;
+        for (location, repairs) in repairs {
+            let mut contests = Contests::default();
+            repairs.iter().for_each(|(subject, control, at)| contests.restore(subject, control, *at));
+            self.keep_contests(&location, contests);
+        }
     }
 
-    /// What was repaired in a cell before this process began to lead.
-    pub fn take_repairs(&self, location: &Location) -> Vec<Repair> {
-        self.repairs.lock().unwrap_or_else(PoisonError::into_inner).remove(location).unwrap_or_default()
+    /// What somebody else keeps undoing in a cell, as it was last kept.
+    pub fn contests(&self, location: &Location) -> Contests {
+        self.contests.lock().unwrap_or_else(PoisonError::into_inner).get(location).cloned().unwrap_or_default()
+    }
+
+    /// Keeps what somebody else keeps undoing in a cell: a baseline that is suspended for a moment ends no pause.
+    pub fn keep_contests(&self, location: &Location, contests: Contests) {
+        self.contests.lock().unwrap_or_else(PoisonError::into_inner).insert(location.clone(), contests);
     }
 
     /// Forgets a cell that no baseline applies to any more.
@@ -158,6 +169,7 @@ impl Context {
         let approvals = approvals.iter().map(|object| crate::approvals::key(object));
         self.backoff.keep(&names().chain(self.objects.account_names()).chain(exemptions).chain(approvals).collect());
         self.ledger().keep(&baselines.iter().filter_map(|object| crate::baselines::uid(object)).collect());
+        self.contests.lock().unwrap_or_else(PoisonError::into_inner).retain(|location, _| accounts.has(location));
         self.identities.keep(|location| accounts.has(location));
         self.metrics.keep_baselines(&names().collect());
         self.wake_cells.send_replace(());

@@ -90,8 +90,10 @@ pub fn key(object: &DeserializeGuard<BaselineExemption>) -> String {
 #[derive(Debug, PartialEq, Eq)]
 enum Standing {
     Invalid(String),
-    InEffect(Timestamp),
-    ExpiresSoon(Timestamp),
+    /// Until when, and what of it has no effect.
+    InEffect(Timestamp, String),
+    /// The same.
+    ExpiresSoon(Timestamp, String),
     Expired(Timestamp),
 }
 
@@ -107,22 +109,22 @@ impl Standing {
             Err(problem) => Self::Invalid(problem.to_string()),
             Ok(exempting) if exempting.is_over(now) => Self::Expired(exempting.by.expires),
             Ok(exempting) if exempting.by.expires.duration_since(now) <= WARNING => {
-                Self::ExpiresSoon(exempting.by.expires)
+                Self::ExpiresSoon(exempting.by.expires, without_effect(&exempting.unknown))
             }
-            Ok(exempting) => Self::InEffect(exempting.by.expires),
+            Ok(exempting) => Self::InEffect(exempting.by.expires, without_effect(&exempting.unknown)),
         }
     }
 
     fn said(&self) -> Said {
         let (state, reason, message) = match self {
             Self::Invalid(problem) => (State::False, conditions::INVALID_SPEC, format!("it has no effect: {problem}")),
-            Self::InEffect(expires) => {
-                (State::True, conditions::IN_EFFECT, format!("the findings stand until {expires}"))
+            Self::InEffect(expires, but) => {
+                (State::True, conditions::IN_EFFECT, format!("the findings stand until {expires}{but}"))
             }
-            Self::ExpiresSoon(expires) => (
+            Self::ExpiresSoon(expires, but) => (
                 State::True,
                 conditions::EXPIRES_SOON,
-                format!("the findings are violations again from {expires}: mend them, or make another exemption"),
+                format!("the findings are violations again from {expires}: mend them, or make another exemption{but}"),
             ),
             Self::Expired(expires) => (
                 State::False,
@@ -136,13 +138,21 @@ impl Standing {
     /// How long it is until time alone changes it.
     fn changes_in(&self, now: Timestamp) -> Option<Duration> {
         let at = match self {
-            Self::InEffect(expires) => expires.checked_sub(WARNING).ok()?,
-            Self::ExpiresSoon(expires) => *expires,
+            Self::InEffect(expires, _) => expires.checked_sub(WARNING).ok()?,
+            Self::ExpiresSoon(expires, _) => *expires,
             Self::Invalid(_) | Self::Expired(_) => return None,
         };
         // A timer that is a moment early must not find everything as it was and sleep once more for long.
         const MARGIN: SignedDuration = SignedDuration::from_millis(50);
         Some(at.duration_since(now).saturating_add(MARGIN).unsigned_abs())
+    }
+}
+
+/// What is said of controls that this version does not know.
+fn without_effect(unknown: &[String]) -> String {
+    match unknown {
+        [] => String::new(),
+        unknown => format!("; there is no control {}: `baseward controls` lists them", unknown.join(", ")),
     }
 }
 
@@ -180,6 +190,19 @@ mod tests {
         assert_eq!(left("2026-02-14T23:00:00Z"), Some(3600));
         assert_eq!(left("2026-02-28T23:00:00Z"), Some(3600));
         assert_eq!(left("2026-03-01T00:00:00Z"), None);
+    }
+
+    #[test]
+    fn a_control_that_another_version_knew_takes_nothing_from_the_others() {
+        let mut exemption = exemption("2026-03-01T00:00:00Z");
+        exemption.spec.controls.push("sg-of-the-future".to_owned());
+        let said =
+            |exemption: &BaselineExemption| Standing::of(exemption, "2026-01-02T00:00:00Z".parse().unwrap()).said();
+        let both = said(&exemption);
+        assert_eq!((both.state, both.reason), (State::True, conditions::IN_EFFECT));
+        assert!(both.message.contains("no control sg-of-the-future"), "{}", both.message);
+        exemption.spec.controls.remove(0);
+        assert_eq!(said(&exemption).reason, conditions::INVALID_SPEC);
     }
 
     #[test]

@@ -34,16 +34,14 @@ pub async fn client() -> anyhow::Result<Client> {
     Client::try_from(config).context("the client for the Kubernetes API cannot be built")
 }
 
-/// Who the controller is to the API server, if that tells.
-pub async fn user(client: &Client) -> Option<String> {
+/// Who this process is to the API server, if that tells.
+///
+/// # Errors
+/// The API server could not be asked, or does not let itself be asked.
+pub async fn user(client: &Client) -> kube::Result<Option<String>> {
     let api: Api<SelfSubjectReview> = Api::all(client.clone());
-    match within(api.create(&PostParams::default(), &SelfSubjectReview::default())).await {
-        Ok(review) => review.status?.user_info?.username,
-        Err(error) => {
-            tracing::warn!(%error, "The API server does not tell who the controller is: no approval is honoured");
-            None
-        }
-    }
+    let review = within(api.create(&PostParams::default(), &SelfSubjectReview::default())).await?;
+    Ok(review.status.and_then(|status| status.user_info?.username))
 }
 
 /// Sets the status of an object, whole: what only we write, nobody else holds, and conditions of others are left to them.

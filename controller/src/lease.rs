@@ -89,7 +89,7 @@ impl Leadership {
         }
     }
 
-    /// The lease is ours anew, for the first time or after it was taken away.
+    /// The lease is ours.
     fn begun(&self, sent: Instant, settings: &LeaseSettings, wait: Duration) {
         let (writes_from, deadline) = (sent + wait, sent + settings.duration);
         self.held.send_replace(Some(Held { writes_from, deadline }));
@@ -123,6 +123,19 @@ enum Claim {
     TakeOver,
     /// Somebody else holds it.
     Wait { holder: String },
+}
+
+impl Claim {
+    /// What is done by a process that held the lease before. If it is not renewed but taken anew, somebody else may have
+    /// held it meanwhile, and knows what this process does not: it begins again from the start.
+    fn unless(self, was_held: bool) -> Self {
+        match self {
+            Self::TakeReleased | Self::TakeOver if was_held => {
+                Self::Wait { holder: "nobody by now: it was given back, or deleted".to_owned() }
+            }
+            claim => claim,
+        }
+    }
 }
 
 /// The last change of the Lease that was seen, and when, on our own clock: the clocks of other nodes are not trusted.
@@ -174,7 +187,7 @@ pub async fn elect(
     let (mut sighting, troubles) = (None, News::default());
     loop {
         let (sent, mut trouble) = (Instant::now(), None);
-        let attempt = attempt(&api, &settings, &mut sighting, sent);
+        let attempt = attempt(&api, &settings, &mut sighting, leadership.is_held(), sent);
         match tokio::time::timeout(settings.duration / 2, attempt).await {
             Ok(Ok(Claim::Renew)) => leadership.renewed(sent, &settings, settings.duration + settings.write_timeout),
             Ok(Ok(Claim::TakeReleased)) => leadership.begun(sent, &settings, Duration::ZERO),
@@ -205,11 +218,12 @@ async fn attempt(
     api: &Api<Lease>,
     settings: &LeaseSettings,
     sighting: &mut Option<Sighting>,
+    was_held: bool,
     now: Instant,
 ) -> kube::Result<Claim> {
     let found = api.get_opt(&settings.name).await?;
     let spec = found.as_ref().and_then(|lease| lease.spec.as_ref());
-    let claim = claim(spec, &settings.identity, sighting.as_ref(), now);
+    let claim = claim(spec, &settings.identity, sighting.as_ref(), now).unless(was_held);
     if let Claim::Wait { holder } = &claim {
         let renewed = spec.and_then(|spec| spec.renew_time.as_ref()).map(|time| time.0);
         let news = sighting.as_ref().is_none_or(|seen| seen.holder != *holder || seen.renewed != renewed);
@@ -285,6 +299,14 @@ mod tests {
         let later = start + Duration::from_secs(11);
         assert_eq!(claim(Some(&renewed), "me", Some(&seen), later), Claim::Wait { holder: "other".to_owned() });
         assert_eq!(claim(Some(&lease), "me", None, later), Claim::Wait { holder: "other".to_owned() });
+    }
+
+    #[test]
+    fn who_has_lost_the_lease_does_not_take_it_again() {
+        let gone = |claim: Claim| matches!(claim.unless(true), Claim::Wait { .. });
+        assert!(gone(Claim::TakeReleased) && gone(Claim::TakeOver));
+        assert_eq!(Claim::Renew.unless(true), Claim::Renew);
+        assert_eq!(Claim::TakeReleased.unless(false), Claim::TakeReleased);
     }
 
     #[test]

@@ -65,6 +65,13 @@ impl InForce {
 }
 
 impl Policies {
+    /// Waits until they were read once.
+    pub async fn wait_until_ready(&self) {
+        // An error means that the watch ended, which it does only when the process stops.
+        let _ = self.policies.wait_until_ready().await;
+        let _ = self.bindings.wait_until_ready().await;
+    }
+
     /// How far approvals can be trusted now.
     pub fn in_force(&self) -> InForce {
         let seen = (self.policies.state(), self.bindings.state());

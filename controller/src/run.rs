@@ -227,7 +227,7 @@ async fn lead(
         objects,
         identities,
         ledger: Mutex::default(),
-        repairs: Mutex::default(),
+        contests: Mutex::default(),
         pending: Pending::default(),
         rollbacks: Orders::default(),
         leadership,
@@ -250,8 +250,25 @@ async fn policies(client: &Client, wake_cells: &watch::Sender<()>, stopping: &Ca
     Policies {
         policies: kept(client, &[wake_cells], stopping),
         bindings: kept(client, &[wake_cells], stopping),
-        user: kubernetes::user(client).await,
+        user: user(client, stopping).await,
         last: Arc::default(),
+    }
+}
+
+/// Who the controller is to the API server, asked as often as it takes: without that no approval is honoured. `None` if it
+/// does not let itself be asked.
+async fn user(client: &Client, stopping: &CancellationToken) -> Option<String> {
+    loop {
+        let error = match kubernetes::user(client).await {
+            Ok(user) => return user,
+            Err(error) => error,
+        };
+        if matches!(&error, kube::Error::Api(answer) if answer.is_forbidden()) || stopping.is_cancelled() {
+            tracing::error!(%error, "The API server does not tell who the controller is: no approval is honoured");
+            return None;
+        }
+        tracing::warn!(%error, "The API server does not tell yet who the controller is: asking again");
+        tokio::time::sleep(FIRST_RETRY).await;
     }
 }
 

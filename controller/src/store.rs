@@ -22,6 +22,9 @@ use crate::context::{Identities, Proof};
 use crate::journal::{Decided, Open};
 use crate::policies::{InForce, Policies};
 
+/// The admission policies are waited for so long.
+const POLICIES_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// The watched objects. An object that no longer decodes is passed over: it never stops the others.
 #[derive(Clone)]
 pub struct Objects {
@@ -194,7 +197,8 @@ impl Objects {
         self.identities.get(location, &self.accounts().objects.get(&location.account)?.target)
     }
 
-    fn namespace(&self, name: &str) -> Namespace {
+    /// A namespace; without labels where there is none of this name.
+    pub fn namespace(&self, name: &str) -> Namespace {
         let found = self.namespaces.find(|namespace| namespace.name_any() == name);
         let labels = found.map(|namespace| namespace.labels().clone()).unwrap_or_default();
         Namespace { name: name.to_owned(), labels }
@@ -232,6 +236,8 @@ impl Objects {
         let _ = self.exemptions.wait_until_ready().await;
         let _ = self.approvals.wait_until_ready().await;
         let _ = self.namespaces.wait_until_ready().await;
+        // Who may not read them honours no approval, and does all else.
+        let _ = tokio::time::timeout(POLICIES_WITHIN, self.policies.wait_until_ready()).await;
         self.all_read.send_replace(true);
     }
 
@@ -273,12 +279,12 @@ impl Objects {
         decoded.filter_map(|exemption| exemption.compile(now).accept().ok()).collect()
     }
 
-    /// Whether an exemption was seen.
-    pub fn has_exemption(&self, namespace: &str, name: &str) -> bool {
+    /// An exemption, if it was seen and can be read.
+    pub fn exemption(&self, namespace: &str, name: &str) -> Option<BaselineExemption> {
         let found = self
             .exemptions
             .find(|object| object.name_any() == name && object.namespace().as_deref() == Some(namespace));
-        found.is_some()
+        found?.0.as_ref().ok().cloned()
     }
 
     /// Whether an approval is there, whether it counts or not.

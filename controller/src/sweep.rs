@@ -45,10 +45,7 @@ impl Memory {
     /// Of a worker that has just started.
     pub fn new(context: &Context, location: &Location) -> Self {
         let journal = Journal::new(context.client.clone(), location.clone(), context.leadership.clone());
-        let mut circumstances = Circumstances::default();
-        for (subject, control, at) in context.take_repairs(location) {
-            circumstances.contests.restore(&subject, &control, at);
-        }
+        let circumstances = Circumstances { contests: context.contests(location), ..Circumstances::default() };
         Self {
             inventory: None,
             circumstances,
@@ -117,8 +114,10 @@ pub async fn sweep(
     let applied = match context.objects.account(location) {
         Some(account) => {
             look_ahead(memory, &desired, &inventory, &evaluation, &account);
-            let held = rails::hold(proposed, &inventory, &account, leading);
+            let held = rails::hold_for_good(proposed, &inventory, &account);
+            // What has to wait for the moment alone will be made: it counts for the blast radius and the canary.
             context.look(&held, &evaluation, &desired, now);
+            let held = rails::hold_for_now(held, &account, leading);
             let (permitted, reserved) = permitted(context, memory, held, &desired, &inventory, &account);
             let applied = make(context, connection, permitted, memory, stop).await;
             context.ledger().settle(reserved, &applied);
@@ -239,6 +238,7 @@ async fn undo(
     let Memory { journal, unread, others, .. } = memory;
     let authority = || AuthorityNow {
         approved: context.rollbacks.approved(location, &context.objects),
+        namespaces: context.rollbacks.namespaces(location, &context.objects),
         ..context.authority(location)
     };
     let acting = Acting { connection, authority: &authority, metrics: &context.metrics, unread, stop };
@@ -272,6 +272,7 @@ async fn remember(
     retries.prune(now);
     contests.note(&applied.stage);
     contests.prune(now);
+    context.keep_contests(&applied.location, contests.clone());
 }
 
 /// What every baseline is told. The counts are as old as the facts, however long it took to act on them.

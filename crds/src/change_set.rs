@@ -313,6 +313,18 @@ impl From<&engine::plan::Outcome> for Outcome {
     }
 }
 
+impl Outcome {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Verified => "Verified",
+            Self::Withheld => "Withheld",
+            Self::Failed => "Failed",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
 impl EditOutcome {
     /// Whether a call had an effect, or may have had one.
     pub fn is_touched(&self) -> bool {

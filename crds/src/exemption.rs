@@ -33,7 +33,7 @@ use serde_json::Value;
 #[schemars(transform = name_controls)]
 pub struct BaselineExemptionSpec {
     /// Ids of the controls, one by one, such as sg-no-open-admin-ports. Other controls may still ask for the same change.
-    #[schemars(length(min = 1, max = 20), inner(length(max = 63)))]
+    #[schemars(length(min = 1, max = 100), inner(length(max = 63)))]
     pub controls: Vec<String>,
     /// The resources, by globs.
     pub resources: ExemptResources,

@@ -13,7 +13,7 @@ use crate::desired::Desired;
 use crate::edit::{BaselineRef, Demand, Edit, Withheld};
 use crate::evaluate::Evaluation;
 use crate::facts::Location;
-use crate::plan::{Applied, Permitted, PermittedResource, Plan, Proposed, ResourceOutcome};
+use crate::plan::{Applied, Permitted, PermittedResource, Plan, Proposed, ProposedEdit, ResourceOutcome};
 use crate::remediation::COUNTED_FROM;
 use crate::tenancy::Account;
 
@@ -91,7 +91,7 @@ impl Ledger {
         }
     }
 
-    /// Notes what a cell would change if nothing but limits held it back. A cell that could not be read keeps what it was seen with.
+    /// Notes what a cell would change if nothing but limits and the moment held it back. A cell that could not be read keeps what it was seen with.
     pub fn look(&mut self, plan: &Plan<Proposed>, evaluation: &Evaluation, desired: &[Desired], now: Timestamp) {
         for baseline in &evaluation.baselines {
             let is_current = |other: &BaselineRef| other.uid != baseline.reference.uid || *other == baseline.reference;
@@ -102,12 +102,13 @@ impl Ledger {
             if evaluation.failure.is_some() {
                 continue;
             }
-            let mine = plan.stage.edits.iter().filter(|proposed| {
-                proposed.hold.is_none()
-                    && proposed.edit.demands.iter().any(|demand| demand.baseline == baseline.reference)
-            });
-            let is_calm = !mine.clone().any(|proposed| proposed.edit.is_disruptive());
-            let to_change = mine.map(|proposed| proposed.edit.resource.clone()).collect();
+            let mine =
+                plan.stage.edits.iter().filter(|proposed| {
+                    proposed.edit.demands.iter().any(|demand| demand.baseline == baseline.reference)
+                });
+            let is_calm = evaluation.partial.is_empty() && !mine.clone().any(is_to_stand);
+            let to_change = mine.filter(|proposed| proposed.hold.is_none());
+            let to_change = to_change.map(|proposed| proposed.edit.resource.clone()).collect();
             *share = Share { selected: baseline.resources, to_change, is_calm };
         }
         for Desired { reference, first, .. } in desired {
@@ -306,6 +307,13 @@ impl Ledger {
         self.plans.retain(|reference, _| uids.contains(&reference.uid));
         self.waves.retain(|reference, _| uids.contains(&reference.uid));
     }
+}
+
+/// Whether a canary is not over before this is made: it can break connections, and waits for people at most. A canary in an
+/// account that nobody may write to is never over.
+fn is_to_stand(proposed: &ProposedEdit) -> bool {
+    let waits = matches!(proposed.hold, None | Some(Withheld::Approval | Withheld::ReadOnlyAccount));
+    waits && proposed.edit.is_disruptive()
 }
 
 /// How a canary went wrong whose change is not what was planned.

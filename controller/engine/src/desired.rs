@@ -15,9 +15,9 @@ use crate::facts::{Location, SecurityGroup, Tags};
 use crate::finding::Severity;
 use crate::plan::narrow::{Remains, narrow};
 use crate::remediation::{Limits, Remediation};
-use crate::select::{Selectable, Selection, TagGlob, tag_globs, tags_match};
+use crate::select::{Selection, TagGlob, tag_globs, tags_match};
 use crate::spec::{Accounts, CodeMode, InfrastructureAsCode, Mode, Override, OverrideMode, Select};
-use crate::tenancy::{Account, Assignment, Assignments, Grant, Namespace, assign};
+use crate::tenancy::{Account, Assignment, Assignments, Grant, Namespace, assign, selectable};
 
 /// A baseline as its user wrote it.
 #[derive(Clone, Debug)]
@@ -239,7 +239,7 @@ impl Desired {
 
     /// Whether the account lets the baseline's namespace see a group at all.
     pub fn is_granted(&self, group: &SecurityGroup, arn: &str) -> bool {
-        self.grant.selection.as_ref().is_none_or(|selection| selection.matches(selectable(group, arn)))
+        self.grant.shows(group, arn)
     }
 
     /// How the baseline sees a group.
@@ -255,10 +255,6 @@ impl Desired {
             Scope::Outside
         }
     }
-}
-
-fn selectable<'g>(group: &'g SecurityGroup, arn: &'g str) -> Selectable<'g> {
-    Selectable { name: &group.name, tags: &group.tags, arn, vpc: &group.vpc }
 }
 
 /// Which resources infrastructure as code owns.

@@ -39,6 +39,8 @@ pub struct Exempting {
     /// The exemption as findings name it.
     pub by: ExemptBy,
     controls: Vec<&'static str>,
+    /// Ids that no control of this version has: they excuse nothing, and take nothing from the others.
+    pub unknown: Vec<String>,
     accounts: Vec<String>,
     resources: Criteria,
 }
@@ -62,7 +64,7 @@ impl Exemption {
     /// Prepares the exemption for use.
     ///
     /// # Errors
-    /// A control that does not exist, a text that is no glob, no resource at all, or an end that is too far away or not after its beginning.
+    /// No control that exists, a text that is no glob, no resource at all, or an end that is too far away or not after its beginning.
     pub fn accept(&self) -> Result<Exempting, InvalidParameter> {
         let Self { namespace, name, created, controls, resources, expires } = self;
         let ExemptResources { matches, accounts } = resources;
@@ -78,21 +80,26 @@ impl Exemption {
         if expires <= created {
             return Err(InvalidParameter::new("expires", "it was over before it was made: name a later date"));
         }
+        let (known, unknown) = by_id(controls);
+        if let Some(first) = unknown.first().filter(|_| known.is_empty()) {
+            let problem = format!("there is no control {first:?}: `baseward controls` lists them");
+            return Err(InvalidParameter::new("controls", problem));
+        }
         Ok(Exempting {
             namespace: namespace.clone(),
             by: ExemptBy { name: name.clone(), expires: *expires },
-            controls: controls.iter().map(|id| known(id)).collect::<Result<_, _>>()?,
+            controls: known,
+            unknown,
             accounts: accounts.clone(),
             resources: Criteria::new("resources", matches)?,
         })
     }
 }
 
-fn known(id: &str) -> Result<&'static str, InvalidParameter> {
-    let control = controls().find(|control| control.about.id == id);
-    control.map(|control| control.about.id).ok_or_else(|| {
-        InvalidParameter::new("controls", format!("there is no control {id:?}: `baseward controls` lists them"))
-    })
+/// The ids of controls that there are, and those of controls that there are not.
+fn by_id(ids: &[String]) -> (Vec<&'static str>, Vec<String>) {
+    let known = |id: &String| controls().map(|control| control.about.id).find(|known| known == id);
+    (ids.iter().filter_map(known).collect(), ids.iter().filter(|id| known(id).is_none()).cloned().collect())
 }
 
 impl Exempting {

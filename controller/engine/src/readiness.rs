@@ -11,7 +11,7 @@ use crate::edit::{BaselineRef, Edit, Impact, Risk, Withheld};
 use crate::evaluate::{ControlCount, Evaluation};
 use crate::facts::{Inventory, SecurityGroup, Source, Tags};
 use crate::plan::{Plan, Proposed, ProposedEdit, plan};
-use crate::rails::{hold, hold_without_room};
+use crate::rails::{hold_for_good, hold_for_now, hold_without_room};
 use crate::spec::Mode;
 use crate::tenancy::Account;
 
@@ -145,7 +145,8 @@ pub fn readiness(baseline: &BaselineRef, desired: &[Desired], beside: Beside<'_>
     let others = desired.iter().filter(|other| other.reference != *baseline && other.has_a_say());
     let mut hypothesis: Vec<Desired> = others.cloned().collect();
     hypothesis.push(switched.clone());
-    let proposed = hold(plan(&hypothesis, inventory, evaluation), inventory, account, true);
+    let proposed = hold_for_good(plan(&hypothesis, inventory, evaluation), inventory, account);
+    let proposed = hold_for_now(proposed, account, true);
     Some(Readiness::of(&hold_without_room(proposed, inventory, account), &switched, beside))
 }
 

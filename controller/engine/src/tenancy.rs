@@ -8,8 +8,8 @@ use ipnet::IpNet;
 
 use crate::controls::InvalidParameter;
 use crate::desired::{Reason, Refusal};
-use crate::facts::{Location, Peer, Rule};
-use crate::select::Selection;
+use crate::facts::{Location, Peer, Rule, SecurityGroup};
+use crate::select::{Selectable, Selection};
 use crate::spec::{Accounts, MayAddRules, Mode, NamespaceGrant};
 use crate::traffic::Traffic;
 
@@ -56,6 +56,18 @@ pub struct Grant {
     pub selection: Option<Selection>,
     /// The rules that may be added.
     pub may_add: MayAdd,
+}
+
+impl Grant {
+    /// Whether a group exists for the namespace.
+    pub(crate) fn shows(&self, group: &SecurityGroup, arn: &str) -> bool {
+        self.selection.as_ref().is_none_or(|selection| selection.matches(selectable(group, arn)))
+    }
+}
+
+/// A group as selections look at it.
+pub(crate) fn selectable<'g>(group: &'g SecurityGroup, arn: &'g str) -> Selectable<'g> {
+    Selectable { name: &group.name, tags: &group.tags, arn, vpc: &group.vpc }
 }
 
 /// The rules that a namespace may add.
@@ -182,7 +194,10 @@ pub fn assign(
 }
 
 /// The first grant of the account that names the namespace or selects it by label.
-fn grant(account: &Account, namespace: &Namespace) -> Result<Option<Grant>, Refusal> {
+///
+/// # Errors
+/// The grant cannot be used.
+pub(crate) fn grant(account: &Account, namespace: &Namespace) -> Result<Option<Grant>, Refusal> {
     let matches = |grant: &&NamespaceGrant| match (&grant.name, &grant.selector) {
         (Some(name), None) => *name == namespace.name,
         (None, Some(selector)) => labels_match(&selector.match_labels, &namespace.labels),

@@ -89,7 +89,8 @@ async fn say(
     exempt_for: Option<String>,
     reason: String,
 ) -> anyhow::Result<ExitCode> {
-    let by = kubernetes::user(client).await.context("the API server does not tell who you are")?;
+    let who = "the API server does not tell who you are: kubectl auth whoami asks the same";
+    let by = kubernetes::user(client).await.context(who)?.context(who)?;
     let (change_set, hash) = (set.name_any(), set.spec.hash.clone());
     let spec = ChangeSetApprovalSpec { change_set, hash, action, by, exempt_for, reason };
     let approval = give(client, namespace, spec).await?;
@@ -168,9 +169,17 @@ fn text(set: &ChangeSet) -> String {
 /// What an undo does to each resource that a change set changed.
 fn undo_text(set: &ChangeSet) -> anyhow::Result<String> {
     let (name, touched) = (set.name_any(), touched(set));
-    let phase = set.phase();
-    if touched.is_empty() && phase != Phase::Applying {
-        bail!("ChangeSet {name} is {phase:?} and changed nothing: there is nothing to undo");
+    match set.phase() {
+        Phase::RolledBack => bail!("ChangeSet {name} is undone already: there is nothing to undo"),
+        Phase::Applying if touched.is_empty() => {
+            return Ok(format!(
+                "ChangeSet {name} is being made, and nothing of it is done yet: what will be done by the time it ends is undone then.\n"
+            ));
+        }
+        phase if touched.is_empty() => {
+            bail!("ChangeSet {name} is {phase:?} and changed nothing: there is nothing to undo")
+        }
+        _ => {}
     }
     let mut lines = vec![format!("ChangeSet {name} changed {} resource(s). The undo would:", touched.len())];
     for edit in set.spec.edits.iter().filter(|edit| touched.contains(edit.resource.as_str())) {

@@ -179,8 +179,9 @@ impl Look<'_> {
         account.writes_stopped |= self.is_stopped();
         let (inventory, foreign) = observe(&connection).await;
         let evaluation = evaluate(&desired, &inventory, Timestamp::now(), Keep::All);
-        let held = rails::hold(propose(&desired, &inventory, &evaluation), &inventory, &account, true);
+        let held = rails::hold_for_good(propose(&desired, &inventory, &evaluation), &inventory, &account);
         self.history.ledger().look(&held, &evaluation, &desired, Timestamp::now());
+        let held = rails::hold_for_now(held, &account, true);
         let (permitted, proposals) = self.permitted(held, &desired, &inventory, &account);
         let groups = inventory.security_groups.facts().map(Vec::as_slice).unwrap_or_default();
         let names = groups.iter().map(|group| (group.id.clone(), group.name.clone())).collect();

@@ -49,7 +49,8 @@ pub struct Journal {
 enum Leftovers {
     /// Nobody has looked.
     Unknown,
-    /// Closed. What the earlier process had sent by then can still arrive, as long as it would wait for an answer.
+    /// Closed. What the earlier process had sent by then can still arrive, as long as it would wait for an answer; so can what
+    /// this one has sent in vain.
     ClosedAt(Instant),
     /// Nothing more can come.
     Gone,
@@ -92,9 +93,18 @@ impl Journal {
             Ok(created) => recorded.entries.push(Entry::of(&created)),
             Err(error) => {
                 tracing::warn!(%error, namespace = set.namespace(), "Change set not written: its edits are not made");
+                self.may_be_there(&error);
                 let resources = entry::resources(&set.spec).into_iter();
                 recorded.refused.extend(resources.map(|id| (id, Withheld::JournalUnavailable)));
             }
+        }
+    }
+
+    /// A change set whose answer was lost may be there all the same: it is looked for once nothing more can arrive.
+    fn may_be_there(&mut self, error: &kube::Error) {
+        let was_refused = matches!(error, kube::Error::Api(answer) if (400..500).contains(&answer.code));
+        if !was_refused {
+            self.leftovers = Leftovers::ClosedAt(Instant::now());
         }
     }
 
@@ -164,7 +174,8 @@ impl Journal {
     /// How long it is until nothing more can come of an earlier process.
     pub fn next_due(&self) -> Option<Duration> {
         match self.leftovers {
-            Leftovers::ClosedAt(at) => Some(KUBERNETES_TIMEOUT.saturating_sub(at.elapsed())),
+            // What is overdue waits for the lease, or for the API server: the next sweep looks.
+            Leftovers::ClosedAt(at) => KUBERNETES_TIMEOUT.checked_sub(at.elapsed()),
             Leftovers::Unknown | Leftovers::Gone => None,
         }
     }

@@ -82,6 +82,11 @@ impl Open {
         self.entry.status.phase == Some(Phase::Applying)
     }
 
+    /// Whether somebody wanted no more of it after it was begun: that is for good.
+    fn is_cut_short(&self) -> bool {
+        self.entry.status.phase == Some(Phase::Rejected) && !self.entry.status.edits.is_empty()
+    }
+
     /// Whether it counts as waiting for somebody or something.
     pub fn is_pending(&self) -> bool {
         self.proposal.decision != Decision::Rejected
@@ -151,30 +156,25 @@ impl Journal {
         let mut news = Vec::new();
         for open in &mut self.open {
             let Decided { decision, by } = decide(open);
-            if decision == open.proposal.decision {
+            if decision == open.proposal.decision || open.is_cut_short() {
                 continue;
             }
             open.proposal.decision = decision;
-            // What was begun is not undone by taking back the approval; who rejects it, or wants it undone, ends it.
-            if open.is_begun() {
-                if decision == Decision::Rejected {
-                    let status = open.entry.ended(&open.missing(Timestamp::now()));
-                    news.push((open.entry.clone(), status));
-                }
-            } else {
-                let phase = match decision {
-                    Decision::Open => Phase::Proposed,
-                    Decision::Approved => Phase::Approved,
-                    Decision::Rejected => Phase::Rejected,
-                };
-                open.entry.status = ChangeSetStatus { phase: Some(phase), decided_by: by, ..open.entry.status.clone() };
-                news.push((open.entry.clone(), open.entry.status.clone()));
-            }
+            let status = match (open.is_begun(), decision) {
+                // What was begun is not undone by taking back the approval.
+                (true, Decision::Open | Decision::Approved) => continue,
+                // Who rejects it, or wants it undone, wants no more of it.
+                (true, Decision::Rejected) => open.entry.ended(&open.missing(Timestamp::now())),
+                (false, _) => open.entry.status.clone(),
+            };
+            let phase = match decision {
+                Decision::Open => Phase::Proposed,
+                Decision::Approved => Phase::Approved,
+                Decision::Rejected => Phase::Rejected,
+            };
+            open.entry.status = ChangeSetStatus { phase: Some(phase), decided_by: by, ..status };
+            news.push((open.entry.clone(), open.entry.status.clone()));
         }
-        let ends = |status: &ChangeSetStatus| status.phase.is_some_and(|phase| Phase::ENDED.contains(&phase));
-        let ended: Vec<Entry> =
-            news.iter().filter(|(_, status)| ends(status)).map(|(entry, _)| entry.clone()).collect();
-        self.open.retain(|open| !ended.iter().any(|entry| entry.is(&open.entry)));
         for (entry, status) in news {
             tracing::info!(change_set = entry.name, namespace = entry.namespace, phase = ?status.phase, by = status.decided_by, "Change set decided");
             self.put(entry, status).await;
@@ -212,6 +212,7 @@ impl Journal {
                 Ok(set) => self.opened(&set).await,
                 Err(error) => {
                     tracing::warn!(%error, "Change set not proposed yet");
+                    self.may_be_there(&error);
                     return;
                 }
             }

@@ -4,7 +4,7 @@ use engine::finding::Severity;
 use engine::plan::PermittedResource;
 
 use crds::{ChangeSetSpec, Outcome, Phase, Undoes};
-use engine::approval::{ChangeSetName, Undo, Warrant};
+use engine::approval::{ChangeSetName, Decision, Undo, Warrant};
 use engine::edit::BaselineRef;
 use engine::plan::Failure;
 
@@ -58,6 +58,7 @@ fn authority() -> AuthorityNow {
         desired: Vec::new(),
         account: None,
         approved: std::collections::BTreeSet::new(),
+        namespaces: Vec::new(),
         lease_left: None,
         write_timeout: std::time::Duration::from_secs(1),
     }
@@ -147,6 +148,28 @@ fn of_what_an_earlier_process_left_open_nothing_is_known_unless_it_never_began()
     let closed = abandoned(&set, now);
     assert_eq!(closed.phase, Some(Phase::PartlyApplied));
     let outcomes: Vec<_> = closed.edits.iter().map(|edit| (edit.resource.as_str(), edit.outcome)).collect();
+    assert_eq!(outcomes, [("sg-1", Outcome::Verified), ("sg-2", Outcome::Unknown)]);
+}
+
+#[tokio::test]
+async fn whoever_rejects_what_is_being_made_ends_it_for_good_and_the_rest_stays_rejected() {
+    let made = Entry::of(&set()).progress(&[outcome("sg-1", engine::plan::Outcome::Verified, 1)]);
+    let begun = ChangeSetStatus { phase: Some(Phase::Applying), decided_by: Some("ana".to_owned()), ..made };
+    let set = ChangeSet { status: Some(begun), ..set() };
+    let mut journal = Journal::new(creating().await, location(&set), Leadership::default());
+    journal.open.extend(Open::of(&set));
+    let says = |decision, by: &str| Decided { decision, by: Some(by.to_owned()) };
+    for decided in [says(Decision::Rejected, "bob"), says(Decision::Approved, "ana")] {
+        journal.decide(|_| decided.clone()).await;
+        assert_eq!(
+            journal.proposals()[0].decision,
+            Decision::Rejected,
+            "its edits are not made by anybody else either"
+        );
+    }
+    let [(_, told)] = journal.unwritten.as_slice() else { panic!("one status") };
+    assert_eq!((told.phase, told.decided_by.as_deref()), (Some(Phase::Rejected), Some("bob")));
+    let outcomes: Vec<_> = told.edits.iter().map(|edit| (edit.resource.as_str(), edit.outcome)).collect();
     assert_eq!(outcomes, [("sg-1", Outcome::Verified), ("sg-2", Outcome::Unknown)]);
 }
 

@@ -31,6 +31,9 @@ use crate::kubernetes::within;
 const SEEN_WITHIN: Duration = Duration::from_secs(5);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
+/// Why nothing is undone where nothing is as it was left.
+const CHANGED_SINCE: &str = "what it changed was changed again by somebody else, or is gone: put it back by hand";
+
 /// Carries out the orders of a cell.
 pub async fn carry_out(context: &Context, inventory: &Inventory, journal: &mut Journal, acting: &Acting<'_>) {
     for order in context.rollbacks.due(acting.connection.location(), Timestamp::now()) {
@@ -106,8 +109,7 @@ async fn carry_out_one(
         }
     }
     if back == 0 && resources.is_empty() {
-        let why = "what it changed was changed again by somebody else, or is gone: put it back by hand";
-        return Ok(Tried::Refused(why.to_owned()));
+        return Ok(Tried::Refused(CHANGED_SINCE.to_owned()));
     }
     if let Some(held) = held(&resources, acting) {
         return Ok(Tried::Waits(held.explain()));
@@ -122,6 +124,9 @@ async fn carry_out_one(
             Outcome::Withheld(Withheld::ForeignChange) => {}
             other => return Ok(Tried::Waits(format!("{}: {}", outcome.id, other.explain()))),
         }
+    }
+    if back == 0 {
+        return Ok(Tried::Refused(CHANGED_SINCE.to_owned()));
     }
     Ok(Tried::Undone(Box::new(set), format!("{back} of {all} resources are as they were before")))
 }
@@ -208,18 +213,41 @@ async fn exempt(
     let (of, uid): (String, String) =
         (set.name_any().chars().take(LONGEST).collect(), order.uid.chars().take(8).collect());
     let name = format!("undo-{of}-{uid}");
-    let api: Api<BaselineExemption> = Api::namespaced(context.client.clone(), &namespace);
+    let mut number = 1;
+    loop {
+        let name = if number == 1 { name.clone() } else { format!("{name}-{number}") };
+        if make_exemption(context, &namespace, &name, &spec).await? {
+            return Ok(());
+        }
+        number += 1;
+    }
+}
+
+/// Makes an exemption and waits until it is seen. Whether one of that name lets as much stand, and long enough: an earlier try
+/// may have made it for fewer resources, and may lie back for long.
+async fn make_exemption(
+    context: &Context,
+    namespace: &str,
+    name: &str,
+    spec: &BaselineExemptionSpec,
+) -> anyhow::Result<bool> {
+    let api: Api<BaselineExemption> = Api::namespaced(context.client.clone(), namespace);
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    match within(api.create(&params, &BaselineExemption::new(&name, spec))).await {
+    match within(api.create(&params, &BaselineExemption::new(name, spec.clone()))).await {
         Ok(_) => {}
         Err(kube::Error::Api(answer)) if answer.is_already_exists() => {}
         Err(error) => return Err(error.into()),
     }
     let seen = async {
-        while !context.objects.has_exemption(&namespace, &name) {
-            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        loop {
+            match context.objects.exemption(namespace, name) {
+                Some(exemption) => return exemption,
+                None => tokio::time::sleep(LOOK_AGAIN_AFTER).await,
+            }
         }
     };
-    tokio::time::timeout(SEEN_WITHIN, seen).await?;
-    Ok(())
+    let seen = tokio::time::timeout(SEEN_WITHIN, seen).await?.spec;
+    let has = |arn: &String| seen.resources.matches.arns.contains(arn);
+    let half = Timestamp::now().duration_until(spec.expires.0) / 2;
+    Ok(spec.resources.matches.arns.iter().all(has) && Timestamp::now().duration_until(seen.expires.0) >= half)
 }

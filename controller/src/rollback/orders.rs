@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crds::ChangeSet;
 use engine::approval::ChangeSetName;
 use engine::facts::Location;
+use engine::tenancy::Namespace;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
@@ -92,11 +93,25 @@ impl Orders {
         self.lock().waiting.get(location).map_or(0, Vec::len)
     }
 
+    /// How long it is until an order of a cell is to be tried.
+    pub fn next_due(&self, location: &Location, now: Timestamp) -> Option<std::time::Duration> {
+        let book = self.lock();
+        let due = book.waiting.get(location)?.iter().map(|waiting| waiting.due).min()?;
+        Some(now.duration_until(due).try_into().unwrap_or_default())
+    }
+
     /// The change sets that may be undone in a cell right now.
     pub fn approved(&self, location: &Location, objects: &Objects) -> BTreeSet<ChangeSetName> {
         let name = |order: Order| Some(ChangeSetName { namespace: order.set.namespace()?, name: order.set.name_any() });
         let orders = self.due(location, Timestamp::MAX).into_iter();
         orders.filter(|order| objects.has_approval(&order.uid)).filter_map(name).collect()
+    }
+
+    /// The namespaces in which somebody wants something undone in a cell, as they are right now.
+    pub fn namespaces(&self, location: &Location, objects: &Objects) -> Vec<Namespace> {
+        let orders = self.due(location, Timestamp::MAX);
+        let names: BTreeSet<String> = orders.iter().filter_map(|order| order.set.namespace()).collect();
+        names.iter().map(|name| objects.namespace(name)).collect()
     }
 
     /// What is to be put back in a cell.

@@ -136,7 +136,8 @@ impl Steps {
         let (proposed, plan) = usage::thread_cpu(|| plan(desired, inventory, &evaluation));
         let edits = proposed.stage.edits.len();
         let (proposed, rest) = usage::thread_cpu(|| {
-            let held = rails::hold(proposed, inventory, account, true);
+            let held = rails::hold_for_good(proposed, inventory, account);
+            let held = rails::hold_for_now(held, account, true);
             let moment = Moment { desired, circumstances: &Circumstances::default(), now };
             let permitted = rails::apply(held, inventory, account, moment);
             let proposed = permitted.stage.to_propose.iter().map(|resource| resource.edits.len()).sum();

@@ -56,16 +56,26 @@ pub struct Moment<'a> {
     pub now: Timestamp,
 }
 
-/// Holds back what nobody's word lets through: in this account, by this process, or on this resource.
-pub fn hold(plan: Plan<Proposed>, inventory: &Inventory, account: &Account, leading: bool) -> Plan<Proposed> {
+/// Holds back what nobody's word lets through at any time: in this account, or on this resource.
+pub fn hold_for_good(plan: Plan<Proposed>, inventory: &Inventory, account: &Account) -> Plan<Proposed> {
+    let (groups, location) = (by_id(inventory), plan.location.clone());
+    let read_only = (!account.writable).then_some(Withheld::ReadOnlyAccount);
+    hold(plan, |edit| read_only.clone().or_else(|| owner(groups.get(edit.resource.as_str())?, &location)))
+}
+
+/// Holds back what nobody's word lets through right now: in this account, or by this process.
+pub fn hold_for_now(plan: Plan<Proposed>, account: &Account, leading: bool) -> Plan<Proposed> {
+    let reason = account_holds(account).or_else(|| (!leading).then_some(Withheld::NotLeader));
+    hold(plan, |_| reason.clone())
+}
+
+/// Holds back what nothing but the want of an approval has held back so far.
+fn hold(plan: Plan<Proposed>, reason: impl Fn(&Edit) -> Option<Withheld>) -> Plan<Proposed> {
     let Plan { location, stage: Proposed { edits, baselines } } = plan;
-    let groups = by_id(inventory);
-    let whole = account_holds(account).or_else(|| (!leading).then_some(Withheld::NotLeader));
     let hold = |ProposedEdit { edit, hold }: ProposedEdit| {
-        let may_wait = |hold: &Withheld| *hold == Withheld::Approval;
-        let firm = match &hold {
-            Some(reason) if !may_wait(reason) => None,
-            Some(_) | None => whole.clone().or_else(|| owner(groups.get(edit.resource.as_str())?, &location)),
+        let firm = match hold {
+            None | Some(Withheld::Approval) => reason(&edit),
+            Some(_) => None,
         };
         ProposedEdit { hold: firm.or(hold), edit }
     };

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::owner::owner;
 use super::{FRESHNESS, account_holds, window};
-use crate::approval::{ChangeSetName, Warrant};
+use crate::approval::{ChangeSetName, Undo, Warrant};
 use crate::call::Call;
 use crate::controls::security_group::REQUIRED_RULES_PRESENT;
 use crate::desired::Desired;
@@ -17,7 +17,8 @@ use crate::facts::{LiveGroup, Location, Rule, SecurityGroup};
 use crate::permit::Permit;
 use crate::plan::{PermittedResource, with_a_say};
 use crate::sequence::State;
-use crate::tenancy::Account;
+use crate::spec::Mode;
+use crate::tenancy::{Account, Namespace, grant};
 
 /// Who may write what, as it is right before a write.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub struct Authority<'a> {
     pub account: Option<&'a Account>,
     /// The change sets on which somebody gave the word that the edits rest on, and did not take it back.
     pub approved: &'a BTreeSet<ChangeSetName>,
+    /// The namespaces in which somebody wants something undone.
+    pub namespaces: &'a [Namespace],
     /// What is left of the lease by the monotonic clock; `None` for a process that does not lead.
     pub lease_left: Option<Duration>,
     /// The longest that the write can take: more than this must be left of the lease.
@@ -77,17 +80,29 @@ pub fn still_allowed(
         return Err(Withheld::Approval);
     }
     owner(&resource.group, location).map_or(Ok(()), Err)?;
-    let approved = match resource.warrant {
+    let approved = match &resource.warrant {
         Warrant::Baselines => false,
         Warrant::Approval(_) => true,
-        // An undo has to work when the baseline is gone.
-        Warrant::Rollback(_) => return Ok(()),
+        // An undo has to work when the baseline is gone, but nowhere that the account's owner has closed to its namespace.
+        Warrant::Rollback(Undo { change_set, .. }) => {
+            let mut namespaces = authority.namespaces.iter();
+            let namespace = namespaces.find(|namespace| namespace.name == change_set.namespace);
+            let granted = namespace.is_some_and(|namespace| may_write(account, namespace, location, &resource.group));
+            return if granted { Ok(()) } else { Err(Withheld::AccountGrant) };
+        }
     };
     for edit in &resource.edits {
         still_demanded(location, &resource.group, edit, authority.desired, approved, now)?;
     }
     // A baseline that had no say in the plan may contradict it.
     if with_a_say(authority.desired) == resource.baselines { Ok(()) } else { Err(Withheld::BaselineChanged) }
+}
+
+/// Whether an account lets a namespace write to a group at all.
+fn may_write(account: &Account, namespace: &Namespace, location: &Location, group: &SecurityGroup) -> bool {
+    let grant = grant(account, namespace).ok().flatten();
+    account.regions.contains(&location.region)
+        && grant.is_some_and(|grant| grant.max_mode > Mode::Audit && grant.shows(group, &arn(location, group)))
 }
 
 /// Whether every baseline that asked for an edit still asks for it, and may.

@@ -53,7 +53,7 @@ static CELLS: LazyLock<Vec<Cell>> = LazyLock::new(|| {
             prefix_lists: Source::complete(BTreeMap::new(), NOW),
         };
         let evaluation = evaluate(&desired, &inventory, NOW, Keep::Worst(1));
-        let proposed = rails::hold(plan(&desired, &inventory, &evaluation), &inventory, account, true);
+        let proposed = rails::hold_for_good(plan(&desired, &inventory, &evaluation), &inventory, account);
         Cell { location, account: account.clone(), desired, inventory, evaluation, proposed }
     };
     let cells = accounts.iter().flat_map(|account| account.regions.iter().map(move |region| cell(account, region)));

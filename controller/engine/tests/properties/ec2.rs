@@ -80,6 +80,7 @@ pub(crate) fn ask(
         desired,
         account: Some(&world.account),
         approved: &resource.warrant.change_set().cloned().into_iter().collect(),
+        namespaces: &[],
         lease_left: Some(Duration::from_secs(15)),
         write_timeout: Duration::from_secs(5),
     };

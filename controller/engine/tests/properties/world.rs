@@ -70,7 +70,8 @@ impl World {
 
     /// What the rails leave of a plan after what came before.
     pub(crate) fn check_under(&self, plan: Plan<Proposed>, circumstances: &Circumstances) -> Permitted {
-        let plan = rails::hold(plan, &self.inventory(), &self.account, true);
+        let plan =
+            rails::hold_for_now(rails::hold_for_good(plan, &self.inventory(), &self.account), &self.account, true);
         let moment = Moment { desired: &[], circumstances, now: NOW };
         rails::apply(plan, &self.inventory(), &self.account, moment).stage
     }

@@ -3,7 +3,8 @@
 use engine::approval::{ChangeSetName, Decision, Proposal};
 use engine::budget::Ledger;
 use engine::facts::InterfaceUse;
-use engine::plan::{Failure, Outcome, Permitted};
+use engine::plan::{Failure, Outcome, Permitted, Plan};
+use engine::rails::{self, Moment};
 use jiff::Timestamp;
 use serde_json::json;
 
@@ -102,4 +103,37 @@ fn an_undo_stops_the_rest_and_an_edited_baseline_begins_anew() {
     case.baselines[0].reference = engine::edit::BaselineRef { generation: 2, ..reference };
     assert_eq!(case.too_many(&mut ledger), [""; 0]);
     assert_eq!(changed(&case.reserve(&mut ledger, later(5)).0), ["sg-0"]);
+}
+
+#[test]
+fn a_canary_that_cannot_be_changed_right_now_is_not_over() {
+    let canary = json!({"canary": {"regions": ["eu-west-1"], "soak": "30m"}});
+    let mut both = limited(case(&["sg-0", "sg-1", "sg-2"]), canary);
+    both.account.regions.push("us-east-1".to_owned());
+    // What is held in the other region while the first is as it is after this change.
+    let held = |change: &dyn Fn(&mut Case)| {
+        let (mut first, mut ledger) = (both.clone(), Ledger::default());
+        change(&mut first);
+        assert_eq!(first.too_many(&mut ledger), ["OtherCells"]);
+        let (plan, evaluation) = both.looked();
+        ledger.look(&elsewhere(plan), &evaluation, &both.desired(), NOW);
+        let (desired, inventory) = (both.desired(), both.inventory());
+        let moment = Moment { desired: &desired, circumstances: &both.circumstances, now: later(60) };
+        let permitted = elsewhere(rails::apply(both.looked().0, &inventory, &both.account, moment));
+        let (plan, _reserved) = ledger.reserve(permitted, &desired, &both.account, later(60));
+        reasons(&plan.stage)
+    };
+    let waits = vec!["Canary"; 3];
+    assert_eq!(held(&|_| ()), waits);
+    assert_eq!(held(&|first| first.leading = false), waits);
+    assert_eq!(held(&|first| first.account.writes_stopped = true), waits);
+    assert_eq!(held(&|first| first.account.write_distrust = Some("not proven".to_owned())), waits);
+    assert_eq!(held(&|first| first.account.writable = false), waits);
+    let clean = |first: &mut Case| first.groups.iter_mut().for_each(|group| group.rules.clear());
+    assert_eq!(held(&clean), [""; 0], "nothing is left to change there");
+}
+
+fn elsewhere<S>(mut plan: Plan<S>) -> Plan<S> {
+    plan.location.region = "us-east-1".to_owned();
+    plan
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Case, LEASE, NOW, group, live};
 
 /// An exemption of the namespace of the baselines, for five minutes.
-fn exemption(controls: &[&str], resources: Value) -> Exemption {
+pub(super) fn exemption(controls: &[&str], resources: Value) -> Exemption {
     Exemption {
         namespace: "security".to_owned(),
         name: "bastion".to_owned(),

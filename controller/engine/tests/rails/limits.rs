@@ -29,14 +29,15 @@ impl Case {
         let (desired, inventory) = (self.desired(), self.inventory());
         let evaluation = evaluate(&desired, &inventory, NOW, Keep::All);
         let proposed = plan(&desired, &inventory, &evaluation);
-        (rails::hold(proposed, &inventory, &self.account, true), evaluation)
+        (rails::hold_for_good(proposed, &inventory, &self.account), evaluation)
     }
 
     /// What a ledger leaves of the plan at some time.
     pub(super) fn reserve(&self, ledger: &mut Ledger, now: Timestamp) -> (Permitted, Reserved) {
         let (desired, inventory) = (self.desired(), self.inventory());
         let moment = Moment { desired: &desired, circumstances: &self.circumstances, now };
-        let permitted = rails::apply(self.looked().0, &inventory, &self.account, moment);
+        let held = rails::hold_for_now(self.looked().0, &self.account, self.leading);
+        let permitted = rails::apply(held, &inventory, &self.account, moment);
         let (plan, reserved) = ledger.reserve(permitted, &desired, &self.account, now);
         (plan.stage, reserved)
     }

@@ -111,7 +111,8 @@ impl Case {
         let (desired, inventory) = (self.desired(), self.inventory());
         let evaluation = evaluate(&desired, &inventory, NOW, Keep::All);
         let plan = plan(&desired, &inventory, &evaluation);
-        let plan = rails::hold(plan, &inventory, &self.account, self.leading);
+        let plan =
+            rails::hold_for_now(rails::hold_for_good(plan, &inventory, &self.account), &self.account, self.leading);
         let moment = Moment { desired: &desired, circumstances: &self.circumstances, now: NOW };
         rails::apply(plan, &inventory, &self.account, moment).stage
     }
@@ -140,6 +141,7 @@ impl Case {
             desired: &desired,
             account,
             approved: &now.approved,
+            namespaces: &[],
             lease_left,
             write_timeout: Duration::from_secs(5),
         };

@@ -2,12 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::approval::{ChangeSetName, Decision, Proposal};
+use engine::approval::{ChangeSetName, Decision, Proposal, Undo, Warrant};
+use engine::budget::Ledger;
 use engine::edit::Withheld;
 use engine::facts::{InterfaceUse, PrefixList, PrefixListEntries};
-use engine::plan::Permitted;
+use engine::plan::{Permitted, PermittedResource};
+use engine::rails::{self, Authority};
 use engine::rivals::{Part, Subject};
 use engine::spec::Mode;
+use engine::tenancy::Namespace;
 use jiff::SignedDuration;
 use serde_json::{Value, json};
 
@@ -139,10 +142,69 @@ fn what_is_enforced_waits_for_nobody_who_only_proposes() {
 }
 
 #[test]
-fn a_rail_that_nobody_can_lift_goes_before_the_approval() {
-    let mut case = proposing();
-    case.account.writable = false;
-    assert_eq!(proposed(&case), (vec![], vec!["ReadOnlyAccount"]));
+fn an_approval_lifts_neither_what_holds_the_account_nor_a_window_nor_an_exemption_nor_a_budget() {
+    let mut approved = proposing();
+    approved.circumstances.proposals = vec![proposal(&approved, Decision::Approved)];
+    assert_eq!(approved.outcome(), (vec![SSH.to_owned()], vec![]));
+    let held = |change: &dyn Fn(&mut Case)| {
+        let mut case = approved.clone();
+        change(&mut case);
+        case.outcome()
+    };
+    let none = || Vec::<String>::new();
+    assert_eq!(held(&|case| case.account.writable = false), (none(), vec!["ReadOnlyAccount"]));
+    assert_eq!(held(&|case| case.account.writes_stopped = true), (none(), vec!["WritesStopped"]));
+    assert_eq!(held(&|case| case.leading = false), (none(), vec!["NotLeader"]));
+    let windowed = windowed(CLOSED, json!({}));
+    let remediation = windowed.baselines[0].remediation.clone();
+    let in_use = |case: &mut Case| {
+        (case.usage, case.baselines[0].remediation) = (windowed.usage.clone(), remediation.clone());
+    };
+    assert_eq!(held(&in_use), (none(), vec!["Window"]));
+    let exemption = super::exemptions::exemption(
+        &["sg-no-open-admin-ports", "sg-world-ingress-only-allowed-ports"],
+        json!({"names": ["*"]}),
+    );
+    let exempt = held(&|case| case.exemptions = vec![exemption.clone()]);
+    assert_eq!(exempt.0, none());
+    let mut spent = approved.clone();
+    spent.account.changes_per_hour = 0;
+    let (permitted, _reserved) = spent.reserve(&mut Ledger::default(), NOW);
+    assert_eq!((permitted.resources, permitted.withheld[0].reason.reason()), (vec![], "Budget"));
+}
+
+#[test]
+fn an_undo_is_made_only_where_the_account_lets_its_namespace_write() {
+    let case = Case::new();
+    let (permitted, name) = (case.permitted(), |text: &str| text.to_owned());
+    let change_set = ChangeSetName { namespace: name("security"), name: name("edge-1") };
+    let undo = Undo { change_set: change_set.clone(), approval: name("word"), by: name("ana") };
+    let resource = PermittedResource { warrant: Warrant::Rollback(undo), ..permitted.resources[0].clone() };
+    let (approved, namespaces) =
+        (BTreeSet::from([change_set]), [Namespace { name: name("security"), labels: BTreeMap::new() }]);
+    let refused = |change: &dyn Fn(&mut Case)| {
+        let mut now = case.clone();
+        change(&mut now);
+        let authority = Authority {
+            desired: &[],
+            account: Some(&now.account),
+            approved: &approved,
+            namespaces: &namespaces,
+            lease_left: LEASE,
+            write_timeout: std::time::Duration::from_secs(5),
+        };
+        rails::still_allowed(&super::location(), &resource, &authority, NOW).err()
+    };
+    let ungranted = Some(Withheld::AccountGrant);
+    assert_eq!(refused(&|_| ()), None, "no baseline is needed");
+    assert_eq!(refused(&|now| now.account.namespaces[0].max_mode = Mode::Propose), None);
+    assert_eq!(refused(&|now| now.account.namespaces[0].max_mode = Mode::Audit), ungranted);
+    assert_eq!(refused(&|now| now.account.namespaces.clear()), ungranted);
+    assert_eq!(refused(&|now| now.account.regions = vec![name("us-east-1")]), ungranted);
+    let select = json!({"vpcIds": ["vpc-2"]});
+    let elsewhere =
+        |now: &mut Case| now.account.namespaces[0].select = Some(serde_json::from_value(select.clone()).unwrap());
+    assert_eq!(refused(&elsewhere), ungranted);
 }
 
 /// A window that is closed now, at midnight on a Thursday.

@@ -246,7 +246,7 @@ fn it_comes_true_once_the_mode_is_switched() {
     });
     let (desired, inventory) = (case.desired(), case.inventory());
     let evaluation = evaluate(&desired, &inventory, NOW, Keep::Worst(50));
-    let proposed = rails::hold(plan(&desired, &inventory, &evaluation), &inventory, &case.account, true);
+    let proposed = rails::hold_for_good(plan(&desired, &inventory, &evaluation), &inventory, &case.account);
     let moment = Moment { desired: &desired, circumstances: &Circumstances::default(), now: NOW };
     let permitted = rails::apply(proposed, &inventory, &case.account, moment).stage;
     let edits: usize = permitted.resources.iter().map(|resource| resource.edits.len()).sum();
