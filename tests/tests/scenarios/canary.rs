@@ -3,8 +3,8 @@
 use anyhow::{Result, ensure};
 use kube::ResourceExt;
 use serde_json::{Value, json};
-use tests::Scenario;
 use tests::emulator::{GroupSeed, Seed, Seeded};
+use tests::{Scenario, wait_until};
 
 use super::{
     ACCOUNT, BASELINE, REGION, WEB_ONLY, baseline, program, scenario, wait_for_change_set, wait_for_count,
@@ -37,6 +37,35 @@ async fn the_rest_follows_once_the_canary_has_stood() -> Result<()> {
     wait_for_ingress(&scenario, &seeded, "second", &[]).await?;
     let writes = writes(&scenario).await?;
     assert_eq!(writes[0].groups[0].group_id, seeded.group("first")?);
+    let stood = writes[1].time - writes[0].time;
+    assert!(stood >= 5.0, "the second write came {stood} s after the first");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_region_goes_first_also_if_writes_were_stopped_when_it_was_first_looked_at() -> Result<()> {
+    let scenario = scenario("first-region").await?;
+    for region in [REGION, "eu-central-1"] {
+        let group = GroupSeed::named("bad").ingress(["tcp 22 0.0.0.0/0"])?.egress([])?;
+        let interface: Value = json!([{"key": "of-bad", "groups": ["@bad"]}]);
+        let seed = Seed::in_region(region).group(group).with("interfaces", interface);
+        scenario.aws.seed(&seed.with("clearDefaults", true.into())).await?;
+    }
+    let account = ACCOUNT.replace("[eu-west-1]", "[eu-west-1, eu-central-1]");
+    scenario.apply(&account.replace("  namespaces:", "  writes: Stopped\n  namespaces:")).await?;
+    let canary = format!("{WEB_ONLY}\nremediation: {{canary: {{regions: [eu-west-1], soak: 5s}}}}");
+    scenario.apply(&baseline("Enforce", &canary)).await?;
+    let status = wait_for_count(&scenario, "withheld", "WritesStopped").await?;
+    assert_eq!(status["violations"], 2, "both regions were looked at: {status}");
+    scenario.apply(&account).await?;
+    wait_until("both regions are changed", scenario.patience, async || {
+        ensure!(writes(&scenario).await?.len() == 2, "they are not");
+        Ok(())
+    })
+    .await?;
+    let writes = writes(&scenario).await?;
+    let regions: Vec<Option<&str>> = writes.iter().map(|call| call.region.as_deref()).collect();
+    assert_eq!(regions, [Some("eu-west-1"), Some("eu-central-1")]);
     let stood = writes[1].time - writes[0].time;
     assert!(stood >= 5.0, "the second write came {stood} s after the first");
     Ok(())

@@ -7,6 +7,7 @@ use serde_json::Value;
 use tests::emulator::{Direction, Fault, FaultKind, ForeignChange, GroupSeed, Seed};
 use tests::{Scenario, wait_until};
 
+use super::faults::{Corner, corner, launch};
 use super::{
     ACCOUNT, BASELINE, REGION, WEB_ONLY, assert_no_writes, baseline, given, program, scenario, wait_for_count,
     wait_for_ingress, wait_for_reason, wait_for_sweeps, writes,
@@ -24,7 +25,7 @@ async fn fleet(scenario: &Scenario<'_>, bad: usize, good: usize) -> Result<tests
 
 #[tokio::test]
 async fn a_budget_is_spent_and_not_exceeded_by_a_restart() -> Result<()> {
-    let scenario = scenario("budget").await?;
+    let Corner { mut controller, proxy, scenario } = corner("budget").await?;
     fleet(&scenario, 4, 0).await?;
     scenario.apply(ACCOUNT).await?;
     scenario.apply(&baseline("Enforce", &format!("{WEB_ONLY}\nremediation: {{budget: {{perHour: 2}}}}"))).await?;
@@ -33,6 +34,11 @@ async fn a_budget_is_spent_and_not_exceeded_by_a_restart() -> Result<()> {
     assert!(held["advice"].as_str().unwrap().contains("lets 2 resources change in an hour"), "{held}");
     wait_for_sweeps(&scenario, 1).await?;
     let written = |calls: &[tests::emulator::Call]| calls.iter().filter(|call| call.wrote_groups()).count();
+    assert_eq!(written(&writes(&scenario).await?), 2);
+    controller.process().kill();
+    let _second = launch(program(), &scenario, &proxy).await?;
+    // The first of them comes before it may write.
+    wait_for_sweeps(&scenario, 3).await?;
     assert_eq!(written(&writes(&scenario).await?), 2);
     scenario.apply(&ACCOUNT.replace("  namespaces:", "  budget: {perHour: 3}\n  namespaces:")).await?;
     scenario.apply(&baseline("Enforce", &format!("{WEB_ONLY}\nremediation: {{budget: {{perHour: 100}}}}"))).await?;

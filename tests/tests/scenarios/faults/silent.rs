@@ -4,7 +4,10 @@ use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
 use tests::emulator::{Direction, Fault, FaultKind, ForeignChange};
 
-use crate::{ACCOUNT, BASELINE, WEB_ONLY, assert_no_writes, baseline, given, scenario, wait_for_fault};
+use super::look_again;
+use crate::{
+    ACCOUNT, BASELINE, WEB_ONLY, assert_no_writes, baseline, given, scenario, wait_for_change_set, wait_for_fault,
+};
 
 /// Under these faults a baseline in `Audit` and one in `Propose` look at everything, as far as they can, and write nothing.
 async fn writes_nothing(name: &str, faults: impl FnOnce(ForeignChange) -> Result<Vec<Fault>>) -> Result<()> {
@@ -26,6 +29,11 @@ async fn writes_nothing(name: &str, faults: impl FnOnce(ForeignChange) -> Result
         };
         scenario.wait_for(BASELINE, name, "it was looked at", looked).await?;
     }
+    assert_no_writes(&scenario).await.with_context(|| name.to_owned())?;
+    // It was not for want of something to do.
+    scenario.aws.set_faults(&[]).await?;
+    look_again(&scenario, "ask").await?;
+    wait_for_change_set(&scenario, "Proposed").await?;
     assert_no_writes(&scenario).await.with_context(|| name.to_owned())
 }
 
