@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crds::conditions::{self, ACCEPTED, State, Update};
-use crds::{Action, ChangeSet, ChangeSetApproval, ChangeSetApprovalStatus, Phase};
+use crds::{Action, ChangeSet, ChangeSetApproval, ChangeSetApprovalStatus, Phase, is_object_name};
 use engine::approval::{ChangeSetName, Decision};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -13,7 +13,7 @@ use kube::runtime::controller::Action as Next;
 use kube::{Api, Resource, ResourceExt};
 
 use crate::context::Context;
-use crate::journal::Decided;
+use crate::journal::{Decided, location};
 use crate::kubernetes::{within, write_status};
 use crate::lease::LOOK_FOR_LEASE_AGAIN;
 use crate::policies::InForce;
@@ -35,9 +35,9 @@ pub fn decided(
     policies: &InForce,
 ) -> Decided {
     let words = approvals.iter().filter_map(|object| object.0.as_ref().ok()).filter(|approval| !is_refused(approval));
-    let counts = |approval: &&ChangeSetApproval| policies.cover(approval).is_ok() || is_heard_no(approval);
-    let mut counting: Vec<&ChangeSetApproval> =
-        words.filter(|approval| is_about(approval, name) && approval.spec.hash == hash).filter(counts).collect();
+    let mut counting: Vec<&ChangeSetApproval> = words
+        .filter(|approval| is_about(approval, name) && approval.spec.hash == hash && policies.cover(approval).is_ok())
+        .collect();
     counting.sort_by_key(|approval| (approval.creation_timestamp().map(|time| time.0), approval.name_any()));
     let first = |actions: &[Action]| counting.iter().find(|approval| actions.contains(&approval.spec.action));
     let by = |approval: &&ChangeSetApproval| Some(approval.spec.by.clone());
@@ -50,18 +50,20 @@ pub fn decided(
     }
 }
 
+/// The answer to whatever is said of a change set of an account that is nobody's by now: no sweep will come.
+fn unknown_account(set: &ChangeSet, context: &Context) -> Option<Answer> {
+    let is_known = context.objects.accounts().has(&location(set));
+    let message = format!(
+        "there is no AWSAccount in use for {} with region {}: create it, and say it again",
+        set.spec.account, set.spec.region
+    );
+    (!is_known).then(|| Answer::refused(conditions::UNKNOWN_ACCOUNT, message))
+}
+
 /// Whether a word was refused for good.
 fn is_refused(approval: &ChangeSetApproval) -> bool {
     let given = approval.status.as_ref().and_then(|status| conditions::find(&status.conditions, ACCEPTED));
     given.and_then(|given| last_word(approval, given)).is_some_and(|answer| answer.state == State::False)
-}
-
-/// Whether it is a rejection that was heard when it could be trusted: it stays one. Only who lets something be made must be
-/// beyond doubt at any time.
-fn is_heard_no(approval: &ChangeSetApproval) -> bool {
-    let conditions = approval.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let heard = conditions::find(conditions, ACCEPTED).is_some_and(|given| given.reason == conditions::HONOURED);
-    approval.spec.action == Action::Reject && heard
 }
 
 fn is_about(approval: &ChangeSetApproval, name: &ChangeSetName) -> bool {
@@ -85,22 +87,34 @@ pub async fn reconcile(
 }
 
 async fn report(approval: &ChangeSetApproval, context: &Context) -> Result<Next, kube::Error> {
+    // Accounts and policies that were not read yet must not pass for absent.
+    context.objects.wait_until_ready().await;
     let namespace = approval.namespace().unwrap_or_default();
     let sets: Api<ChangeSet> = Api::namespaced(context.client.clone(), &namespace);
-    let set = within(sets.get_opt(&approval.spec.change_set)).await?;
+    // What is no name may mean another object in a request.
+    let set = match is_object_name(&approval.spec.change_set) {
+        true => within(sets.get_opt(&approval.spec.change_set)).await?,
+        false => None,
+    };
     let before = approval.status.clone().unwrap_or_default().conditions;
     let uid = approval.uid().unwrap_or_default();
     let policies = context.objects.policies_in_force();
     // An approval counts as long as something of it may be made.
     let is_over = |set: &ChangeSet| Phase::ENDED.contains(&set.phase());
     let is_settled = approval.spec.action != Action::Approve || set.as_ref().is_none_or(is_over);
-    let given = conditions::find(&before, ACCEPTED).filter(|_| is_settled);
+    let given =
+        conditions::find(&before, ACCEPTED).filter(|given| is_settled || given.reason != conditions::HONOURED);
     let given = given.and_then(|condition| last_word(approval, condition));
     let mut answer = match (given, context.rollbacks.refusal(&uid)) {
         (Some(given), _) => given,
         (None, Some(why)) => Answer::refused(conditions::CHANGED_SINCE, why),
         (None, None) => answer(approval, set.as_ref(), &policies),
     };
+    if let Some(missing) =
+        set.as_ref().filter(|_| answer.state == State::Unknown).and_then(|set| unknown_account(set, context))
+    {
+        answer = missing;
+    }
     if let Some(why) = context.rollbacks.waits_for(&uid).filter(|_| answer.state == State::Unknown) {
         answer.message = why;
     }
@@ -153,13 +167,13 @@ impl Answer {
     }
 }
 
-/// The answer that was given and stays: that a word was heard, and that a rollback was refused. What could not be undone then
-/// is not undone by surprise later; another word can be said.
+/// The answer that was given and stays: that a word was heard, that a rollback was refused, and that the account was gone. What
+/// could not be done then is not done by surprise later; another word can be said.
 fn last_word(approval: &ChangeSetApproval, given: &Condition) -> Option<Answer> {
-    use conditions::{CHANGED_SINCE, HASH_MISMATCH, HONOURED, NO_SUCH_CHANGE_SET, NOT_OPEN};
+    use conditions::{CHANGED_SINCE, HASH_MISMATCH, HONOURED, NO_SUCH_CHANGE_SET, NOT_OPEN, UNKNOWN_ACCOUNT};
     let reasons: &[&'static str] = match approval.spec.action {
-        Action::Rollback => &[HONOURED, NOT_OPEN, CHANGED_SINCE, HASH_MISMATCH, NO_SUCH_CHANGE_SET],
-        Action::Approve | Action::Reject => &[HONOURED],
+        Action::Rollback => &[HONOURED, NOT_OPEN, CHANGED_SINCE, HASH_MISMATCH, NO_SUCH_CHANGE_SET, UNKNOWN_ACCOUNT],
+        Action::Approve | Action::Reject => &[HONOURED, UNKNOWN_ACCOUNT],
     };
     let reason = reasons.iter().find(|reason| **reason == given.reason)?;
     let state = if *reason == HONOURED { State::True } else { State::False };
@@ -204,6 +218,12 @@ fn deciding(action: Action, set: &ChangeSet) -> Answer {
             honoured(format!("change set {name} follows it"))
         }
         (Action::Reject, Phase::Rejected) => honoured(format!("change set {name} follows it")),
+        (Action::Approve, Phase::Rejected) => {
+            let message = format!(
+                "change set {name} was rejected, and stays so: edit its baseline to have what is still wrong proposed anew"
+            );
+            Answer::refused(conditions::NOT_OPEN, message)
+        }
         (_, phase) => {
             let message = format!(
                 "change set {name} is {phase:?}: there is nothing left to decide; what is still wrong is in another one"
@@ -309,6 +329,7 @@ mod tests {
         }
         assert!(!is_refused(&answered("Rollback", conditions::POLICIES_MISSING)));
         assert!(!is_refused(&answered("Approve", conditions::NOT_OPEN)));
+        assert!(is_refused(&answered("Approve", conditions::UNKNOWN_ACCOUNT)), "it is said again");
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub struct Run {
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(i64).range(1..=3650))]
     pub keep_days: i64,
     /// The kill switch for all accounts: nothing is written to AWS, reading goes on.
-    #[arg(long, env = "BASEWARD_STOP_WRITES")]
+    #[arg(long, env = "BASEWARD_STOP_WRITES", value_parser = clap::builder::BoolishValueParser::new())]
     pub stop_writes: bool,
     /// Lets the role of the instance that the pod runs on be used, if there is no better identity.
     #[arg(long)]
@@ -207,7 +207,7 @@ async fn lead(
         accounts: accounts_store,
         exemptions: exemptions_store,
         approvals: approvals_store,
-        policies: policies(&client, &wake_cells, &stopping).await,
+        policies: policies(&client, &[&wake_cells, &wake_baselines], &stopping).await,
         writes_stopped: options.stop_writes,
         namespaces: kept(&client, &[&wake_cells, &wake_baselines], &stopping),
         identities: Arc::clone(&identities),
@@ -246,10 +246,10 @@ async fn lead(
 }
 
 /// What keeps authority from being forged, and who this process is to the API server.
-async fn policies(client: &Client, wake_cells: &watch::Sender<()>, stopping: &CancellationToken) -> Policies {
+async fn policies(client: &Client, wakes: &[&watch::Sender<()>], stopping: &CancellationToken) -> Policies {
     Policies {
-        policies: kept(client, &[wake_cells], stopping),
-        bindings: kept(client, &[wake_cells], stopping),
+        policies: kept(client, wakes, stopping),
+        bindings: kept(client, wakes, stopping),
         user: user(client, stopping).await,
         last: Arc::default(),
     }

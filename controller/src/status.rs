@@ -24,10 +24,12 @@ struct Seen<'r> {
     current: Vec<&'r Reported>,
     summary: Summary,
     left_out: usize,
+    /// Why no approval is honoured, if that is so.
+    unheard: Option<&'r str>,
 }
 
 impl<'r> Seen<'r> {
-    fn of(judged: &Judged, accepted: &Accepted, reported: &'r [Arc<Reported>]) -> Self {
+    fn of(judged: &'r Judged, accepted: &Accepted, reported: &'r [Arc<Reported>]) -> Self {
         let cells = &accepted.assignments.cells;
         let is_current = |reported: &&Reported| {
             reported.report.reference == judged.baseline.reference
@@ -39,6 +41,7 @@ impl<'r> Seen<'r> {
             summary: summarise(current.iter().map(|reported| &reported.report)),
             current,
             left_out: accepted.assignments.left_out,
+            unheard: judged.unheard.as_deref(),
         }
     }
 
@@ -308,6 +311,10 @@ fn stalled(seen: &Seen<'_>) -> Said {
             "what was changed first went wrong: read it with kubectl get chg, then approve a change set to go on";
         return say(conditions::STALLED, State::True, conditions::CANARY_FAILED, message);
     }
+    if let Some(why) = seen.unheard.filter(|_| seen.summary.withheld.contains_key(Withheld::Approval.reason())) {
+        let message = format!("no approval is honoured: {why}; apply what `baseward policies` prints");
+        return say(conditions::STALLED, State::True, conditions::POLICIES_MISSING, message);
+    }
     let failures: Vec<ReadFailure> = seen.reports().filter_map(|cell| cell.failure).collect();
     match failures.first() {
         Some(first) if failures.len() == seen.wanted && failures.iter().all(|failure| failure.needs_a_person()) => {
@@ -350,7 +357,7 @@ mod tests {
         let baseline = object.compile(&BTreeMap::new());
         let accepted = baseline.accept(&[account.compile()]);
         let (reconcile_at, interval) = (Some("now".to_owned()), object.spec.common.interval());
-        Judged { baseline, reconcile_at, interval, accepted }
+        Judged { baseline, reconcile_at, interval, accepted, unheard: None }
     }
 
     fn report(region: &str, failure: Option<ReadFailure>) -> CellReport {

@@ -139,6 +139,8 @@ pub struct Judged {
     pub interval: std::time::Duration,
     /// Whether it is accepted, and where it applies.
     pub accepted: Result<Accepted, Refusal>,
+    /// Why no approval of its edits is honoured, if that is so.
+    pub unheard: Option<String>,
 }
 
 impl Objects {
@@ -215,6 +217,10 @@ impl Objects {
             baseline,
             reconcile_at: object.annotations().get(RECONCILE_AT).cloned(),
             interval: object.spec.common.interval(),
+            unheard: match self.policies_in_force() {
+                InForce::Since(_) => None,
+                InForce::Not(why) => Some(why),
+            },
         }
     }
 

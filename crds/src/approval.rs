@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 ]))]
 pub struct ChangeSetApprovalSpec {
     /// Name of the change set.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = crate::name::PATTERN))]
     pub change_set: String,
     /// spec.hash of the change set as it was read: the word is on exactly those edits.
     #[schemars(length(max = 71), regex(pattern = "^sha256:[0-9a-f]{64}$"))]

@@ -14,7 +14,7 @@ use crate::baseline::BaselineStatus;
 /// `False`: it has no effect at all; the reason is one of [`engine::desired::Reason`], or [`UNDECODABLE`].
 ///
 /// Positive, on approvals. `True` ([`HONOURED`]): the change set follows it. `False`: it never will
-/// ([`NO_SUCH_CHANGE_SET`], [`HASH_MISMATCH`], [`NOT_OPEN`], [`POLICIES_MISSING`], [`UNDECODABLE`]).
+/// ([`NO_SUCH_CHANGE_SET`], [`HASH_MISMATCH`], [`NOT_OPEN`], [`POLICIES_MISSING`], [`UNKNOWN_ACCOUNT`], [`UNDECODABLE`]).
 /// `Unknown` ([`PENDING`]): nobody has acted on it yet.
 pub const ACCEPTED: &str = "Accepted";
 
@@ -77,9 +77,11 @@ pub const HASH_MISMATCH: &str = "HashMismatch";
 pub const NOT_OPEN: &str = "NotOpen";
 /// [`ACCEPTED`] of an approval is `False`: nothing is as the change set left it, so there is nothing to put back.
 pub const CHANGED_SINCE: &str = "ChangedSince";
-/// [`ACCEPTED`] of an approval is `False`: the admission policies are not in force (see [`crate::policy::missing`]), so nobody can
+/// [`ACCEPTED`] of an approval is `False`, and [`STALLED`] of a baseline whose edits wait for one is `True`: the admission policies are not in force (see [`crate::policy::missing`]), so nobody can
 /// know who wrote it.
 pub const POLICIES_MISSING: &str = "PoliciesMissing";
+/// [`ACCEPTED`] of an approval is `False`: there is no account for what it is about.
+pub const UNKNOWN_ACCOUNT: &str = "UnknownAccount";
 /// [`OBSERVED`] is `True`.
 pub const ALL_CELLS_READ: &str = "AllCellsRead";
 /// [`OBSERVED`] or [`READY`] is `False`: cells fail for different reasons, each shown in `status.cells`.

@@ -12,6 +12,7 @@ mod compile;
 pub mod conditions;
 mod exemption;
 mod generate;
+mod name;
 pub mod policy;
 mod readiness;
 pub mod roles;
@@ -31,6 +32,7 @@ pub use change_set::{
 pub use compile::DEFAULT_NAMESPACE;
 pub use exemption::{BaselineExemption, BaselineExemptionSpec, BaselineExemptionStatus};
 pub use generate::{crds, policies_yaml, yaml_files};
+pub use name::{is_object_name, shortened};
 pub use readiness::{EnforceReadiness, ImpactCounts, RiskCounts};
 pub use security_group_baseline::{SecurityGroupBaseline, SecurityGroupBaselineSpec};
 

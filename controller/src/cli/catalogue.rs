@@ -5,6 +5,8 @@ use engine::controls::About;
 use engine::controls::security_group::controls as security_group_controls;
 use serde::Serialize;
 
+use super::output::{show, show_line};
+
 /// How the catalogue is shown.
 #[derive(Args, Clone, Debug)]
 pub struct Controls {
@@ -32,16 +34,15 @@ struct Entry {
 /// Prints the controls of every kind.
 ///
 /// # Errors
-/// None in practice: plain values can be written as JSON.
+/// The output cannot be written.
 pub fn controls(options: &Controls) -> anyhow::Result<()> {
     let entries: Vec<Entry> = security_group_controls()
         .map(|control| Entry { kind: "SecurityGroupBaseline", about: control.about })
         .collect();
     match options.output {
-        Output::Json => println!("{}", serde_json::to_string_pretty(&entries)?),
-        Output::Table => print!("{}", table(&entries)),
+        Output::Json => show_line(serde_json::to_string_pretty(&entries)?),
+        Output::Table => show(table(&entries)),
     }
-    Ok(())
 }
 
 fn table(entries: &[Entry]) -> String {
@@ -59,10 +60,10 @@ fn table(entries: &[Entry]) -> String {
 /// Prints the custom resource definitions.
 ///
 /// # Errors
-/// None in practice: plain values can be written as YAML.
+/// The output cannot be written.
 pub fn crds() -> anyhow::Result<()> {
     for (_, yaml) in crds::yaml_files()? {
-        print!("---\n{yaml}");
+        show(format_args!("---\n{yaml}"))?;
     }
     Ok(())
 }

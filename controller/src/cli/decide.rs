@@ -8,10 +8,12 @@ use clap::Args;
 use crds::conditions::{self, ACCEPTED, State};
 use crds::{Action, ChangeSet, ChangeSetApproval, ChangeSetApprovalSpec, EditRecord, OtherBaseline, Phase, Record};
 use engine::report::cut;
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
 
+use super::output::{show, show_line};
 use crate::kubernetes::{self, within};
 use crate::rollback::touched;
 
@@ -38,11 +40,19 @@ pub struct Rollback {
     #[command(flatten)]
     decide: Decide,
     /// How long the findings then stand, lest they be repaired again: at most 168h.
-    #[arg(long, default_value = "24h")]
+    #[arg(long, default_value = "24h", value_parser = exempt_for)]
     exempt_for: String,
     /// Does it. Without, what would be done is shown and nothing is changed.
     #[arg(long)]
     yes: bool,
+}
+
+fn exempt_for(text: &str) -> Result<String, String> {
+    let bounds = SignedDuration::from_mins(1)..=SignedDuration::from_hours(168);
+    match engine::duration::parse(text) {
+        Some(time) if bounds.contains(&time) => Ok(text.to_owned()),
+        _ => Err("write a time of 1m to 168h, such as 24h".to_owned()),
+    }
 }
 
 /// Shows what a change set changed, and undoes it if that is wanted.
@@ -54,15 +64,17 @@ pub async fn rollback(options: Rollback) -> anyhow::Result<ExitCode> {
     let client = kubernetes::client().await?;
     let namespace = namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     let set = find(&client, &namespace, &name).await?;
-    print!("{}", undo_text(&set)?);
-    println!(
+    show(undo_text(&set)?)?;
+    show_line(format_args!(
         "What somebody has changed since is left alone. The findings are exempt for {exempt_for} in namespace {namespace}."
-    );
+    ))?;
     for other in out_of_reach(&set) {
-        println!("{other} demands some of these edits, too, and is not exempt: it has them made again.");
+        show_line(format_args!(
+            "{other} demands some of these edits, too, and is not exempt: it has them made again."
+        ))?;
     }
     if !yes {
-        println!("Nothing is changed yet: --yes does it.");
+        show_line("Nothing is changed yet: --yes does it.")?;
         return Ok(ExitCode::SUCCESS);
     }
     say(&client, &namespace, &set, Action::Rollback, Some(exempt_for), reason).await
@@ -76,7 +88,7 @@ pub async fn decide(action: Action, options: Decide) -> anyhow::Result<ExitCode>
     let client = kubernetes::client().await?;
     let namespace = options.namespace.unwrap_or_else(|| client.default_namespace().to_owned());
     let set = find(&client, &namespace, &options.name).await?;
-    print!("{}", text(&set));
+    show(text(&set))?;
     say(&client, &namespace, &set, action, None, options.reason).await
 }
 
@@ -98,6 +110,9 @@ async fn say(
 }
 
 async fn find(client: &Client, namespace: &str, name: &str) -> anyhow::Result<ChangeSet> {
+    if !crds::is_object_name(name) {
+        bail!("{name:?} is no name of a change set: kubectl get chg -A lists them");
+    }
     let sets: Api<ChangeSet> = Api::namespaced(client.clone(), namespace);
     let found = within(sets.get_opt(name)).await.context("the change set cannot be read")?;
     found.with_context(|| {
@@ -109,8 +124,7 @@ async fn give(client: &Client, namespace: &str, spec: ChangeSetApprovalSpec) -> 
     let approvals: Api<ChangeSetApproval> = Api::namespaced(client.clone(), namespace);
     let mut approval = ChangeSetApproval::new("", spec);
     approval.metadata.name = None;
-    approval.metadata.generate_name =
-        Some(format!("{}-", approval.spec.change_set.chars().take(200).collect::<String>()));
+    approval.metadata.generate_name = Some(format!("{}-", crds::shortened(&approval.spec.change_set)));
     let created = within(approvals.create(&PostParams::default(), &approval)).await;
     created.context("the API server refused it")
 }
@@ -119,29 +133,38 @@ async fn give(client: &Client, namespace: &str, spec: ChangeSetApprovalSpec) -> 
 async fn answer(client: &Client, namespace: &str, approval: &ChangeSetApproval) -> anyhow::Result<ExitCode> {
     let approvals: Api<ChangeSetApproval> = Api::namespaced(client.clone(), namespace);
     let name = approval.name_any();
-    match tokio::time::timeout(PATIENCE, said(&approvals, &name)).await {
+    let mut waits_for = None;
+    match tokio::time::timeout(PATIENCE, said(&approvals, &name, &mut waits_for)).await {
         Ok(condition) => {
             let condition = condition.context("the answer cannot be read")?;
             if condition.status != State::True.as_str() {
                 bail!("ChangeSetApproval {name} is refused ({}): {}", condition.reason, condition.message);
             }
-            println!("ChangeSetApproval {name}: {}", condition.message);
+            show_line(format_args!("ChangeSetApproval {name}: {}", condition.message))?;
         }
         Err(_) => {
-            println!("ChangeSetApproval {name} is made; the controller has not answered yet: kubectl get chga {name}")
+            let why = waits_for.unwrap_or_else(|| "the controller has not answered yet".to_owned());
+            show_line(format_args!("ChangeSetApproval {name} is made and stands, but {why}: kubectl get chga {name}"))?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn said(approvals: &Api<ChangeSetApproval>, name: &str) -> kube::Result<Condition> {
+/// The answer; meanwhile what is waited for, as far as the controller says so.
+async fn said(
+    approvals: &Api<ChangeSetApproval>,
+    name: &str,
+    waits_for: &mut Option<String>,
+) -> kube::Result<Condition> {
     loop {
         let now = within(approvals.get(name)).await?;
         let conditions = now.status.unwrap_or_default().conditions;
         match conditions::find(&conditions, ACCEPTED) {
             Some(condition) if condition.status != State::Unknown.as_str() => return Ok(condition.clone()),
-            _ => tokio::time::sleep(LOOK_AGAIN_AFTER).await,
+            Some(condition) => *waits_for = Some(format!("it waits: {}", condition.message)),
+            None => {}
         }
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
     }
 }
 

@@ -5,6 +5,8 @@ use crds::{Common, SecurityGroupBaseline, SecurityGroupBaselineSpec};
 use engine::controls::security_group::SecurityGroupParameters;
 use engine::spec::{Accounts, Select};
 
+use super::output::{show, show_line};
+
 /// Which baseline, and for whom.
 #[derive(Args, Clone, Debug)]
 pub struct Init {
@@ -32,16 +34,15 @@ enum Kind {
 /// Prints the baseline as YAML.
 ///
 /// # Errors
-/// None in practice: plain values can be written as YAML.
+/// The output cannot be written.
 pub fn init(options: &Init) -> anyhow::Result<()> {
     let Kind::SecurityGroupBaseline = options.kind;
     let mut baseline = SecurityGroupBaseline::new(&options.name, spec(options));
     baseline.metadata.namespace = Some(options.namespace.clone());
-    println!(
-        "# Every recommended value, in mode Audit: nothing is changed. With mode: Enforce all that stands here is put right."
-    );
-    print!("{}", serde_saphyr::to_string(&serde_json::to_value(&baseline)?)?);
-    Ok(())
+    show_line(
+        "# Every recommended value, in mode Audit: nothing is changed. With mode: Enforce all that stands here is put right.",
+    )?;
+    show(serde_saphyr::to_string(&serde_json::to_value(&baseline)?)?)
 }
 
 fn spec(options: &Init) -> SecurityGroupBaselineSpec {

@@ -8,6 +8,7 @@ mod history;
 mod init;
 mod load;
 mod look;
+mod output;
 mod plan;
 mod policies;
 mod render;
@@ -76,7 +77,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match start(cli) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("baseward: {error:#}");
+            if let Some(sentence) = output::sentence(&error) {
+                eprintln!("baseward: {sentence}");
+            }
             ExitCode::FAILURE
         }
     }

@@ -14,6 +14,7 @@ use kube::ResourceExt;
 use super::history::History;
 use super::load::{Documents, load};
 use super::look::{Access, Look, Standing, Weighed, exit_code, in_effect, locations, weigh};
+use super::output::{show, show_line};
 use super::render;
 
 /// What to plan, and how to show it.
@@ -64,10 +65,10 @@ pub async fn plan(options: PlanOptions) -> anyhow::Result<ExitCode> {
         cells.push(look.cell(&location).await?);
     }
     match options.output {
-        Output::Text => print!("{}", render::text(&cells)),
+        Output::Text => show(render::text(&cells))?,
         Output::Json => {
             eprint!("{}", render::unread(&cells));
-            println!("{}", render::json(&cells)?);
+            show_line(render::json(&cells)?)?;
         }
     }
     let findings = cells.iter().flat_map(|cell| &cell.evaluation.baselines).flat_map(|baseline| &baseline.findings);

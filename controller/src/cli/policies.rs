@@ -4,6 +4,8 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 use crds::policy::DEFAULT_CONTROLLER_USER;
 
+use super::output::show;
+
 /// For which controller.
 #[derive(Args, Clone, Debug)]
 pub struct Policies {
@@ -15,8 +17,7 @@ pub struct Policies {
 /// Prints the policies, their bindings and the roles as YAML.
 ///
 /// # Errors
-/// None in practice: plain values can be written as YAML.
+/// The output cannot be written.
 pub fn policies(options: &Policies) -> anyhow::Result<()> {
-    print!("{}", crds::policies_yaml(&options.controller_user)?);
-    Ok(())
+    show(crds::policies_yaml(&options.controller_user)?)
 }

@@ -5,7 +5,7 @@ use crds::{
     Phase, Undoes,
 };
 use engine::approval::{ChangeSetName, Warrant};
-use engine::edit::{BaselineRef, Withheld};
+use engine::edit::BaselineRef;
 use engine::facts::Location;
 use engine::plan::{PermittedResource, ResourceOutcome};
 use jiff::{SignedDuration, Timestamp};
@@ -16,6 +16,9 @@ use crate::audit::Mandate;
 
 /// Why nobody knows what came of a resource: the process that was to change it ended first.
 pub const INTERRUPTED: &str = "Interrupted";
+
+/// Why a resource was left alone: nothing is asked for any more.
+pub const NOT_ASKED_FOR: &str = "NotAskedFor";
 
 /// A change set that is in the API.
 #[derive(Clone, Debug, PartialEq)]
@@ -174,11 +177,6 @@ pub fn missing(outcome: Outcome, reason: &str, now: Timestamp) -> EditOutcome {
         request_ids: Vec::new(),
         finished_at: Time(now),
     }
-}
-
-/// The outcome of a resource of which nothing is asked for any more, and which nobody has touched here.
-pub fn not_asked_for(now: Timestamp) -> EditOutcome {
-    missing(Outcome::Withheld, Withheld::ForeignChange.reason(), now)
 }
 
 fn edit_outcome(resource: &ResourceOutcome) -> EditOutcome {

@@ -130,11 +130,10 @@ fn extend(spec: &ChangeSetSpec, records: &[EditRecord], others: &BTreeSet<Baseli
 /// Names a change set after its baseline and the hash of its edits. The same edits can come again after a rival
 /// undid them, so the API server adds a suffix of its own.
 fn named(baseline: &BaselineRef, mut spec: ChangeSetSpec) -> ChangeSet {
-    const LONGEST_PREFIX: usize = 200;
     let content = serde_json::to_vec(&(&spec.account, &spec.region, &spec.edits)).unwrap_or_default();
     let hash: String = Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
     let short: String = hash.chars().take(HASH_IN_NAME).collect();
-    let prefix: String = baseline.name.chars().take(LONGEST_PREFIX).collect();
+    let prefix = crds::shortened(&baseline.name);
     spec.hash = format!("sha256:{hash}");
     let mut set = ChangeSet::new("", spec);
     set.metadata.name = None;

@@ -9,9 +9,10 @@ use engine::edit::{Change, Withheld};
 use engine::plan::{Plan, Proposed};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
 
 use super::Journal;
-use super::entry::{Entry, INTERRUPTED, baseline, missing, not_asked_for, proposed_at};
+use super::entry::{Entry, INTERRUPTED, NOT_ASKED_FOR, baseline, missing, proposed_at};
 use super::pack::{Packed, change_sets};
 use crate::act::Prepared;
 use crate::authority::AuthorityNow;
@@ -82,9 +83,9 @@ impl Open {
         self.entry.status.phase == Some(Phase::Applying)
     }
 
-    /// Whether somebody wanted no more of it after it was begun: that is for good.
-    fn is_cut_short(&self) -> bool {
-        self.entry.status.phase == Some(Phase::Rejected) && !self.entry.status.edits.is_empty()
+    /// Whether somebody wanted none of it, or no more. That is for good, whatever becomes of that word: it may be pruned.
+    fn is_rejected(&self) -> bool {
+        self.entry.status.phase == Some(Phase::Rejected)
     }
 
     /// Whether it counts as waiting for somebody or something.
@@ -102,18 +103,18 @@ impl Open {
         none.then_some("what it would change is not there any more: what is still wrong is proposed anew")
     }
 
-    /// The outcome of a resource that has none and is left alone from now on.
-    fn missing(&self, now: Timestamp) -> EditOutcome {
+    /// The outcome of a resource that has none and is left alone from now on, for this reason.
+    fn unmade(&self, why: &str, now: Timestamp) -> EditOutcome {
         match self.interrupted {
             true => missing(Outcome::Unknown, INTERRUPTED, now),
-            false => not_asked_for(now),
+            false => missing(Outcome::Withheld, why, now),
         }
     }
 
     /// The status that it ends with.
     fn last_status(&self, why: &str, now: Timestamp) -> ChangeSetStatus {
         match self.entry.status.phase {
-            Some(Phase::Applying) => self.entry.ended(&self.missing(now)),
+            Some(Phase::Applying) => self.entry.ended(&self.unmade(NOT_ASKED_FOR, now)),
             _ => ChangeSetStatus {
                 phase: Some(Phase::Expired),
                 message: Some(why.to_owned()),
@@ -156,7 +157,7 @@ impl Journal {
         let mut news = Vec::new();
         for open in &mut self.open {
             let Decided { decision, by } = decide(open);
-            if decision == open.proposal.decision || open.is_cut_short() {
+            if decision == open.proposal.decision || open.is_rejected() {
                 continue;
             }
             open.proposal.decision = decision;
@@ -164,7 +165,9 @@ impl Journal {
                 // What was begun is not undone by taking back the approval.
                 (true, Decision::Open | Decision::Approved) => continue,
                 // Who rejects it, or wants it undone, wants no more of it.
-                (true, Decision::Rejected) => open.entry.ended(&open.missing(Timestamp::now())),
+                (true, Decision::Rejected) => {
+                    open.entry.ended(&open.unmade(Withheld::Rejected.reason(), Timestamp::now()))
+                }
                 (false, _) => open.entry.status.clone(),
             };
             let phase = match decision {
@@ -211,9 +214,8 @@ impl Journal {
             match self.create(&set).await {
                 Ok(set) => self.opened(&set).await,
                 Err(error) => {
-                    tracing::warn!(%error, "Change set not proposed yet");
+                    tracing::warn!(%error, namespace = set.namespace(), "Change set not proposed yet");
                     self.may_be_there(&error);
-                    return;
                 }
             }
         }

@@ -97,22 +97,24 @@ async fn carry_out_one(
         return Ok(Tried::Waits("the security groups could not be read".to_owned()));
     };
     let touched = touched(&set);
-    let all = touched.len();
     let ids: Vec<String> = touched.iter().map(|id| (*id).to_owned()).collect();
     let live = read_live(acting.connection, &ids, Timestamp::now).await?;
-    let (mut resources, mut back) = (Vec::new(), 0);
+    let (mut resources, mut back) = (Vec::new(), Vec::new());
     for group in groups.iter().filter(|group| touched.contains(group.id.as_str())) {
         match live.get(&group.id).and_then(|live| plan(order, &set, group, live)) {
-            Some(resource) if resource.edits.is_empty() => back += 1,
+            Some(resource) if resource.edits.is_empty() => back.push(group.id.clone()),
             Some(resource) => resources.push(resource),
             None => {}
         }
     }
-    if back == 0 && resources.is_empty() {
+    if back.is_empty() && resources.is_empty() {
         return Ok(Tried::Refused(CHANGED_SINCE.to_owned()));
     }
-    if let Some(held) = held(&resources, acting) {
-        return Ok(Tried::Waits(held.explain()));
+    match held(&resources, acting) {
+        // What its owner has closed to the namespace is not undone by surprise once it is open again.
+        Some(held @ Withheld::AccountGrant) => return Ok(Tried::Refused(held.explain())),
+        Some(held) => return Ok(Tried::Waits(held.explain())),
+        None => {}
     }
     exempt(context, order, &set, &resources).await?;
     let stage = Permitted { resources, to_propose: Vec::new(), withheld: Vec::new() };
@@ -120,15 +122,31 @@ async fn carry_out_one(
     let applied = Box::pin(act(plan, journal, acting)).await;
     for outcome in applied.stage.outcomes {
         match outcome.outcome {
-            Outcome::Verified => back += 1,
+            Outcome::Verified => back.push(outcome.id),
             Outcome::Withheld(Withheld::ForeignChange) => {}
             other => return Ok(Tried::Waits(format!("{}: {}", outcome.id, other.explain()))),
         }
     }
-    if back == 0 {
+    if back.is_empty() {
         return Ok(Tried::Refused(CHANGED_SINCE.to_owned()));
     }
-    Ok(Tried::Undone(Box::new(set), format!("{back} of {all} resources are as they were before")))
+    let how_far = how_far(&touched, &back);
+    Ok(Tried::Undone(Box::new(set), how_far))
+}
+
+/// How many resources are as they were, and which are not.
+fn how_far(touched: &BTreeSet<&str>, back: &[String]) -> String {
+    const NAMED: usize = 20;
+    let left: Vec<&str> = touched.iter().copied().filter(|id| !back.iter().any(|done| done == id)).collect();
+    let mut text = format!("{} of {} resources are as they were before", back.len(), touched.len());
+    if !left.is_empty() {
+        let named: Vec<&str> = left.iter().copied().take(NAMED).collect();
+        text.push_str(&format!("; changed since, or gone, and left alone: {}", named.join(", ")));
+    }
+    if left.len() > NAMED {
+        text.push_str(&format!(" and {} more", left.len() - NAMED));
+    }
+    text
 }
 
 /// How a canary went wrong of which a change set was undone.
@@ -187,7 +205,6 @@ async fn exempt(
     set: &ChangeSet,
     resources: &[PermittedResource],
 ) -> anyhow::Result<()> {
-    const LONGEST: usize = 200;
     let (namespace, location) = (set.namespace().unwrap_or_default(), location(set));
     let arns: Vec<String> = resources.iter().map(|resource| arn(&location, &resource.group)).collect();
     if arns.is_empty() {
@@ -206,13 +223,12 @@ async fn exempt(
             engine::report::cut(&order.by),
             engine::report::cut(&order.reason)
         ),
-        ticket: order.approval.chars().take(128).collect(),
+        ticket: order.reason.chars().take(128).collect(),
         expires: Time(Timestamp::now().checked_add(order.exempt_for)?),
     };
     // The uid tells it from what an approval of the same name has made before.
-    let (of, uid): (String, String) =
-        (set.name_any().chars().take(LONGEST).collect(), order.uid.chars().take(8).collect());
-    let name = format!("undo-{of}-{uid}");
+    let uid: String = order.uid.chars().take(8).collect();
+    let name = format!("undo-{}-{uid}", crds::shortened(&set.name_any()));
     let mut number = 1;
     loop {
         let name = if number == 1 { name.clone() } else { format!("{name}-{number}") };

@@ -20,6 +20,7 @@ use engine::tenancy::Account;
 use super::history::History;
 use super::load::{Documents, load};
 use super::look::{Access, CellPlan, Look, Standing, Unread, Weighed, exit_code, in_effect, locations, weigh};
+use super::output::{show, show_line};
 use super::plan::{self, Output};
 use super::{cluster, render as plan_render};
 use crate::{kubernetes, run};
@@ -105,10 +106,10 @@ pub async fn explain(options: ExplainOptions) -> anyhow::Result<ExitCode> {
         bail!("{} went away while it was looked at", options.resource);
     };
     match options.output {
-        Output::Text => print!("{}", render::text(&explanation)),
+        Output::Text => show(render::text(&explanation))?,
         Output::Json => {
             eprint!("{}", plan_render::unread(std::slice::from_ref(&cell)));
-            println!("{}", render::json(&explanation)?);
+            show_line(render::json(&explanation)?)?;
         }
     }
     Ok(exit_code(!cell.unread.is_empty(), explanation.findings()))
