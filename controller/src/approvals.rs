@@ -102,8 +102,7 @@ async fn report(approval: &ChangeSetApproval, context: &Context) -> Result<Next,
     // An approval counts as long as something of it may be made.
     let is_over = |set: &ChangeSet| Phase::ENDED.contains(&set.phase());
     let is_settled = approval.spec.action != Action::Approve || set.as_ref().is_none_or(is_over);
-    let given =
-        conditions::find(&before, ACCEPTED).filter(|given| is_settled || given.reason != conditions::HONOURED);
+    let given = conditions::find(&before, ACCEPTED).filter(|given| is_settled || given.reason != conditions::HONOURED);
     let given = given.and_then(|condition| last_word(approval, condition));
     let mut answer = match (given, context.rollbacks.refusal(&uid)) {
         (Some(given), _) => given,

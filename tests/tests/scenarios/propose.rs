@@ -114,8 +114,12 @@ async fn what_is_rejected_is_not_made_and_not_proposed_again() -> Result<()> {
     assert_no_writes(&scenario).await?;
     let late = decide(&scenario, "approve", &set.name_any()).await?;
     assert_eq!(late.code, 1);
-    assert!(late.stderr.contains("NotOpen") && late.stderr.contains("nothing left to decide"), "{}", late.stderr);
-    Ok(())
+    assert!(late.stderr.contains("NotOpen") && late.stderr.contains("edit its baseline"), "{}", late.stderr);
+    // Words that were heard may be pruned; what they said stays.
+    scenario.kubectl.run(["delete", "chga", "--all"]).await?;
+    wait_for_sweeps(&scenario, 1).await?;
+    wait_for_phases(&scenario, &["Rejected"]).await?;
+    assert_no_writes(&scenario).await
 }
 
 #[tokio::test]
