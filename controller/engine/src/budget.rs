@@ -298,6 +298,8 @@ impl Ledger {
                 wave.fail(outcome.finished_at, not_as_planned(&outcome.id, location));
             } else if outcome.calls_verified == 0 {
                 wave.spare(location, &outcome.id, reserved_at);
+            } else {
+                wave.stand(location, &outcome.id, reserved_at, outcome.finished_at);
             }
         }
     }

@@ -139,6 +139,14 @@ impl Wave {
         }
     }
 
+    /// Notes when a resource that was noted beforehand was done with: it stands from then on.
+    pub(crate) fn stand(&mut self, location: &Location, resource: &str, noted_at: Timestamp, at: Timestamp) {
+        let place = (location.clone(), resource.to_owned());
+        if let Some(known) = self.changed.get_mut(&place).filter(|known| **known == noted_at) {
+            *known = at.max(noted_at);
+        }
+    }
+
     /// Notes that something went wrong.
     pub fn fail(&mut self, at: Timestamp, why: String) {
         self.failures.insert((at, why));

@@ -137,3 +137,15 @@ fn elsewhere<S>(mut plan: Plan<S>) -> Plan<S> {
     plan.location.region = "us-east-1".to_owned();
     plan
 }
+
+#[test]
+fn what_was_changed_first_stands_from_when_it_was_done_with() {
+    let (case, mut ledger) = (case(&["sg-0", "sg-1", "sg-2"]), Ledger::default());
+    let (first, reserved) = case.reserve(&mut ledger, NOW);
+    let mut outcomes = all(&first, &Outcome::Verified);
+    outcomes.iter_mut().for_each(|outcome| {
+        (outcome.calls_verified, outcome.finished_at) = (1, later(5));
+    });
+    ledger.settle(reserved, &applied(outcomes));
+    assert_eq!(ledger.next_soaked(&case.desired(), later(10)), Some(later(35)));
+}
