@@ -19,6 +19,8 @@ use crate::world::World;
 const ACCOUNT: &str = "111122223333";
 const REGION: &str = "eu-west-1";
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Whoever watches it has a coffee, not a lunch.
+const LONGEST: Duration = Duration::from_secs(180);
 
 /// Who uses the account legitimately: none of this may be lost for a moment.
 const LEGITIMATE: [(&str, &str); 5] = [
@@ -109,7 +111,9 @@ pub async fn play(program: Program) -> Result<()> {
     people::contest(&world, &kubectl, &aws, seeded.group("bastion")?).await?;
 
     prove(&aws, &seeded).await?;
-    say(&format!("the whole demo took {:.0} s", started.elapsed().as_secs_f32()));
+    let took = started.elapsed();
+    say(&format!("the whole demo took {:.0} s", took.as_secs_f32()));
+    ensure!(took < LONGEST, "it should take less than {LONGEST:?}");
     Ok(())
 }
 

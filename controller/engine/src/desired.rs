@@ -219,6 +219,11 @@ impl Desired {
         Self { exemptions: exemptions.iter().filter(reaches).cloned().collect(), ..self }
     }
 
+    /// Whether any finding can be exempt.
+    pub(crate) fn has_exemptions(&self) -> bool {
+        !self.exemptions.is_empty()
+    }
+
     /// The exemption under which findings of a control on a group stand.
     pub fn exemption(&self, control: &str, group: &SecurityGroup, arn: &str, now: Timestamp) -> Option<&ExemptBy> {
         exemption(&self.exemptions, control, selectable(group, arn), now)

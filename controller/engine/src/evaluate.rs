@@ -195,8 +195,18 @@ pub fn evaluate(desired: &[Desired], inventory: &Inventory, now: Timestamp, keep
 }
 
 /// So many groups are judged together: each question is asked of all of them while its parameters are at hand, and
-/// what is computed of a group is not kept for longer.
+/// what is computed of a group is not kept for longer. As many as a [`Marks`] has bits.
 const BLOCK: usize = 128;
+
+/// A bit for each group of a block: a hundred baselines that see the same share what is found.
+#[derive(Clone, Copy, Default)]
+struct Marks(u128);
+
+impl Marks {
+    fn set(&mut self, position: usize) {
+        self.0 |= u32::try_from(position).ok().and_then(|position| 1u128.checked_shl(position)).unwrap_or_default();
+    }
+}
 
 /// Some groups and how every baseline sees them.
 struct Block<'a> {
@@ -207,8 +217,8 @@ struct Block<'a> {
     sights: Vec<Vec<Scope>>,
     /// For each baseline the position of its sight.
     sight_of: Vec<usize>,
-    /// For each baseline and group whether any control failed.
-    failed: Vec<Vec<bool>>,
+    /// For each baseline the groups on which any control failed.
+    failed: Vec<Marks>,
 }
 
 /// What one question comes to in one sight.
@@ -216,6 +226,8 @@ struct Counted {
     verdicts: Verdicts,
     /// Positions of the groups of which more than the count is told.
     told: Vec<usize>,
+    /// The groups that fail.
+    failing: Marks,
 }
 
 impl<'a> Block<'a> {
@@ -236,7 +248,7 @@ impl<'a> Block<'a> {
             now,
             sights,
             sight_of,
-            failed: vec![vec![false; groups.len()]; desired.len()],
+            failed: vec![Marks::default(); desired.len()],
         }
     }
 
@@ -261,7 +273,7 @@ impl<'a> Block<'a> {
         for ((baseline, sight), failed) in baselines.iter_mut().zip(self.sight_of).zip(self.failed) {
             let scopes = self.sights.get(sight).into_iter().flatten();
             baseline.resources += scopes.map(|scope| u64::from(*scope != Scope::Outside)).sum::<u64>();
-            baseline.failing_resources += failed.into_iter().map(u64::from).sum::<u64>();
+            baseline.failing_resources += u64::from(failed.0.count_ones());
         }
         let positions = repairable.into_iter().enumerate();
         positions.filter_map(|(position, repairable)| repairable.then_some(position))
@@ -280,14 +292,19 @@ impl<'a> Block<'a> {
             baseline.count(asking, counted.verdicts);
             let Some(failed) = self.failed.get_mut(asking.baseline) else { continue };
             let matters = baseline.has_room_for(asking.active.severity);
-            for &position in &counted.told {
+            let exempts = asking.desired.has_exemptions();
+            if !exempts {
+                failed.0 |= counted.failing.0;
+            }
+            for &position in counted.told.iter().filter(|_| exempts || matters) {
                 let known = self.views.get(position).zip(self.arns.get(position)).zip(answers.get(position));
-                if let Some((((view, arn), answer), failed)) = known.zip(failed.get_mut(position)) {
+                if let Some(((view, arn), answer)) = known {
                     let exempt = || asking.desired.exemption(question.control.about.id, view.group, arn, self.now);
-                    let exempt = if answer.fails() { exempt() } else { None };
-                    *failed |= answer.fails() && exempt.is_none();
+                    let exempt = if exempts && answer.fails() { exempt() } else { None };
                     if exempt.is_some() {
                         baseline.exempt(asking);
+                    } else if exempts && answer.fails() {
+                        failed.set(position);
                     }
                     if matters {
                         baseline.record(asking, view, answer.verdict(), exempt, keep);
@@ -308,7 +325,7 @@ fn count(
     answers: &mut [Answer],
     keep: Keep,
 ) -> Counted {
-    let mut counted = Counted { verdicts: Verdicts::default(), told: Vec::new() };
+    let mut counted = Counted { verdicts: Verdicts::default(), told: Vec::new(), failing: Marks::default() };
     for (position, ((view, answer), scope)) in views.iter().zip(answers).zip(scopes).enumerate() {
         if !scope.includes(question.control) {
             continue;
@@ -317,6 +334,9 @@ fn count(
             *answer = Answer::from((question.control.check)(question.parameters, view));
         }
         counted.verdicts.count(answer.verdict());
+        if answer.fails() {
+            counted.failing.set(position);
+        }
         if keep == Keep::All || matches!(answer.verdict(), Verdict::Fail { .. } | Verdict::Unknown { .. }) {
             counted.told.push(position);
         }

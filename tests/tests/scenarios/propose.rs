@@ -313,3 +313,34 @@ async fn an_undo_waits_while_writes_are_stopped_and_writes_nothing_down_for_it()
     scenario.wait_for_condition("ChangeSetApproval", "by-hand", "Accepted", "True").await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn ten_change_sets_wait_at_most_and_nothing_hangs_on_them() -> Result<()> {
+    let scenario = scenario("ten").await?;
+    // Two of them do not fit into one change set.
+    let rules: Vec<String> = (8081..=8106).map(|port| format!("tcp {port} 0.0.0.0/0")).collect();
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+    let names: Vec<String> = (0..12).map(|number| format!("wide-{number}")).collect();
+    let groups: Vec<(&str, &[&str])> = names.iter().map(|name| (name.as_str(), rules.as_slice())).collect();
+    given(&scenario, &groups).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Propose", WEB_ONLY)).await?;
+    let ten = |object: &kube::core::DynamicObject| object.data["status"]["pendingChangeSets"] == 10;
+    scenario.wait_for(BASELINE, "edge", "ten change sets wait", ten).await?;
+    wait_for_sweeps(&scenario, 1).await?;
+    let sets = change_sets(&scenario).await?;
+    assert_eq!(sets.len(), 10);
+    for set in &sets {
+        let metadata = &set.metadata;
+        assert!(metadata.owner_references.is_none() && metadata.labels.is_none(), "{metadata:?}");
+    }
+    let said = decide(&scenario, "reject", &sets[0].name_any()).await?;
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    wait_until("another one takes its place", scenario.patience, async || {
+        ensure!(change_sets(&scenario).await?.len() == 11, "not yet");
+        Ok(())
+    })
+    .await?;
+    scenario.wait_for(BASELINE, "edge", "ten change sets wait", ten).await?;
+    assert_no_writes(&scenario).await
+}
