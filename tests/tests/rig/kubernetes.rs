@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
-use tests::{ControlPlane, Scenario, World};
+use tests::{ControlPlane, Scenario, World, wait_until};
 
 const CONFIG_MAP: &str = "
 apiVersion: v1
@@ -114,7 +114,9 @@ async fn custom_resources_are_explained_and_validated() -> Result<()> {
     let world = World::shared().await?;
     world.control_plane.apply_crds([SAMPLE_CRD.to_owned()]).await?;
     let scenario = world.scenario("custom").await?;
-    let explained = scenario.kubectl.explain("sample.spec.size").await?;
+    // A kind is served a moment before it can be discovered.
+    let explain = async || scenario.kubectl.explain("sample.spec.size").await;
+    let explained = wait_until("the new kind is discovered", scenario.patience, explain).await?;
     assert!(explained.contains("How large it is."), "{explained}");
     let large = "{apiVersion: rig.example/v1, kind: Sample, metadata: {name: large}, spec: {size: 10}}";
     let error = format!("{:#}", scenario.apply(large).await.unwrap_err());
