@@ -172,6 +172,7 @@ impl Proxy {
 impl Drop for Proxy {
     fn drop(&mut self) {
         self.task.abort();
+        self.let_go();
     }
 }
 
@@ -185,6 +186,17 @@ impl Door {
         self.held.send_replace(Held::Here);
         // The sender lives as long as `self`.
         let _ = self.held.subscribe().wait_for(|held| *held == Held::LetGo).await;
+    }
+
+    /// Holds the answer to a write, also if its client does not wait for it: what it has written stays written.
+    async fn forward_and_stop(self: &Arc<Self>, request: Request) -> Result<Response> {
+        let door = Arc::clone(self);
+        let held = async move {
+            let answer = door.forward(request).await;
+            door.stop().await;
+            answer
+        };
+        tokio::spawn(held).await?
     }
 
     async fn forward(&self, request: Request) -> Result<Response> {
@@ -223,10 +235,10 @@ async fn pass(State(door): State<Arc<Door>>, request: Request) -> Response {
     if stop == Some(Moment::Before) {
         door.stop().await;
     }
-    let answer = door.forward(request).await;
-    if stop == Some(Moment::After) {
-        door.stop().await;
-    }
+    let answer = match stop {
+        Some(Moment::After) => door.forward_and_stop(request).await,
+        Some(Moment::Before) | None => door.forward(request).await,
+    };
     answer.unwrap_or_else(|error| failure(StatusCode::BAD_GATEWAY, &format!("{error:#}")))
 }
 
