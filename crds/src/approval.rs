@@ -2,6 +2,8 @@
 
 #![expect(clippy::duplicated_attributes, reason = "every printer column has a type")]
 
+use std::ops::RangeInclusive;
+
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::CustomResource;
@@ -66,11 +68,15 @@ impl ChangeSetApprovalSpec {
     /// were checked.
     pub fn exempt_for(&self) -> SignedDuration {
         let written = self.exempt_for.as_deref().and_then(engine::duration::parse);
-        written.map_or(EXEMPT_FOR, |written| written.clamp(SignedDuration::from_mins(1), EXEMPT_FOR * 7))
+        written.map_or(EXEMPT_FOR, |written| written.clamp(*EXEMPT_FOR_BOUNDS.start(), *EXEMPT_FOR_BOUNDS.end()))
     }
 }
 
 const EXEMPT_FOR: SignedDuration = SignedDuration::from_hours(24);
+
+/// How long findings can stand once a change set is undone.
+pub const EXEMPT_FOR_BOUNDS: RangeInclusive<SignedDuration> =
+    SignedDuration::from_mins(1)..=SignedDuration::from_hours(168);
 
 /// What is to happen to a change set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -21,7 +21,7 @@ mod security_group_baseline;
 mod tests;
 
 pub use account::{AWSAccount, AWSAccountSpec, AWSAccountStatus, Identity, RegionStatus, Writes};
-pub use approval::{Action, ChangeSetApproval, ChangeSetApprovalSpec, ChangeSetApprovalStatus};
+pub use approval::{Action, ChangeSetApproval, ChangeSetApprovalSpec, ChangeSetApprovalStatus, EXEMPT_FOR_BOUNDS};
 pub use baseline::{
     BaselineStatus, CellStatus, Common, ControlStatus, NamedVerdict, Verdicts, Violations, WorstFinding,
 };

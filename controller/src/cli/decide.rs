@@ -8,7 +8,6 @@ use clap::Args;
 use crds::conditions::{self, ACCEPTED, State};
 use crds::{Action, ChangeSet, ChangeSetApproval, ChangeSetApprovalSpec, EditRecord, OtherBaseline, Phase, Record};
 use engine::report::cut;
-use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
@@ -48,9 +47,8 @@ pub struct Rollback {
 }
 
 fn exempt_for(text: &str) -> Result<String, String> {
-    let bounds = SignedDuration::from_mins(1)..=SignedDuration::from_hours(168);
     match engine::duration::parse(text) {
-        Some(time) if bounds.contains(&time) => Ok(text.to_owned()),
+        Some(time) if crds::EXEMPT_FOR_BOUNDS.contains(&time) => Ok(text.to_owned()),
         _ => Err("write a time of 1m to 168h, such as 24h".to_owned()),
     }
 }
