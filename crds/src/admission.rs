@@ -17,7 +17,7 @@ use crate::approval::ChangeSetApproval;
 use crate::change_set::ChangeSet;
 use crate::exemption::BaselineExemption;
 use crate::generate::{crds, whole_numbers};
-use crate::security_group_baseline::SecurityGroupBaseline;
+use crate::kind::AnyBaseline;
 use structure::Found;
 #[cfg(test)]
 pub(crate) use structure::KEYWORDS;
@@ -60,8 +60,8 @@ pub struct Refused {
 pub enum Object {
     /// An `AWSAccount`.
     Account(Box<AWSAccount>),
-    /// A `SecurityGroupBaseline`.
-    SecurityGroupBaseline(Box<SecurityGroupBaseline>),
+    /// A baseline of any kind.
+    Baseline(AnyBaseline),
     /// A `BaselineExemption`.
     Exemption(Box<BaselineExemption>),
     /// A `ChangeSet`.
@@ -142,7 +142,7 @@ struct Kind {
 static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(kinds);
 
 fn kinds() -> Vec<Kind> {
-    let [account, baseline, exemption, change_set, approval] = crds().map(|crd| {
+    let [account, security_groups, functions, exemption, change_set, approval] = crds().map(|crd| {
         let version = crd.spec.versions.into_iter().next();
         let schema = version.and_then(|version| version.schema?.open_api_v3_schema);
         let schema = schema.and_then(|schema| serde_json::to_value(schema).ok());
@@ -151,7 +151,10 @@ fn kinds() -> Vec<Kind> {
     let kind = |(name, namespaced, schema), parse| Kind { name, namespaced, schema, parse };
     vec![
         kind(account, |value| serde_json::from_value(value).map(Object::Account)),
-        kind(baseline, |value| serde_json::from_value(value).map(Object::SecurityGroupBaseline)),
+        kind(security_groups, |value| {
+            serde_json::from_value(value).map(AnyBaseline::SecurityGroup).map(Object::Baseline)
+        }),
+        kind(functions, |value| serde_json::from_value(value).map(AnyBaseline::Lambda).map(Object::Baseline)),
         kind(exemption, |value| serde_json::from_value(value).map(Object::Exemption)),
         kind(change_set, |value| serde_json::from_value(value).map(Object::ChangeSet)),
         kind(approval, |value| serde_json::from_value(value).map(Object::Approval)),

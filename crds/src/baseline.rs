@@ -328,6 +328,10 @@ pub struct CellStatus {
     /// When the last sweep ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_sweep: Option<Time>,
+    /// When the oldest fact was read that a verdict here rests on: what takes a call for each function is not read at every
+    /// sweep. Absent until everything was read once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_fact: Option<Time>,
     /// Whether everything that the controls need could be read.
     pub complete: bool,
     /// Why not everything could be read, in one word.
@@ -343,6 +347,27 @@ pub(crate) fn count(number: impl TryInto<i64>) -> i64 {
 
 pub(crate) fn counts(by_reason: &BTreeMap<&'static str, u64>) -> BTreeMap<String, i64> {
     by_reason.iter().map(|(reason, number)| ((*reason).to_owned(), count(*number))).collect()
+}
+
+/// The most bytes that the named findings take together: with the most of everything else a status has no more than 64 KiB.
+const WORST_BYTES: usize = 45 * 1024;
+
+/// The first findings, which are the worst, as far as there is room for them. Only texts and names at their longest need
+/// more than there is.
+fn in_the_room_for_findings(findings: impl Iterator<Item = WorstFinding>) -> Vec<WorstFinding> {
+    let mut room = WORST_BYTES;
+    let fitting = findings.map_while(|finding| {
+        room = room.checked_sub(stored_bytes(&finding))?;
+        Some(finding)
+    });
+    fitting.collect()
+}
+
+/// The bytes of a value as the API server stores it: Go escapes more than Rust does.
+pub(crate) fn stored_bytes(value: &impl Serialize) -> usize {
+    let json = serde_json::to_string(value).unwrap_or_default();
+    let stored = |character: char| if "<>&\u{2028}\u{2029}".contains(character) { 6 } else { character.len_utf8() };
+    json.chars().map(stored).sum()
 }
 
 /// The counts and lists of a summary; generation, heartbeat and conditions are the caller's.
@@ -371,7 +396,7 @@ impl From<&Summary> for BaselineStatus {
             violations_total: Some(violations.total()),
             verdicts: Some((*verdicts).into()),
             controls: controls.iter().map(ControlStatus::from).collect(),
-            worst: worst.iter().filter_map(WorstFinding::new).collect(),
+            worst: in_the_room_for_findings(worst.iter().filter_map(WorstFinding::new)),
             withheld: counts(withheld),
             failures: counts(failures),
             enforce_readiness: readiness.as_ref().map(EnforceReadiness::from),
@@ -451,6 +476,7 @@ impl From<&CellSummary> for CellStatus {
             account: cell.location.account.clone(),
             region: cell.location.region.clone(),
             last_sweep: Some(Time(cell.swept_at)),
+            oldest_fact: cell.oldest_fact.map(Time),
             complete: failure.is_none(),
             reason: failure.map(|failure| failure.reason().to_owned()),
         }

@@ -21,6 +21,12 @@ const MAX_BASELINES: usize = 100;
 /// The most ids of requests that one resource has: each of its edits can take a call, and there are calls that serve them all.
 pub const MAX_REQUEST_IDS: usize = 64;
 
+/// The most parts of a resource that one edit changes, and the most calls that make it.
+const MAX_RECORDS: usize = 64;
+
+/// The most bytes of the value of a property: a policy has at most 20 KB (Lambda quotas).
+const MAX_VALUE: usize = 20 * 1024;
+
 /// The most bytes of the spec of one change set, as JSON.
 pub const MAX_BYTES: usize = 256 * 1024;
 
@@ -142,7 +148,7 @@ pub struct OtherBaseline {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct EditRecord {
-    /// Id of the resource, such as sg-0f12.
+    /// Id of the resource, such as sg-0f12, or the name of a function.
     #[schemars(length(min = 1, max = 512))]
     pub resource: String,
     /// Ids of the controls that demand the edit.
@@ -168,11 +174,20 @@ pub struct EditRecord {
     #[schemars(length(max = 64))]
     pub after: Vec<Record>,
     /// The AWS operations that make the edit, in their order. Edits of one resource share calls where they can.
-    #[schemars(length(max = 8), inner(length(max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
+    #[schemars(length(max = 64), inner(length(max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
     pub calls: Vec<String>,
 }
 
-/// One part of a resource with all that is needed to make it again: a rule, or tags alone.
+impl EditRecord {
+    fn fits(&self) -> bool {
+        let Self { before, after, calls, .. } = self;
+        let value = |record: &Record| record.value.as_ref().map_or(0, String::len);
+        [before.len(), after.len(), calls.len()].into_iter().all(|length| length <= MAX_RECORDS)
+            && before.iter().chain(after).all(|record| value(record) <= MAX_VALUE)
+    }
+}
+
+/// One part of a resource with all that is needed to make it again: a rule, a property, or tags alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
@@ -199,7 +214,19 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub rule_id: Option<String>,
-    /// Tags of the rule; in a record without a rule, tags of the resource.
+    /// Name of a property, such as Tracing or Statement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub property: Option<String>,
+    /// Which of several properties of that name: the key of a tag, the alias of a URL, ALIAS/SID of a statement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub of: Option<String>,
+    /// Value of a property as JSON. Left out where it is not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 20480))]
+    pub value: Option<String>,
+    /// Tags of the rule; in a record without a rule or a property, tags of the resource.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 60, "additionalProperties" = {"type": "string", "maxLength": 256}))]
     pub tags: BTreeMap<String, String>,
@@ -357,10 +384,14 @@ impl Phase {
 }
 
 impl ChangeSetSpec {
-    /// Whether the API takes it: not more than 50 edits for not more than 100 other baselines, and not more than 256 KiB.
+    /// Whether the API takes it: not more than 50 edits for not more than 100 other baselines, none of them of more parts
+    /// or of a larger value than a record holds, and not more than 256 KiB.
     pub fn fits(&self) -> bool {
         let bytes = serde_json::to_vec(self).map_or(usize::MAX, |json| json.len());
-        (1..=MAX_EDITS).contains(&self.edits.len()) && self.other_baselines.len() <= MAX_BASELINES && bytes <= MAX_BYTES
+        (1..=MAX_EDITS).contains(&self.edits.len())
+            && self.other_baselines.len() <= MAX_BASELINES
+            && self.edits.iter().all(EditRecord::fits)
+            && bytes <= MAX_BYTES
     }
 }
 
@@ -378,6 +409,48 @@ mod tests {
         assert!(spec(50, 256).fits());
         assert!(!spec(51, 1).fits());
         assert!(!spec(1, MAX_BYTES).fits());
+    }
+
+    /// A URL that asks for a signature loses every statement that lets everybody in: there can be dozens.
+    #[test]
+    fn what_fits_is_what_the_api_takes() {
+        let edit = |records: usize, calls: usize, value: usize| EditRecord {
+            resource: "payments-webhook".to_owned(),
+            controls: vec!["lambda-url-auth-iam".to_owned()],
+            operation: "SetUrlAuth".to_owned(),
+            risk: "ConnectivityRisk".to_owned(),
+            before: vec![Record { value: Some("1".repeat(value)), ..Record::default() }; records],
+            calls: vec!["RemovePermission".to_owned(); calls],
+            ..EditRecord::default()
+        };
+        let admitted = |spec: &ChangeSetSpec| {
+            let document = serde_json::json!({
+                "apiVersion": "baseward.dev/v1alpha1", "kind": "ChangeSet", "metadata": {"name": "c"}, "spec": spec,
+            });
+            crate::admission::admit(&document).is_ok()
+        };
+        for (edit, fits) in [
+            (edit(64, 64, 1), true),
+            (edit(65, 1, 1), false),
+            (edit(1, 65, 1), false),
+            (edit(2, 2, 20_480), true),
+            (edit(1, 1, 20_481), false),
+        ] {
+            let reversed = EditRecord { before: edit.after.clone(), after: edit.before.clone(), ..edit.clone() };
+            for edit in [edit, reversed] {
+                let baseline =
+                    BaselineName { kind: "LambdaBaseline".to_owned(), name: "b".to_owned(), ..BaselineName::default() };
+                let spec = ChangeSetSpec {
+                    baseline,
+                    account: "111122223333".to_owned(),
+                    region: "eu-west-1".to_owned(),
+                    hash: "sha256:1".to_owned(),
+                    edits: vec![edit],
+                    ..ChangeSetSpec::default()
+                };
+                assert_eq!((spec.fits(), admitted(&spec)), (fits, fits));
+            }
+        }
     }
 
     #[test]

@@ -1,19 +1,13 @@
 //! From the objects of the API to the values that the engine works with.
 
-use std::collections::BTreeMap;
-
-use engine::desired::Baseline;
-use engine::edit::BaselineRef;
 use engine::exempt::Exemption;
 use engine::remediation::ACCOUNT_PER_HOUR;
-use engine::tenancy::{Account, Namespace};
+use engine::tenancy::Account;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::account::{AWSAccount, AWSAccountSpec, Writes};
-use crate::baseline::Common;
 use crate::exemption::{BaselineExemption, BaselineExemptionSpec};
-use crate::security_group_baseline::{SecurityGroupBaseline, SecurityGroupBaselineSpec};
 
 /// The namespace of a file that names none, as for kubectl.
 pub const DEFAULT_NAMESPACE: &str = "default";
@@ -21,51 +15,7 @@ pub const DEFAULT_NAMESPACE: &str = "default";
 /// The quota of AWS, for an object that was stored with one that makes no sense.
 const DEFAULT_RULES_PER_GROUP: u32 = 60;
 
-impl SecurityGroupBaseline {
-    /// The baseline for the engine. An object that comes from a file has no uid and no age: it counts as the youngest.
-    pub fn compile(&self, namespace_labels: &BTreeMap<String, String>) -> Baseline {
-        let SecurityGroupBaselineSpec { common, parameters } = self.spec.clone();
-        let Common {
-            accounts,
-            regions,
-            select,
-            mode,
-            interval: _,
-            suspend,
-            overrides,
-            infrastructure_as_code,
-            remediation,
-        } = common;
-        let reference = self.reference();
-        Baseline {
-            namespace: Namespace { name: reference.namespace.clone(), labels: namespace_labels.clone() },
-            reference,
-            created: created(&self.metadata),
-            suspended: suspend,
-            accounts,
-            regions,
-            select,
-            mode,
-            overrides,
-            infrastructure_as_code: infrastructure_as_code.unwrap_or_default(),
-            remediation: remediation.unwrap_or_default(),
-            parameters,
-        }
-    }
-
-    /// Names this generation of this object.
-    pub fn reference(&self) -> BaselineRef {
-        let ObjectMeta { namespace, name, uid, generation, .. } = self.metadata.clone();
-        BaselineRef {
-            namespace: namespace.unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned()),
-            name: name.unwrap_or_default(),
-            uid: uid.unwrap_or_default(),
-            generation: generation.unwrap_or_default(),
-        }
-    }
-}
-
-fn created(metadata: &ObjectMeta) -> Timestamp {
+pub(crate) fn created(metadata: &ObjectMeta) -> Timestamp {
     metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |created| created.0)
 }
 

@@ -203,7 +203,11 @@ pub trait Timed: Clone + PartialEq {
 impl Timed for BaselineStatus {
     fn without_times(mut self) -> Self {
         self.heartbeat = None;
-        self.cells.iter_mut().for_each(|cell| cell.last_sweep = None);
+        for cell in &mut self.cells {
+            cell.last_sweep = None;
+            // That there is none yet is news, which one it is is not.
+            cell.oldest_fact = cell.oldest_fact.take().map(|_| Time(Timestamp::UNIX_EPOCH));
+        }
         self.conditions.iter_mut().for_each(forget_transition);
         self
     }
@@ -292,6 +296,7 @@ mod tests {
                     account: "111122223333".to_owned(),
                     region: "eu-west-1".to_owned(),
                     last_sweep: Some(Time(at(second))),
+                    oldest_fact: Some(Time(at(second))),
                     complete,
                     reason: None,
                 }],
@@ -304,5 +309,8 @@ mod tests {
         assert!(same_but_for_time(&status(1, true, "a"), &status(2, true, "a")));
         assert!(!same_but_for_time(&status(1, true, "a"), &status(1, false, "a")));
         assert!(!same_but_for_time(&status(1, true, "a"), &status(1, true, "b")));
+        let mut unread = status(1, true, "a");
+        unread.cells[0].oldest_fact = None;
+        assert!(!same_but_for_time(&status(1, true, "a"), &unread), "not everything was read yet");
     }
 }

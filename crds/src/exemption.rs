@@ -2,7 +2,8 @@
 
 #![expect(clippy::duplicated_attributes, reason = "every printer column has a type")]
 
-use engine::controls::security_group::controls;
+use engine::controls::listed;
+use engine::kind::Kind;
 use engine::spec::ExemptResources;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
@@ -62,7 +63,8 @@ pub struct BaselineExemptionStatus {
 fn name_controls(schema: &mut Schema) {
     let control = schema.pointer_mut("/properties/controls/items").and_then(Value::as_object_mut);
     if let Some(control) = control {
-        let ids = controls().map(|control| control.about.id.into()).collect();
+        let all = Kind::ALL.into_iter().flat_map(listed);
+        let ids = all.map(|control| control.about.id.into()).collect();
         control.insert("enum".to_owned(), Value::Array(ids));
     }
 }

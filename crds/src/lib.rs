@@ -12,6 +12,8 @@ mod compile;
 pub mod conditions;
 mod exemption;
 mod generate;
+mod kind;
+mod lambda_baseline;
 mod name;
 pub mod policy;
 mod readiness;
@@ -32,6 +34,8 @@ pub use change_set::{
 pub use compile::DEFAULT_NAMESPACE;
 pub use exemption::{BaselineExemption, BaselineExemptionSpec, BaselineExemptionStatus};
 pub use generate::{crds, policies_yaml, yaml_files};
+pub use kind::{AnyBaseline, BaselineObject};
+pub use lambda_baseline::{LambdaBaseline, LambdaBaselineSpec};
 pub use name::{is_object_name, shortened};
 pub use readiness::{EnforceReadiness, ImpactCounts, RiskCounts};
 pub use security_group_baseline::{SecurityGroupBaseline, SecurityGroupBaselineSpec};

@@ -49,7 +49,7 @@ pub struct EnforceReadiness {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RiskCounts {
-    /// New connections of somebody may fail.
+    /// New connections or calls of somebody may fail.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub connectivity_risk: i64,
@@ -57,7 +57,7 @@ pub struct RiskCounts {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub adds_access: i64,
-    /// Nothing that carries traffic is touched: descriptions and tags.
+    /// Nothing that carries traffic is touched: descriptions, tags, tracing, logs and the like.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub config_only: i64,
@@ -67,7 +67,7 @@ pub struct RiskCounts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ImpactCounts {
-    /// Network interfaces carry them.
+    /// Network interfaces carry them, or somebody may call them.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub in_use: i64,

@@ -116,22 +116,23 @@ fn owned(texts: &[&str]) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn grants(name: &str, resource: &str) -> Vec<String> {
-        let roles = cluster_roles();
-        let role = roles.iter().find(|role| role.metadata.name.as_deref() == Some(name)).unwrap();
-        let rules = role.rules.iter().flatten();
-        let rules = rules.filter(|rule| rule.resources.iter().flatten().any(|granted| granted == resource));
-        rules.flat_map(|rule| rule.verbs.clone()).collect()
+    fn grants(role: &ClusterRole, resource: &str, verb: &str) -> bool {
+        let has = |list: &[String], text: &str| list.iter().any(|entry| entry == text);
+        let about = |rule: &&PolicyRule| rule.resources.as_deref().is_some_and(|resources| has(resources, resource));
+        role.rules.iter().flatten().filter(about).any(|rule| has(&rule.verbs, verb))
     }
 
     #[test]
     fn a_right_that_can_hurt_comes_with_one_role_only() {
+        let roles = cluster_roles();
         let holders = |resource: &str, verb: &str| -> Vec<String> {
-            let roles = cluster_roles().into_iter().filter_map(|role| role.metadata.name);
-            roles.filter(|role| grants(role, resource).iter().any(|granted| granted == verb)).collect()
+            let holders = roles.iter().filter(|role| grants(role, resource, verb));
+            holders.filter_map(|role| role.metadata.name.clone()).collect()
         };
-        assert_eq!(holders("securitygroupbaselines", ENFORCE), [ENFORCER]);
-        assert_eq!(holders("securitygroupbaselines", "update"), [EDITOR]);
+        for baselines in ["securitygroupbaselines", "lambdabaselines"] {
+            assert_eq!(holders(baselines, ENFORCE), [ENFORCER]);
+            assert_eq!(holders(baselines, "update"), [EDITOR]);
+        }
         assert_eq!(holders("changesets", APPROVE), [APPROVER]);
         assert_eq!(holders("changesets", ROLLBACK), [APPROVER]);
         assert_eq!(holders("changesets", "create"), [CONTROLLER]);

@@ -2,13 +2,14 @@
 
 #![expect(clippy::duplicated_attributes, reason = "every printer column has a type")]
 
-use engine::controls::security_group::{SecurityGroupParameters, controls};
+use engine::controls::security_group::SecurityGroupParameters;
+use engine::kind::Kind;
 use kube::CustomResource;
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::baseline::{BaselineStatus, Common};
+use crate::kind::{BaselineObject, name_controls};
 
 /// Which security groups, how far to go, and what good looks like. A field on what good looks like that is left out
 /// is judged by its recommended value and reported; it is enforced once it is written.
@@ -37,7 +38,7 @@ use crate::baseline::{BaselineStatus, Common};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
-#[schemars(transform = name_controls)]
+#[schemars(transform = controls)]
 pub struct SecurityGroupBaselineSpec {
     /// The fields that every baseline has.
     #[serde(flatten)]
@@ -47,11 +48,22 @@ pub struct SecurityGroupBaselineSpec {
     pub parameters: SecurityGroupParameters,
 }
 
-/// The controls that an override of this kind can name.
-fn name_controls(schema: &mut Schema) {
-    let control = schema.pointer_mut("/properties/overrides/items/properties/control").and_then(Value::as_object_mut);
-    if let Some(control) = control {
-        let ids = controls().map(|control| control.about.id.into()).collect();
-        control.insert("enum".to_owned(), Value::Array(ids));
+fn controls(schema: &mut Schema) {
+    name_controls(Kind::SecurityGroup, schema);
+}
+
+impl BaselineObject for SecurityGroupBaseline {
+    const KIND: Kind = Kind::SecurityGroup;
+
+    fn common(&self) -> &Common {
+        &self.spec.common
+    }
+
+    fn parameters(&self) -> engine::controls::Parameters {
+        self.spec.parameters.clone().into()
+    }
+
+    fn status(&self) -> Option<&BaselineStatus> {
+        self.status.as_ref()
     }
 }

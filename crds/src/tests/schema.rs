@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use engine::controls::lambda::LambdaParameters;
+use engine::controls::listed;
 use engine::controls::security_group::SecurityGroupParameters;
+use engine::kind::Kind;
 use serde_json::Value;
 
 use crate::{Common, crds};
@@ -103,6 +106,9 @@ fn only_fields_beside_the_controls_have_defaults() {
         "AWSAccount.spec.rateShare",
         "AWSAccount.spec.rulesPerSecurityGroup",
         "AWSAccount.spec.writes",
+        "LambdaBaseline.spec.infrastructureAsCode.mode",
+        "LambdaBaseline.spec.interval",
+        "LambdaBaseline.spec.mode",
         "SecurityGroupBaseline.spec.infrastructureAsCode.mode",
         "SecurityGroupBaseline.spec.interval",
         "SecurityGroupBaseline.spec.mode",
@@ -113,7 +119,11 @@ fn only_fields_beside_the_controls_have_defaults() {
 /// Of two flattened structs with rules, schemars keeps those of the first alone.
 #[test]
 fn flattened_structs_have_no_rules_of_their_own() {
-    for schema in [schemars::schema_for!(Common), schemars::schema_for!(SecurityGroupParameters)] {
+    for schema in [
+        schemars::schema_for!(Common),
+        schemars::schema_for!(SecurityGroupParameters),
+        schemars::schema_for!(LambdaParameters),
+    ] {
         assert!(schema.get("x-kubernetes-validations").is_none());
     }
 }
@@ -139,6 +149,16 @@ fn the_rules_of_nested_structs_are_kept() {
         "AWSAccount.spec.writeRole 1",
         "ChangeSet.spec 1",
         "ChangeSetApproval.spec 2",
+        "LambdaBaseline.spec 2",
+        "LambdaBaseline.spec.accounts 1",
+        "LambdaBaseline.spec.interval 2",
+        "LambdaBaseline.spec.limits.concurrency 1",
+        "LambdaBaseline.spec.network 1",
+        "LambdaBaseline.spec.overrides[] 1",
+        "LambdaBaseline.spec.requiredTags[] 1",
+        "LambdaBaseline.spec.runtime.upgrades[] 1",
+        "LambdaBaseline.spec.select 1",
+        "LambdaBaseline.spec.urls 1",
         "SecurityGroupBaseline.spec.accounts 1",
         "SecurityGroupBaseline.spec.egress.allow[] 1",
         "SecurityGroupBaseline.spec.egress.allow[].traffic 4",
@@ -179,21 +199,57 @@ fn only_the_controller_writes_lists_that_may_repeat() {
     });
 }
 
+/// The schema of a kind.
+fn schema_of(kind: &str) -> Value {
+    schemas().into_iter().find(|(known, _)| known == kind).unwrap().1
+}
+
 #[test]
 fn overrides_name_the_controls_that_there_are() {
-    let (_, schema) = schemas().swap_remove(1);
-    let over = schema.pointer("/properties/spec/properties/overrides/items/properties/control/enum").unwrap();
-    let ids: Vec<&str> = over.as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    assert!(ids.contains(&"sg-rule-count"));
-    assert_eq!(ids, engine::controls::security_group::controls().map(|control| control.about.id).collect::<Vec<_>>());
+    for kind in Kind::ALL {
+        let schema = schema_of(kind.name());
+        let over = schema.pointer("/properties/spec/properties/overrides/items/properties/control/enum").unwrap();
+        let ids: Vec<&str> = over.as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        assert!(ids.len() >= 20, "{ids:?}");
+        assert_eq!(ids, listed(kind).into_iter().map(|control| control.about.id).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn exemptions_name_the_controls_of_every_kind() {
+    let schema = schema_of("BaselineExemption");
+    let ids = schema.pointer("/properties/spec/properties/controls/items/enum").unwrap().as_array().unwrap();
+    let all = Kind::ALL.into_iter().flat_map(listed).map(|control| control.about.id);
+    assert_eq!(ids.iter().filter_map(Value::as_str).collect::<Vec<_>>(), all.collect::<Vec<_>>());
 }
 
 #[test]
 fn an_optional_enum_is_described_as_its_field_is() {
-    let (_, schema) = schemas().swap_remove(1);
+    let schema = schema_of("SecurityGroupBaseline");
     let field = &schema["properties"]["spec"]["properties"]["internet"]["properties"]["onOverlap"];
     assert!(field["description"].as_str().unwrap().ends_with("Recommended: Split."), "{field}");
     assert_eq!(field["enum"], serde_json::json!(["Split", "Replace", "Report"]));
+    let schema = schema_of("LambdaBaseline");
+    let field = &schema["properties"]["spec"]["properties"]["urls"]["properties"]["auth"];
+    assert!(field["description"].as_str().unwrap().ends_with("Recommended: AWS_IAM."), "{field}");
+    assert_eq!(field["enum"], serde_json::json!(["AWS_IAM", "Any"]));
+}
+
+/// Whoever asks `kubectl explain` for a control field is told what is judged while it is left out.
+#[test]
+fn every_field_on_functions_says_what_holds_while_it_is_left_out() {
+    let topics = ["access", "urls", "runtime", "environment", "code", "observability", "network", "roles", "limits"];
+    let topics = topics.into_iter().chain(["async", "publishedVersions", "requiredTags"]);
+    let topics: BTreeSet<String> = topics.map(|topic| format!("LambdaBaseline.spec.{topic}")).collect();
+    for_each_node(|Node { path, schema }| {
+        let is_in_a_topic = topics.iter().any(|topic| path == topic || path.starts_with(&format!("{topic}.")));
+        let is_a_group = schema["type"] == "object" || path.contains("[]");
+        if is_in_a_topic && !is_a_group {
+            let description = schema["description"].as_str().unwrap_or_default();
+            let words = ["Recommended: ", "Left out: ", "Off while left out", "is only reported"];
+            assert!(words.iter().any(|words| description.contains(words)), "{path}: {description}");
+        }
+    });
 }
 
 #[test]

@@ -2,19 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use engine::controls::security_group::{Control, controls};
+use engine::controls::{Listed, listed};
 use engine::edit::{Impact, Risk, Withheld};
 use engine::evaluate::{ControlCount, Finding};
 use engine::facts::{Location, ReadFailure};
 use engine::finding::{Severity, Verdict};
+use engine::kind::Kind;
 use engine::plan::Failure;
 use engine::readiness::{Readiness, Usage};
 use engine::report::{self, CellSummary, Held, NAMED, NamedFinding, Summary, TEXT};
 use engine::spec::Mode;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use serde_json::Value;
 
+use crate::baseline::stored_bytes;
 use crate::conditions::{self, State, Update};
 use crate::{BaselineStatus, NamedVerdict};
 
@@ -25,14 +26,25 @@ fn location() -> Location {
     Location { account: "111122223333".to_owned(), region: "ap-southeast-1".to_owned() }
 }
 
-fn named(verdict: Verdict) -> NamedFinding {
-    let controls = controls().map(|control| control.about.id);
+/// The longest id of a resource: groups have 17 digits, layers a name of at most 140 characters.
+fn longest_id(kind: Kind) -> String {
+    match kind {
+        Kind::SecurityGroup => "sg-0123456789abcdef0".to_owned(),
+        Kind::Lambda => format!("layer:{}:{}", "n".repeat(140), i64::MAX),
+    }
+}
+
+fn named(kind: Kind, verdict: Verdict) -> NamedFinding {
+    let impact = match kind {
+        Kind::SecurityGroup => Impact::Interfaces { interfaces: u32::MAX, load_balancers: u32::MAX },
+        Kind::Lambda => Impact::Callers,
+    };
     let finding = Finding {
-        resource: "sg-0123456789abcdef0".to_owned(),
-        control: longest(controls),
+        resource: longest_id(kind),
+        control: longest(listed(kind).into_iter().map(|control| control.about.id)),
         severity: Severity::Critical,
         verdict,
-        impact: Impact::Interfaces { interfaces: u32::MAX, load_balancers: u32::MAX },
+        impact,
         exempt: None,
     };
     let held = Held { reason: longest(Withheld::REASONS.iter().copied()), advice: String::new() };
@@ -44,13 +56,13 @@ fn longest(texts: impl Iterator<Item = &'static str>) -> &'static str {
 }
 
 /// A summary that has the most of everything, its texts made of one character.
-fn largest(character: char) -> Summary {
+fn largest(kind: Kind, character: char) -> Summary {
     const MOST: u64 = u64::MAX;
     let text = character.to_string().repeat(TEXT + 1);
     let location = Location { region: "r".repeat(32), ..location() };
     let verdicts =
         engine::evaluate::Verdicts { pass: MOST, fail: MOST, exempt: MOST, not_applicable: MOST, unknown: MOST };
-    let count = |control: &Control| ControlCount {
+    let count = |control: Listed| ControlCount {
         control: control.about.id,
         severity: Severity::Critical,
         mode: Mode::Enforce,
@@ -59,10 +71,11 @@ fn largest(character: char) -> Summary {
     let cell = CellSummary {
         location: location.clone(),
         swept_at: now(),
+        oldest_fact: Some(now()),
         failure: Some(ReadFailure::EndpointUnavailable),
         partial: Vec::new(),
     };
-    let mut finding = NamedFinding { location, ..named(Verdict::fail(report::cut(&text), report::cut(&text))) };
+    let mut finding = NamedFinding { location, ..named(kind, Verdict::fail(report::cut(&text), report::cut(&text))) };
     let advice = Held::from(&Withheld::Conflicting(vec![text])).advice;
     finding.held = finding.held.map(|held| Held { advice, ..held });
     Summary {
@@ -70,7 +83,7 @@ fn largest(character: char) -> Summary {
         failing_resources: MOST,
         verdicts,
         violations: Severity::WORST_FIRST.map(|severity| (severity, MOST)).into(),
-        controls: controls().map(count).collect(),
+        controls: listed(kind).into_iter().map(count).collect(),
         worst: vec![finding; NAMED],
         withheld: Withheld::REASONS.iter().map(|reason| (*reason, MOST)).collect(),
         failures: Failure::ALL.map(|failure| (failure.reason(), MOST)).into(),
@@ -114,7 +127,7 @@ fn now() -> Timestamp {
     "2026-11-21T10:00:00Z".parse().unwrap()
 }
 
-fn largest_status(character: char) -> BaselineStatus {
+fn largest_status(kind: Kind, character: char) -> BaselineStatus {
     use conditions::{ACCEPTED, COMPLIANT, OBSERVED, READY, RECONCILING, STALLED};
     let text = character.to_string().repeat(TEXT + 1);
     let mut status = BaselineStatus {
@@ -122,33 +135,38 @@ fn largest_status(character: char) -> BaselineStatus {
         accounts_left_out: Some(i64::MAX),
         heartbeat: Some(Time(now())),
         last_handled_reconcile_at: Some(conditions::sentence(&text)),
-        ..BaselineStatus::from(&largest(character))
+        ..BaselineStatus::from(&largest(kind, character))
     };
-    for kind in [ACCEPTED, OBSERVED, COMPLIANT, RECONCILING, STALLED, READY] {
+    for condition in [ACCEPTED, OBSERVED, COMPLIANT, RECONCILING, STALLED, READY] {
         let reason = engine::desired::Reason::RequiredRuleBeyondGrant.as_str();
-        let update = Update { kind, state: State::Unknown, reason, message: &text };
+        let update = Update { kind: condition, state: State::Unknown, reason, message: &text };
         conditions::set(&mut status.conditions, &update, Some(i64::MAX), now());
     }
     status
 }
 
-/// The bytes of a status as the API server stores it: Go escapes more than Rust does.
-fn stored_bytes(status: &Value) -> usize {
-    let escaped = |character: char| if "<>&\u{2028}\u{2029}".contains(character) { 6 } else { character.len_utf8() };
-    status.to_string().chars().map(escaped).sum()
-}
-
 #[test]
 fn the_largest_status_is_within_its_budget_and_its_schema() {
-    for character in ['x', '"', '\\', '\n', '\u{7}', 'ü', '…', '😀', '&', '<', '\u{2028}'] {
-        let status = largest_status(character);
-        assert_eq!((status.worst.len(), status.cells.len(), status.conditions.len()), (50, 50, 6));
+    let characters = ['x', '"', '\\', '\n', '\u{7}', 'ü', '…', '😀', '&', '<', '\u{2028}'];
+    for (kind, character) in Kind::ALL.into_iter().flat_map(|kind| characters.map(|character| (kind, character))) {
+        let status = largest_status(kind, character);
+        assert_eq!((status.controls.len(), status.cells.len(), status.conditions.len()), (listed(kind).len(), 50, 6));
+        assert!(status.worst.len() > 40, "{kind} {character:?}: {} findings", status.worst.len());
         assert!(status.worst.iter().all(|finding| finding.actual.ends_with('…')));
         let json = serde_json::to_value(&status).unwrap();
         let size = stored_bytes(&json);
-        assert!(size <= BUDGET, "{character:?}: {size} bytes");
-        assert_eq!(crate::admission::problems_of_status("SecurityGroupBaseline", json.clone()), Vec::<String>::new());
+        assert!(size <= BUDGET, "{kind} {character:?}: {size} bytes");
+        assert_eq!(crate::admission::problems_of_status(kind.name(), json.clone()), Vec::<String>::new());
         assert!(serde_json::from_value::<BaselineStatus>(json).unwrap() == status);
+    }
+}
+
+#[test]
+fn ordinary_findings_are_named_up_to_fifty() {
+    for kind in Kind::ALL {
+        let finding = named(kind, Verdict::fail("no admin port from the internet", "tcp/22 from 0.0.0.0/0"));
+        let status = BaselineStatus::from(&Summary { worst: vec![finding; NAMED], ..Summary::default() });
+        assert_eq!(status.worst.len(), 50);
     }
 }
 
@@ -182,12 +200,16 @@ fn the_evidence_for_a_switch_is_counted_by_risk_impact_and_reason() {
 #[test]
 fn an_unknown_verdict_says_which_fact_is_missing() {
     let mut summary = Summary {
-        worst: vec![named(Verdict::unknown("prefix list pl-1 is unreadable")), named(Verdict::Pass)],
+        worst: vec![
+            named(Kind::SecurityGroup, Verdict::unknown("prefix list pl-1 is unreadable")),
+            named(Kind::SecurityGroup, Verdict::Pass),
+        ],
         ..Summary::default()
     };
     summary.cells.push(CellSummary {
         location: location(),
         swept_at: Timestamp::UNIX_EPOCH,
+        oldest_fact: Some(Timestamp::UNIX_EPOCH),
         failure: None,
         partial: vec![("ec2/prefix_lists", ReadFailure::AccessDenied)],
     });
