@@ -13,6 +13,7 @@ use crate::desired::Desired;
 use crate::edit::{BaselineRef, Demand, Edit, Withheld};
 use crate::evaluate::Evaluation;
 use crate::facts::Location;
+use crate::kind::{Cell, Kind};
 use crate::plan::{Applied, Permitted, PermittedResource, Plan, Proposed, ProposedEdit, ResourceOutcome};
 use crate::remediation::COUNTED_FROM;
 use crate::tenancy::Account;
@@ -30,6 +31,8 @@ pub struct Charge {
     pub location: Location,
     /// Its id.
     pub resource: String,
+    /// The kind of the baseline.
+    pub kind: Kind,
     /// The baseline, as `namespace/name`: one that is made anew under the same name has spent what the old one had.
     pub baseline: String,
 }
@@ -98,7 +101,7 @@ impl Ledger {
             self.plans.retain(|other, _| is_current(other));
             self.waves.retain(|other, _| is_current(other));
             let cells = self.plans.entry(baseline.reference.clone()).or_default();
-            let share = cells.entry(plan.location.clone()).or_default();
+            let share = cells.entry(plan.cell.location.clone()).or_default();
             if evaluation.failure.is_some() {
                 continue;
             }
@@ -159,10 +162,11 @@ impl Ledger {
         };
         let selected: u64 = shares().map(|(_, share)| share.selected).sum();
         let name = desired.reference.to_string();
+        let is_mine = |charge: &Charge| charge.kind == desired.reference.kind && charge.baseline == name;
         let recent = self
             .spent
             .iter()
-            .filter(|((charge, approved), at)| charge.baseline == name && !approved && now.duration_since(**at) < DAY);
+            .filter(|((charge, approved), at)| is_mine(charge) && !approved && now.duration_since(**at) < DAY);
         let mut changed: BTreeSet<(&Location, &str)> =
             recent.map(|((charge, _), _)| (&charge.location, charge.resource.as_str())).collect();
         changed.extend(
@@ -189,46 +193,48 @@ impl Ledger {
         account: &Account,
         now: Timestamp,
     ) -> (Plan<Permitted>, Reserved) {
-        let Plan { location, stage: mut permitted } = plan;
+        let Plan { cell, stage: mut permitted } = plan;
+        let location = &cell.location;
         self.spent.retain(|_, at| now.duration_since(*at) < DAY);
         let mut reserved = Reserved { charges: Vec::new(), at: now };
         for resource in std::mem::take(&mut permitted.resources) {
-            let beyond = self.beyond(&location, &resource, desired, account, now).map(Withheld::Budget);
-            match beyond.or_else(|| self.canary(&location, &resource, desired, now)) {
+            let beyond = self.beyond(&cell, &resource, desired, account, now).map(Withheld::Budget);
+            match beyond.or_else(|| self.canary(location, &resource, desired, now)) {
                 Some(reason) => permitted.hold(resource, &reason),
                 None => {
                     let approved = resource.warrant != Warrant::Baselines;
-                    let charges = payers(&resource).into_iter().map(|baseline| charge(&location, &resource, baseline));
+                    let charges = payers(&resource).into_iter().map(|baseline| charge(&cell, &resource, baseline));
                     let entries = charges.map(|charge| (charge, approved));
                     reserved.charges.extend(entries.map(|entry| (entry.clone(), self.spent.insert(entry, now))));
                     for desired in with_canary(&resource.edits, desired) {
-                        self.wave(desired.reference.clone()).change(&location, &resource.group.id, now);
+                        self.wave(desired.reference.clone()).change(location, &resource.target.id, now);
                     }
                     permitted.resources.push(resource);
                 }
             }
         }
-        (Plan { location, stage: permitted }, reserved)
+        (Plan { cell, stage: permitted }, reserved)
     }
 
     /// The budget that has no room for a resource: the account's, or that of each baseline that asks.
     fn beyond(
         &self,
-        location: &Location,
+        cell: &Cell,
         resource: &PermittedResource,
         desired: &[Desired],
         account: &Account,
         now: Timestamp,
     ) -> Option<String> {
-        let in_account = |charge: &Charge| charge.location.account == location.account;
+        let in_account = |charge: &Charge| charge.location.account == cell.location.account;
         let limit = account.changes_per_hour;
-        if self.changed_beside(location, resource, in_account, now) >= limit {
+        if self.changed_beside(cell, resource, in_account, now) >= limit {
             return Some(format!("AWSAccount {:?} lets {limit} resources change in an hour", account.name));
         }
         let mut limits = payers(resource).into_iter().map(|name| {
             let mut baselines = desired.iter();
             let limit = baselines.find(|desired| desired.reference.to_string() == name)?.limits.per_hour;
-            let spent = self.changed_beside(location, resource, |charge| charge.baseline == name, now);
+            let is_payer = |charge: &Charge| charge.kind == cell.kind && charge.baseline == name;
+            let spent = self.changed_beside(cell, resource, is_payer, now);
             (spent >= limit).then(|| format!("baseline {name} lets {limit} resources change in an hour"))
         });
         let first = limits.next()??;
@@ -247,7 +253,7 @@ impl Ledger {
         let holds = |demand: &Demand| {
             let baseline = desired.iter().find(|desired| desired.reference == demand.baseline)?;
             let wave = self.waves.get(&demand.baseline).unwrap_or(&untouched);
-            wave.holds(baseline.first.as_ref()?, location, &resource.group.id, now)
+            wave.holds(baseline.first.as_ref()?, location, &resource.target.id, now)
         };
         let held = |edit: &Edit| edit.demands.iter().map(holds).collect::<Option<Vec<Withheld>>>()?.into_iter().min();
         resource.edits.iter().filter(|edit| edit.is_disruptive()).find_map(held)
@@ -256,26 +262,25 @@ impl Ledger {
     /// How many other resources were changed within the hour: one that is changed again counts once.
     fn changed_beside(
         &self,
-        location: &Location,
+        cell: &Cell,
         resource: &PermittedResource,
         counts: impl Fn(&Charge) -> bool,
         now: Timestamp,
     ) -> usize {
         let recent = self.spent.iter().filter(|(_, at)| now.duration_since(**at) < HOUR);
-        let others = recent
-            .map(|((charge, _), _)| charge)
-            .filter(|charge| counts(charge) && (charge.resource != resource.group.id || charge.location != *location));
-        let others: BTreeSet<(&Location, &str)> =
-            others.map(|charge| (&charge.location, charge.resource.as_str())).collect();
-        others.len()
+        let charges = recent.map(|((charge, _), _)| charge).filter(|charge| counts(charge));
+        // Resources of different kinds may have the same id.
+        let changed = charges.map(|charge| (charge.kind, &charge.location, charge.resource.as_str()));
+        let this = (cell.kind, &cell.location, resource.target.id.as_str());
+        changed.filter(|other| *other != this).collect::<BTreeSet<_>>().len()
     }
 
     /// Gives back what was charged for resources that were not touched, and notes which changes went wrong. The others count
     /// from when they were done with: a long sweep must not have its changes run out of the hour before they are an hour old.
     pub fn settle(&mut self, reserved: Reserved, applied: &Plan<Applied>) {
-        let Plan { location, stage: Applied { outcomes, .. } } = applied;
+        let Plan { cell, stage: Applied { outcomes, .. } } = applied;
         for outcome in outcomes {
-            self.note(location, outcome, reserved.at);
+            self.note(&cell.location, outcome, reserved.at);
         }
         for (entry, before) in reserved.charges.into_iter().rev() {
             let Some(outcome) = outcomes.iter().find(|outcome| outcome.id == entry.0.resource) else {
@@ -340,6 +345,6 @@ fn payers(resource: &PermittedResource) -> BTreeSet<String> {
     demands.map(|demand| demand.baseline.to_string()).collect()
 }
 
-fn charge(location: &Location, resource: &PermittedResource, baseline: String) -> Charge {
-    Charge { location: location.clone(), resource: resource.group.id.clone(), baseline }
+fn charge(Cell { location, kind }: &Cell, resource: &PermittedResource, baseline: String) -> Charge {
+    Charge { location: location.clone(), resource: resource.target.id.clone(), kind: *kind, baseline }
 }

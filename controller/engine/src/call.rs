@@ -3,9 +3,10 @@
 
 use std::fmt;
 
-use crate::facts::{Direction, Rule, Tags};
+use crate::facts::{Direction, Rule, Tags, Variables};
+use crate::property::PropertyChange;
 
-/// One mutating AWS call on one security group.
+/// One mutating AWS call on one resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
     /// `AuthorizeSecurityGroupIngress` or `…Egress`: adds rules, all with the same tags.
@@ -39,6 +40,65 @@ pub enum Call {
         /// Keys to remove, each only while it has this value.
         tags: Tags,
     },
+    /// A call of Lambda.
+    Lambda(LambdaCall),
+}
+
+/// One mutating call of Lambda: properties that one operation sets together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LambdaCall {
+    /// The operation.
+    pub operation: LambdaOperation,
+    /// What it sets.
+    pub changes: Vec<PropertyChange>,
+    /// The revision that the change was planned on, where the API takes one: on another one AWS refuses it.
+    pub revision: Option<String>,
+    /// The environment variables, which are sent again with their key and never otherwise.
+    pub environment: Option<Variables>,
+    /// The ARN of the resource, where the API takes no name.
+    pub arn: Option<String>,
+}
+
+/// The operations of Lambda that change something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "they are those of the Lambda API reference")]
+pub enum LambdaOperation {
+    AddPermission,
+    AddLayerVersionPermission,
+    TagResource,
+    UntagResource,
+    UpdateFunctionConfiguration,
+    UpdateFunctionUrlConfig,
+    PutFunctionConcurrency,
+    DeleteFunctionConcurrency,
+    PutFunctionCodeSigningConfig,
+    DeleteFunctionCodeSigningConfig,
+    PutFunctionRecursionConfig,
+    PutRuntimeManagementConfig,
+    RemovePermission,
+    RemoveLayerVersionPermission,
+}
+
+impl LambdaOperation {
+    /// Its name in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AddPermission => "AddPermission",
+            Self::AddLayerVersionPermission => "AddLayerVersionPermission",
+            Self::TagResource => "TagResource",
+            Self::UntagResource => "UntagResource",
+            Self::UpdateFunctionConfiguration => "UpdateFunctionConfiguration",
+            Self::UpdateFunctionUrlConfig => "UpdateFunctionUrlConfig",
+            Self::PutFunctionConcurrency => "PutFunctionConcurrency",
+            Self::DeleteFunctionConcurrency => "DeleteFunctionConcurrency",
+            Self::PutFunctionCodeSigningConfig => "PutFunctionCodeSigningConfig",
+            Self::DeleteFunctionCodeSigningConfig => "DeleteFunctionCodeSigningConfig",
+            Self::PutFunctionRecursionConfig => "PutFunctionRecursionConfig",
+            Self::PutRuntimeManagementConfig => "PutRuntimeManagementConfig",
+            Self::RemovePermission => "RemovePermission",
+            Self::RemoveLayerVersionPermission => "RemoveLayerVersionPermission",
+        }
+    }
 }
 
 impl Call {
@@ -52,6 +112,7 @@ impl Call {
             Self::Revoke { direction: Direction::Egress, .. } => "RevokeSecurityGroupEgress",
             Self::Tag { .. } => "CreateTags",
             Self::Untag { .. } => "DeleteTags",
+            Self::Lambda(call) => call.operation.name(),
         }
     }
 }

@@ -41,7 +41,15 @@ enum Pace {
 impl Pace {
     fn of(edit: &Edit) -> Self {
         match (edit.operation, edit.severity) {
-            (Operation::RemoveGrant | Operation::NarrowGrant | Operation::AddGrant, Severity::Critical) => Self::Urgent,
+            (
+                Operation::RemoveGrant
+                | Operation::NarrowGrant
+                | Operation::AddGrant
+                | Operation::RemoveStatement
+                | Operation::NarrowStatement
+                | Operation::SetUrlAuth,
+                Severity::Critical,
+            ) => Self::Urgent,
             _ => Self::Patient,
         }
     }

@@ -7,17 +7,15 @@ use std::sync::{Arc, LazyLock};
 use jiff::Timestamp;
 
 use crate::canary::First;
-use crate::controls::security_group::{Compiled, Control, GroupView, Remedy, SecurityGroupParameters, controls};
-use crate::controls::{InvalidParameter, Setting};
+use crate::controls::{About, Compiled, InvalidParameter, Listed, Parameters, Setting};
 use crate::edit::{BaselineRef, Withheld};
 use crate::exempt::{ExemptBy, Exempting, exemption};
-use crate::facts::{Location, SecurityGroup, Tags};
+use crate::facts::{Location, Resource, Tags};
 use crate::finding::Severity;
-use crate::plan::narrow::{Remains, narrow};
 use crate::remediation::{Limits, Remediation};
 use crate::select::{Selection, TagGlob, tag_globs, tags_match};
 use crate::spec::{Accounts, CodeMode, InfrastructureAsCode, Mode, Override, OverrideMode, Select};
-use crate::tenancy::{Account, Assignment, Assignments, Grant, Namespace, assign, selectable};
+use crate::tenancy::{Account, Assignment, Assignments, Grant, Namespace, assign};
 
 /// A baseline as its user wrote it.
 #[derive(Clone, Debug)]
@@ -45,7 +43,7 @@ pub struct Baseline {
     /// How fast, how far and when resources are changed.
     pub remediation: Remediation,
     /// What good looks like.
-    pub parameters: SecurityGroupParameters,
+    pub parameters: Parameters,
 }
 
 /// Why a baseline is not accepted, as the reason of its condition.
@@ -121,7 +119,9 @@ impl From<InvalidParameter> for Refusal {
 #[derive(Clone, Debug)]
 pub struct ActiveControl {
     /// The control.
-    pub control: &'static Control,
+    pub about: &'static About,
+    /// Whether it can repair what it finds.
+    pub repairs: bool,
     /// How bad a failure is here.
     pub severity: Severity,
     /// How far the control goes here.
@@ -198,11 +198,11 @@ pub enum Scope {
 
 impl Scope {
     /// Whether a control applies.
-    pub fn includes(self, control: &Control) -> bool {
+    pub fn includes(self, control: &About) -> bool {
         match self {
             Self::Outside => false,
             Self::Selected => true,
-            Self::DefaultGroupOnly => control.about.field.starts_with("defaultGroup."),
+            Self::DefaultGroupOnly => control.field.starts_with("defaultGroup."),
         }
     }
 }
@@ -224,9 +224,9 @@ impl Desired {
         !self.exemptions.is_empty()
     }
 
-    /// The exemption under which findings of a control on a group stand.
-    pub fn exemption(&self, control: &str, group: &SecurityGroup, arn: &str, now: Timestamp) -> Option<&ExemptBy> {
-        exemption(&self.exemptions, control, selectable(group, arn), now)
+    /// The exemption under which findings of a control on a resource stand.
+    pub fn exemption(&self, control: &str, resource: Resource<'_>, now: Timestamp) -> Option<&ExemptBy> {
+        exemption(&self.exemptions, control, resource, now)
     }
 
     /// The same as if its mode were `Enforce` and nothing else changed; `None` unless it is `Audit`. What goes beyond the
@@ -242,19 +242,18 @@ impl Desired {
         (self.mode == Mode::Audit).then(|| Self { mode: Mode::Enforce, controls: controls(), ..self.clone() })
     }
 
-    /// Whether the account lets the baseline's namespace see a group at all.
-    pub fn is_granted(&self, group: &SecurityGroup, arn: &str) -> bool {
-        self.grant.shows(group, arn)
+    /// Whether the account lets the baseline's namespace see a resource at all.
+    pub fn is_granted(&self, resource: Resource<'_>) -> bool {
+        self.grant.shows(resource)
     }
 
-    /// How the baseline sees a group.
-    pub fn scope(&self, group: &SecurityGroup, arn: &str) -> Scope {
-        let resource = selectable(group, arn);
-        if !self.is_granted(group, arn) {
+    /// How the baseline sees a resource.
+    pub fn scope(&self, resource: Resource<'_>) -> Scope {
+        if !self.is_granted(resource) {
             Scope::Outside
         } else if self.selection.matches(resource) {
             Scope::Selected
-        } else if group.is_default() && self.selection.matches_vpc(resource) {
+        } else if resource.is_default_group() && self.selection.matches_vpc(resource) {
             Scope::DefaultGroupOnly
         } else {
             Scope::Outside
@@ -322,12 +321,12 @@ impl Baseline {
     /// # Errors
     /// The first thing that keeps it from being accepted.
     pub fn accept(&self, accounts: &[Account]) -> Result<Accepted, Refusal> {
-        let parameters = Compiled::new(&self.parameters)?;
+        let parameters = self.parameters.compile()?;
         let controls = self.active_controls()?;
         let selection = Selection::new("select", &self.select)?;
         let code = CodeOwnership::new(&self.infrastructure_as_code)?;
         let limits = Limits::new(&self.remediation)?;
-        self.refuse_contradiction(&parameters, &controls)?;
+        parameters.refuse_contradiction(&controls)?;
         let mut assignments = assign(&self.accounts, &self.regions, &self.namespace, accounts)?;
         assignments.leave_out(|cell| self.beyond_grant(&parameters, &controls, cell))?;
         let canary = self.remediation.canary.as_ref();
@@ -341,27 +340,26 @@ impl Baseline {
     }
 
     fn active_controls(&self) -> Result<Vec<ActiveControl>, InvalidParameter> {
-        if let Some(unknown) =
-            self.overrides.iter().find(|over| !controls().any(|control| control.about.id == over.control))
-        {
-            let problem =
-                format!("there is no control {:?} for this kind: `baseward controls` lists them", unknown.control);
-            return Err(InvalidParameter::new("overrides", problem));
-        }
-        let off = |control: &&Control| (control.setting)(&self.parameters) == Setting::Off;
-        let asks = |over: &&Override| matches!(over.mode, Some(OverrideMode::Propose | OverrideMode::Enforce));
-        for over in self.overrides.iter().filter(asks) {
-            if let Some(idle) = controls().filter(off).find(|control| control.about.id == over.control) {
-                let problem = format!("{:?} has nothing to enforce: write spec.{}", over.control, idle.about.field);
+        let settings = self.parameters.settings();
+        let find = |id: &str| settings.iter().find(|(listed, _)| listed.about.id == id);
+        for over in &self.overrides {
+            let Some((listed, setting)) = find(&over.control) else {
+                let problem =
+                    format!("there is no control {:?} for this kind: `baseward controls` lists them", over.control);
+                return Err(InvalidParameter::new("overrides", problem));
+            };
+            let asks = matches!(over.mode, Some(OverrideMode::Propose | OverrideMode::Enforce));
+            if asks && *setting == Setting::Off {
+                let problem = format!("{:?} has nothing to enforce: write spec.{}", over.control, listed.about.field);
                 return Err(InvalidParameter::new("overrides", problem));
             }
         }
-        Ok(controls().filter_map(|control| self.active(control)).collect())
+        Ok(settings.into_iter().filter_map(|(listed, setting)| self.active(listed, setting)).collect())
     }
 
-    fn active(&self, control: &'static Control) -> Option<ActiveControl> {
-        let over = self.overrides.iter().find(|over| over.control == control.about.id);
-        let named = match (control.setting)(&self.parameters) {
+    fn active(&self, Listed { about, repairs }: Listed, setting: Setting) -> Option<ActiveControl> {
+        let over = self.overrides.iter().find(|over| over.control == about.id);
+        let named = match setting {
             Setting::Off => return None,
             Setting::Recommended => over.is_some(),
             Setting::Named => true,
@@ -380,42 +378,8 @@ impl Baseline {
             (Mode::Enforce, true) => None,
         };
         let (mode, switched) = (own.unwrap_or(self.mode), own.unwrap_or(Mode::Enforce));
-        let severity = over.and_then(|over| over.severity).unwrap_or(control.about.severity);
-        Some(ActiveControl { control, severity, mode, hold: held(mode), switched: (switched, held(switched)) })
-    }
-
-    /// Judges a group that has just the required rules: whatever the other controls would take away is a contradiction.
-    fn refuse_contradiction(&self, parameters: &Compiled, controls: &[ActiveControl]) -> Result<(), Refusal> {
-        let mut rules = parameters.required_rules().to_vec();
-        rules.sort();
-        let group = SecurityGroup {
-            id: String::new(),
-            name: String::new(),
-            description: String::new(),
-            owner: String::new(),
-            vpc: String::new(),
-            tags: Tags::new(),
-            rules,
-        };
-        let view = GroupView::new(&group, None, None);
-        for ActiveControl { control, .. } in controls {
-            for remedy in control.remedy.map(|remedy| remedy(parameters, &view)).unwrap_or_default() {
-                let Remedy::Keep { rule, within, must_narrow, .. } = remedy else {
-                    continue;
-                };
-                let Some(required) = group.rules.get(rule) else {
-                    continue;
-                };
-                if must_narrow || narrow(&required.grant, &[&within]) != Remains::Unchanged {
-                    let message = format!(
-                        "the required rule {} is forbidden by {} of the same baseline",
-                        required.grant, control.about.id
-                    );
-                    return Err(Refusal::new(Reason::RequiredRuleForbidden, message));
-                }
-            }
-        }
-        Ok(())
+        let severity = over.and_then(|over| over.severity).unwrap_or(about.severity);
+        Some(ActiveControl { about, repairs, severity, mode, hold: held(mode), switched: (switched, held(switched)) })
     }
 
     /// What the baseline asks of one account and region beyond what is granted there.
@@ -428,12 +392,7 @@ impl Baseline {
             );
             return Some(Refusal::new(Reason::ModeBeyondGrant, message));
         }
-        let rule = parameters.required_rules().iter().find(|rule| !cell.grant.may_add.allows(rule))?;
-        let message = format!(
-            "the required rule {} is beyond the mayAddRules that AWSAccount {:?} grants namespace {:?}",
-            rule.grant, cell.account, self.namespace.name
-        );
-        Some(Refusal::new(Reason::RequiredRuleBeyondGrant, message))
+        parameters.beyond_grant(cell, &self.namespace.name)
     }
 }
 

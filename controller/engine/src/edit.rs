@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use crate::contests::Contest;
 use crate::facts::{InterfaceUse, Peer, Rule, Tags};
 use crate::finding::Severity;
+use crate::kind::Kind;
 use crate::plan::Outcome;
+use crate::property::{PropertyChange, PropertyName};
 
 /// What an edit does, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,6 +24,38 @@ pub enum Operation {
     DescribeGrant,
     /// Tags are added to the resource.
     AddTags,
+    /// Functions run on another runtime.
+    SetRuntime,
+    /// Environment variables are encrypted with another key.
+    SetKmsKey,
+    /// Requests are traced, or no longer.
+    SetTracing,
+    /// Functions run with other layers.
+    SetLayers,
+    /// Functions reach another part of a VPC.
+    SetVpc,
+    /// Failed asynchronous events go elsewhere.
+    SetDeadLetter,
+    /// Logs have another form.
+    SetLogging,
+    /// A URL asks for a signature, or no longer.
+    SetUrlAuth,
+    /// A URL lets other origins in.
+    SetUrlCors,
+    /// A statement of a policy goes away.
+    RemoveStatement,
+    /// A statement of a policy is replaced by a narrower one.
+    NarrowStatement,
+    /// A statement of a policy comes back, by the word of a person.
+    AddStatement,
+    /// Functions run so many times at once at most.
+    SetConcurrency,
+    /// Code is accepted only if it is signed, or by somebody else.
+    SetCodeSigning,
+    /// Loops are stopped, or no longer.
+    SetRecursion,
+    /// AWS patches the runtime at another time.
+    SetRuntimeManagement,
 }
 
 impl fmt::Display for Operation {
@@ -37,7 +71,7 @@ pub enum Risk {
     ConfigOnly,
     /// Adds access, takes none away.
     AddsAccess,
-    /// New connections of somebody may fail.
+    /// New connections or calls of somebody may fail.
     ConnectivityRisk,
 }
 
@@ -52,6 +86,8 @@ impl fmt::Display for Risk {
 pub enum Impact {
     /// No interface carries the group.
     None,
+    /// Whoever invokes the function.
+    Callers,
     /// Interfaces carry it.
     Interfaces {
         /// How many in all.
@@ -67,7 +103,7 @@ impl From<InterfaceUse> for Impact {
     fn from(usage: InterfaceUse) -> Self {
         match usage {
             InterfaceUse { interfaces: 0, .. } => Self::None,
-            InterfaceUse { interfaces, load_balancers } => Self::Interfaces { interfaces, load_balancers },
+            InterfaceUse { interfaces, load_balancers, .. } => Self::Interfaces { interfaces, load_balancers },
         }
     }
 }
@@ -78,6 +114,7 @@ impl fmt::Display for Impact {
         match *self {
             Self::None => f.write_str("None"),
             Self::Unknown => f.write_str("Unknown"),
+            Self::Callers => f.write_str("its callers"),
             Self::Interfaces { interfaces, load_balancers: 0 } => {
                 write!(f, "{interfaces} interface{}", plural(interfaces))
             }
@@ -115,6 +152,8 @@ pub enum Change {
         /// The values to set. A key that only `before` has goes away.
         after: Tags,
     },
+    /// Properties get other values, all of them or none: what replaces one is set before that goes.
+    Properties(Vec<PropertyChange>),
 }
 
 impl Change {
@@ -128,7 +167,34 @@ impl Change {
                 [only] if only.grant == before.grant => Operation::DescribeGrant,
                 _ => Operation::NarrowGrant,
             },
+            Self::Properties(changes) => of_properties(changes),
         }
+    }
+}
+
+/// The word for a change of properties: that of the first, which the change is about.
+fn of_properties(changes: &[PropertyChange]) -> Operation {
+    let Some(first) = changes.first() else { return Operation::AddTags };
+    match first.property.name {
+        PropertyName::Runtime => Operation::SetRuntime,
+        PropertyName::KmsKey => Operation::SetKmsKey,
+        PropertyName::Tracing => Operation::SetTracing,
+        PropertyName::Layers => Operation::SetLayers,
+        PropertyName::Vpc => Operation::SetVpc,
+        PropertyName::DeadLetter => Operation::SetDeadLetter,
+        PropertyName::Logging => Operation::SetLogging,
+        PropertyName::UrlAuth => Operation::SetUrlAuth,
+        PropertyName::UrlCors => Operation::SetUrlCors,
+        PropertyName::Statement | PropertyName::LayerStatement => match (&first.before, changes) {
+            (None, _) => Operation::AddStatement,
+            (Some(_), [_]) => Operation::RemoveStatement,
+            (Some(_), _) => Operation::NarrowStatement,
+        },
+        PropertyName::Concurrency => Operation::SetConcurrency,
+        PropertyName::CodeSigning => Operation::SetCodeSigning,
+        PropertyName::Recursion => Operation::SetRecursion,
+        PropertyName::RuntimeManagement => Operation::SetRuntimeManagement,
+        PropertyName::Tag => Operation::AddTags,
     }
 }
 
@@ -143,7 +209,7 @@ impl Change {
                 [only] if only.grant == before.grant || !matches!(before.grant.peer, Peer::Group { .. }) => Some(only),
                 _ => None,
             },
-            Self::Rule { before: None, .. } | Self::Restore { .. } | Self::Tags { .. } => None,
+            Self::Rule { before: None, .. } | Self::Restore { .. } | Self::Tags { .. } | Self::Properties(_) => None,
         }
     }
 }
@@ -152,9 +218,26 @@ impl Operation {
     /// What the operation can break.
     pub fn risk(self) -> Risk {
         match self {
-            Self::RemoveGrant | Self::NarrowGrant => Risk::ConnectivityRisk,
-            Self::AddGrant => Risk::AddsAccess,
-            Self::DescribeGrant | Self::AddTags => Risk::ConfigOnly,
+            Self::RemoveGrant
+            | Self::NarrowGrant
+            | Self::RemoveStatement
+            | Self::NarrowStatement
+            | Self::SetUrlAuth
+            | Self::SetUrlCors
+            | Self::SetVpc
+            | Self::SetRuntime
+            | Self::SetKmsKey
+            | Self::SetConcurrency => Risk::ConnectivityRisk,
+            Self::AddGrant | Self::AddStatement => Risk::AddsAccess,
+            Self::DescribeGrant
+            | Self::AddTags
+            | Self::SetTracing
+            | Self::SetLayers
+            | Self::SetDeadLetter
+            | Self::SetLogging
+            | Self::SetCodeSigning
+            | Self::SetRecursion
+            | Self::SetRuntimeManagement => Risk::ConfigOnly,
         }
     }
 }
@@ -171,6 +254,8 @@ pub struct Demand {
 /// Names one generation of one baseline object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BaselineRef {
+    /// Its kind.
+    pub kind: Kind,
     /// Namespace of the object.
     pub namespace: String,
     /// Name of the object.
@@ -243,6 +328,18 @@ pub enum Withheld {
     NothingToWrite,
     /// The group has no room for the narrower rules, which must stand before the wide one goes.
     RuleQuota,
+    /// The account has not enough concurrency for all that is to be reserved.
+    ConcurrencyQuota(String),
+    /// A change of the function is on its way: it cannot be changed before that ends.
+    UpdateInProgress,
+    /// The function is not active, or its last update failed; this is how it stands.
+    NotActive(String),
+    /// What would be sent again with the change cannot be read: it would be lost.
+    WouldLose(String),
+    /// Lambda@Edge replicates the function: a change needs a new version and an update of the distribution.
+    EdgeFunction,
+    /// The API cannot write it back as it is, so it is not taken away.
+    NotExpressible(String),
     /// Enough resources are changed in this sweep; worse ones go first.
     SweepLimit,
     /// The resource is not as it was when the edit was planned: it is planned anew.
@@ -306,6 +403,12 @@ reasons!(
     RequiredFirst,
     NothingToWrite,
     RuleQuota,
+    ConcurrencyQuota,
+    UpdateInProgress,
+    NotActive,
+    WouldLose,
+    EdgeFunction,
+    NotExpressible,
     SweepLimit,
     ForeignChange,
     BaselineChanged,
@@ -355,15 +458,25 @@ impl Withheld {
             Self::RuleQuota => {
                 "no room for the narrower rules beside the wide one: remove rules, or raise the quota and spec.rulesPerSecurityGroup".to_owned()
             }
-            Self::SweepLimit => "worse groups are changed first; it follows in one of the next sweeps".to_owned(),
-            Self::ForeignChange => "somebody else changed the group meanwhile: it is planned anew".to_owned(),
+            Self::ConcurrencyQuota(shortage) => {
+                format!("{shortage}: lower limits.concurrency or other reservations, or have the quota of the account raised")
+            }
+            Self::UpdateInProgress => "an update of the function is in progress: it follows once that has ended".to_owned(),
+            Self::NotActive(state) => format!("the function is not ready to be changed ({state}): mend or invoke it first"),
+            Self::WouldLose(what) => format!("{what} cannot be read and would be lost: let the controller's role read it first"),
+            Self::EdgeFunction => {
+                "Lambda@Edge replicates the function: publish a changed version and update the distribution".to_owned()
+            }
+            Self::NotExpressible(what) => format!("{what}: change it by hand"),
+            Self::SweepLimit => "worse resources are changed first; it follows in one of the next sweeps".to_owned(),
+            Self::ForeignChange => "somebody else changed the resource meanwhile: it is planned anew".to_owned(),
             Self::BaselineChanged => "the baseline was deleted, edited or suspended meanwhile".to_owned(),
             Self::NotLeader => "this process is not the leader, or not for long enough".to_owned(),
             Self::JournalUnavailable => {
                 "it could not be written down first: the Kubernetes API takes no change set, or stdout no audit record".to_owned()
             }
             Self::ChangeSetTooLarge => {
-                "its edits do not fit into one change set: shorten the descriptions of its rules, or mend it by hand".to_owned()
+                "its edits do not fit into one change set: mend it by hand, or shorten what it holds (descriptions, lists)".to_owned()
             }
             Self::Exempt(by) => by.clone(),
             Self::BackingOff(last) => format!("{}; it is tried again later", last.explain()),

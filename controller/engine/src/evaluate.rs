@@ -1,19 +1,22 @@
 //! Baselines and facts in, findings out.
 //!
-//! What does not depend on a baseline is computed once per group. Passes are counted, not stored: memory follows
+//! What does not depend on a baseline is computed once per resource. Passes are counted, not stored: memory follows
 //! the violations.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::controls::security_group::GroupView;
+use crate::controls::Catalogue;
+use crate::controls::lambda::Functions;
+use crate::controls::security_group::SecurityGroups;
 use crate::desired::{ActiveControl, Desired, Scope};
 use crate::edit::{BaselineRef, Impact, Withheld};
 use crate::exempt::ExemptBy;
-use crate::facts::{Inventory, Location, ReadFailure, SecurityGroup};
+use crate::facts::{Inventory, ReadFailure, Resource};
 use crate::finding::{Severity, Verdict};
+use crate::kind::Kind;
 use crate::questions::{Asking, Question, questions};
 use crate::spec::Mode;
 
@@ -143,19 +146,21 @@ pub struct BaselineEvaluation {
 /// What all baselines of a cell see.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
+    /// The kind of the baselines.
+    pub kind: Kind,
     /// One entry per baseline, in the order they were given.
     pub baselines: Vec<BaselineEvaluation>,
-    /// Why there is no verdict at all, if the groups could not be read.
+    /// Why there is no verdict at all, if the resources could not be read.
     pub failure: Option<ReadFailure>,
-    /// Sources beside the groups that could not be read: only the controls that need them are unknown.
+    /// Sources beside the resources that could not be read: only the controls that need them are unknown.
     pub partial: Vec<(&'static str, ReadFailure)>,
     failing: Vec<usize>,
     now: Timestamp,
 }
 
 impl Evaluation {
-    /// Positions of the groups that a control which can repair them finds wanting.
-    pub(crate) fn failing_groups(&self) -> impl Iterator<Item = usize> {
+    /// Positions of the resources that a control which can repair them finds wanting.
+    pub(crate) fn failing(&self) -> impl Iterator<Item = usize> {
         self.failing.iter().copied()
     }
 
@@ -163,27 +168,38 @@ impl Evaluation {
     pub fn now(&self) -> Timestamp {
         self.now
     }
+}
 
-    pub(crate) fn view<'a>(&self, inventory: &'a Inventory, group: &'a SecurityGroup) -> GroupView<'a> {
-        view(inventory, group, self.now)
+/// Judges every resource of a kind by every baseline that selects it.
+pub fn evaluate(kind: Kind, desired: &[Desired], inventory: &Inventory, now: Timestamp, keep: Keep) -> Evaluation {
+    match kind {
+        Kind::SecurityGroup => evaluate_as::<SecurityGroups>(kind, desired, inventory, now, keep),
+        Kind::Lambda => evaluate_as::<Functions>(kind, desired, inventory, now, keep),
     }
 }
 
-/// Judges every group by every baseline that selects it.
-pub fn evaluate(desired: &[Desired], inventory: &Inventory, now: Timestamp, keep: Keep) -> Evaluation {
+fn evaluate_as<C: Catalogue>(
+    kind: Kind,
+    desired: &[Desired],
+    inventory: &Inventory,
+    now: Timestamp,
+    keep: Keep,
+) -> Evaluation {
     let mut baselines: Vec<BaselineEvaluation> = desired.iter().map(BaselineEvaluation::new).collect();
     let mut failing = Vec::new();
-    let failure = match inventory.security_groups.fresh(now, MAX_AGE) {
-        Some(groups) => {
-            let questions = questions(desired);
-            for (number, groups) in groups.chunks(BLOCK).enumerate() {
-                let block = Block::new(desired, inventory, groups, now);
+    let (index, is_fresh) = (C::index(inventory), now.duration_since(C::read_at(inventory)) <= MAX_AGE);
+    let failure = match C::found(inventory) {
+        Ok(found) if is_fresh => {
+            let questions = questions::<C>(desired);
+            for (number, found) in found.chunks(BLOCK).enumerate() {
+                let block = Block::<C>::new(desired, (inventory, &index), found, now);
                 let repairable = block.judge(&questions, &mut baselines, keep);
                 failing.extend(repairable.map(|position| number * BLOCK + position));
             }
             None
         }
-        None => Some(inventory.security_groups.facts().err().unwrap_or(ReadFailure::EndpointUnavailable)),
+        Ok(_) => Some(ReadFailure::EndpointUnavailable),
+        Err(failure) => Some(failure),
     };
     for baseline in &mut baselines {
         baseline.findings.sort_by(Finding::worst_first);
@@ -191,10 +207,10 @@ pub fn evaluate(desired: &[Desired], inventory: &Inventory, now: Timestamp, keep
             baseline.findings.truncate(most);
         }
     }
-    Evaluation { baselines, failure, partial: partial(inventory), failing, now }
+    Evaluation { kind, baselines, failure, partial: partial::<C>(desired, inventory), failing, now }
 }
 
-/// So many groups are judged together: each question is asked of all of them while its parameters are at hand, and
+/// So many resources are judged together: each question is asked of all of them while its parameters are at hand, and
 /// what is computed of a group is not kept for longer. As many as a [`Marks`] has bits.
 const BLOCK: usize = 128;
 
@@ -208,16 +224,16 @@ impl Marks {
     }
 }
 
-/// Some groups and how every baseline sees them.
-struct Block<'a> {
-    views: Vec<GroupView<'a>>,
-    arns: Vec<String>,
+/// Some resources and how every baseline sees them.
+struct Block<'a, C: Catalogue> {
+    views: Vec<C::View<'a>>,
+    resources: Vec<Resource<'a>>,
     now: Timestamp,
     /// The different ways to see them.
     sights: Vec<Vec<Scope>>,
     /// For each baseline the position of its sight.
     sight_of: Vec<usize>,
-    /// For each baseline the groups on which any control failed.
+    /// For each baseline the resources on which any control failed.
     failed: Vec<Marks>,
 }
 
@@ -230,12 +246,17 @@ struct Counted {
     failing: Marks,
 }
 
-impl<'a> Block<'a> {
-    fn new(desired: &[Desired], inventory: &'a Inventory, groups: &'a [SecurityGroup], now: Timestamp) -> Self {
-        let arns: Vec<String> = groups.iter().map(|group| arn(&inventory.location, group)).collect();
+impl<'a, C: Catalogue> Block<'a, C> {
+    fn new(
+        desired: &[Desired],
+        (inventory, index): (&'a Inventory, &'a C::Index),
+        found: &[C::Found<'a>],
+        now: Timestamp,
+    ) -> Self {
+        let resources: Vec<Resource<'a>> = found.iter().map(|found| C::resource(*found, inventory)).collect();
         let (mut sights, mut sight_of) = (Vec::new(), Vec::new());
         for desired in desired {
-            let sight: Vec<Scope> = groups.iter().zip(&arns).map(|(group, arn)| desired.scope(group, arn)).collect();
+            let sight: Vec<Scope> = resources.iter().map(|resource| desired.scope(*resource)).collect();
             let known = sights.iter().position(|known| *known == sight);
             sight_of.push(known.unwrap_or(sights.len()));
             if known.is_none() {
@@ -243,8 +264,8 @@ impl<'a> Block<'a> {
             }
         }
         Self {
-            views: groups.iter().map(|group| view(inventory, group, now)).collect(),
-            arns,
+            views: found.iter().map(|found| C::view(*found, index, inventory, now)).collect(),
+            resources,
             now,
             sights,
             sight_of,
@@ -256,7 +277,7 @@ impl<'a> Block<'a> {
     /// finds wanting.
     fn judge(
         mut self,
-        questions: &[Question<'_>],
+        questions: &[Question<'_, C>],
         baselines: &mut [BaselineEvaluation],
         keep: Keep,
     ) -> impl Iterator<Item = usize> {
@@ -280,14 +301,14 @@ impl<'a> Block<'a> {
     }
 
     /// Asks one question about every group and tells each baseline that asks it.
-    fn ask(&mut self, question: &Question<'_>, baselines: &mut [BaselineEvaluation], keep: Keep) -> Vec<Answer> {
+    fn ask(&mut self, question: &Question<'_, C>, baselines: &mut [BaselineEvaluation], keep: Keep) -> Vec<Answer> {
         let mut answers: Vec<Answer> = self.views.iter().map(|_| Answer::Unasked).collect();
         let mut counted: BTreeMap<usize, Counted> = BTreeMap::new();
         for asking in &question.askers {
             let Some(&sight) = self.sight_of.get(asking.baseline) else { continue };
             let Some(scopes) = self.sights.get(sight) else { continue };
             let Some(baseline) = baselines.get_mut(asking.baseline) else { continue };
-            let count = || count(question, &self.views, scopes, &mut answers, keep);
+            let count = || count::<C>(question, &self.views, scopes, &mut answers, keep);
             let counted = counted.entry(sight).or_insert_with(count);
             baseline.count(asking, counted.verdicts);
             let Some(failed) = self.failed.get_mut(asking.baseline) else { continue };
@@ -297,9 +318,9 @@ impl<'a> Block<'a> {
                 failed.0 |= counted.failing.0;
             }
             for &position in counted.told.iter().filter(|_| exempts || matters) {
-                let known = self.views.get(position).zip(self.arns.get(position)).zip(answers.get(position));
-                if let Some(((view, arn), answer)) = known {
-                    let exempt = || asking.desired.exemption(question.control.about.id, view.group, arn, self.now);
+                let known = self.views.get(position).zip(self.resources.get(position)).zip(answers.get(position));
+                if let Some(((view, resource), answer)) = known {
+                    let exempt = || asking.desired.exemption(question.control.about.id, *resource, self.now);
                     let exempt = if exempts && answer.fails() { exempt() } else { None };
                     if exempt.is_some() {
                         baseline.exempt(asking);
@@ -307,7 +328,8 @@ impl<'a> Block<'a> {
                         failed.set(position);
                     }
                     if matters {
-                        baseline.record(asking, view, answer.verdict(), exempt, keep);
+                        let found = (resource.id, C::impact(view));
+                        baseline.record(asking, found, answer.verdict(), exempt, keep);
                     }
                 }
             }
@@ -318,16 +340,16 @@ impl<'a> Block<'a> {
 
 /// Counts the answers to one question about the groups in a scope. An answer that nobody has asked for before is found
 /// first.
-fn count(
-    question: &Question<'_>,
-    views: &[GroupView<'_>],
+fn count<C: Catalogue>(
+    question: &Question<'_, C>,
+    views: &[C::View<'_>],
     scopes: &[Scope],
     answers: &mut [Answer],
     keep: Keep,
 ) -> Counted {
     let mut counted = Counted { verdicts: Verdicts::default(), told: Vec::new(), failing: Marks::default() };
     for (position, ((view, answer), scope)) in views.iter().zip(answers).zip(scopes).enumerate() {
-        if !scope.includes(question.control) {
+        if !scope.includes(&question.control.about) || !C::concerns(&question.control.about, view) {
             continue;
         }
         if matches!(answer, Answer::Unasked) {
@@ -373,30 +395,23 @@ impl Answer {
     }
 }
 
-fn view<'a>(inventory: &'a Inventory, group: &'a SecurityGroup, now: Timestamp) -> GroupView<'a> {
-    let usage = inventory.network_interfaces.fresh(now, MAX_AGE);
-    GroupView::new(group, usage, inventory.prefix_lists.fresh(now, MAX_AGE))
-}
-
-/// Sources beside the groups that could not be read.
-fn partial(inventory: &Inventory) -> Vec<(&'static str, ReadFailure)> {
-    let interfaces = inventory.network_interfaces.facts().err();
-    let lists = inventory.prefix_lists.facts().err();
-    [(crate::controls::NETWORK_INTERFACES, interfaces), (crate::controls::PREFIX_LISTS, lists)]
-        .into_iter()
-        .filter_map(|(source, failure)| Some((source, failure?)))
-        .collect()
+/// Sources beside the resources that a control of some baseline needs and that could not be read.
+fn partial<C: Catalogue>(desired: &[Desired], inventory: &Inventory) -> Vec<(&'static str, ReadFailure)> {
+    let active = desired.iter().flat_map(|desired| &desired.controls);
+    let needed: BTreeSet<&'static str> = active.flat_map(|active| active.about.sources).copied().collect();
+    let needed = needed.into_iter().chain(C::ALWAYS.iter().copied()).collect::<BTreeSet<_>>();
+    needed.into_iter().filter_map(|source| Some((source, C::failure(source, inventory)?))).collect()
 }
 
 impl BaselineEvaluation {
     fn new(desired: &Desired) -> Self {
         let count = |active: &ActiveControl| ControlCount {
-            control: active.control.about.id,
+            control: active.about.id,
             severity: active.severity,
             mode: active.mode,
             verdicts: Verdicts::default(),
         };
-        let remedies = desired.controls.iter().filter(|active| active.control.remedy.is_some());
+        let remedies = desired.controls.iter().filter(|active| active.repairs);
         Self {
             reference: desired.reference.clone(),
             resources: 0,
@@ -404,7 +419,7 @@ impl BaselineEvaluation {
             controls: desired.controls.iter().map(count).collect(),
             findings: Vec::new(),
             least: None,
-            remedies: remedies.map(|active| (active.control.about.id, active.hold.clone())).collect(),
+            remedies: remedies.map(|active| (active.about.id, active.hold.clone())).collect(),
         }
     }
 
@@ -441,7 +456,7 @@ impl BaselineEvaluation {
     fn record(
         &mut self,
         asking: &Asking<'_>,
-        view: &GroupView<'_>,
+        (resource, impact): (&str, Impact),
         verdict: &Verdict,
         exempt: Option<&ExemptBy>,
         keep: Keep,
@@ -450,17 +465,17 @@ impl BaselineEvaluation {
         if !wrong && keep != Keep::All {
             return;
         }
-        let control = asking.active.control.about.id;
-        let about = Rank::new(verdict, exempt.is_some(), asking.active.severity, control, &view.group.id);
+        let control = asking.active.about.id;
+        let about = Rank::new(verdict, exempt.is_some(), asking.active.severity, control, resource);
         if self.least.as_ref().is_some_and(|least| Rank::of(least) <= about) {
             return;
         }
         self.findings.push(Finding {
-            resource: view.group.id.clone(),
+            resource: resource.to_owned(),
             control,
             severity: asking.active.severity,
             verdict: verdict.clone(),
-            impact: impact(view),
+            impact,
             exempt: exempt.cloned(),
         });
         // Cut now and then, so that a fleet of violations does not pile up before the worst are chosen.
@@ -472,19 +487,4 @@ impl BaselineEvaluation {
             self.least = self.findings.last().cloned();
         }
     }
-}
-
-/// What hangs on a group.
-pub(crate) fn impact(view: &GroupView<'_>) -> Impact {
-    view.usage.map_or(Impact::Unknown, Impact::from)
-}
-
-/// The ARN of a group (IAM service authorization reference, `AWS::EC2::SecurityGroup`).
-pub fn arn(location: &Location, group: &SecurityGroup) -> String {
-    let partition = match location.region.split('-').next() {
-        Some("cn") => "aws-cn",
-        _ if location.region.starts_with("us-gov-") => "aws-us-gov",
-        _ => "aws",
-    };
-    format!("arn:{partition}:ec2:{}:{}:security-group/{}", location.region, group.owner, group.id)
 }

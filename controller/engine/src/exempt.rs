@@ -4,9 +4,10 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::controls::InvalidParameter;
-use crate::controls::security_group::controls;
-use crate::select::{Criteria, Selectable};
+use crate::controls::{InvalidParameter, listed};
+use crate::facts::Resource;
+use crate::kind::Kind;
+use crate::select::Criteria;
 use crate::spec::ExemptResources;
 
 /// An exemption ends at most so long after it was made.
@@ -98,7 +99,8 @@ impl Exemption {
 
 /// The ids of controls that there are, and those of controls that there are not.
 fn by_id(ids: &[String]) -> (Vec<&'static str>, Vec<String>) {
-    let known = |id: &String| controls().map(|control| control.about.id).find(|known| known == id);
+    let all: Vec<&'static str> = Kind::ALL.into_iter().flat_map(listed).map(|control| control.about.id).collect();
+    let known = |id: &String| all.iter().copied().find(|known| known == id);
     (ids.iter().filter_map(known).collect(), ids.iter().filter(|id| known(id).is_none()).cloned().collect())
 }
 
@@ -118,7 +120,7 @@ impl Exempting {
 pub fn exemption<'e>(
     exemptions: &'e [Exempting],
     control: &str,
-    resource: Selectable<'_>,
+    resource: Resource<'_>,
     now: Timestamp,
 ) -> Option<&'e ExemptBy> {
     let stands = |exempting: &&Exempting| {

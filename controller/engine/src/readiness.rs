@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::controls::{read_at, resources};
 use crate::desired::Desired;
 use crate::edit::{BaselineRef, Edit, Impact, Risk, Withheld};
 use crate::evaluate::{ControlCount, Evaluation};
-use crate::facts::{Inventory, SecurityGroup, Source, Tags};
+use crate::facts::{Function, Inventory, ReadFailure, SecurityGroup};
+use crate::kind::Kind;
 use crate::plan::{Plan, Proposed, ProposedEdit, plan};
 use crate::rails::{hold_for_good, hold_for_now, hold_without_room};
 use crate::spec::Mode;
@@ -47,7 +49,7 @@ pub struct Readiness {
 /// Whether anything uses a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Usage {
-    /// Interfaces carry it.
+    /// Interfaces carry it, or it can be called.
     InUse,
     /// Nothing does.
     Unused,
@@ -58,7 +60,7 @@ pub enum Usage {
 impl From<Impact> for Usage {
     fn from(impact: Impact) -> Self {
         match impact {
-            Impact::Interfaces { .. } => Self::InUse,
+            Impact::Interfaces { .. } | Impact::Callers => Self::InUse,
             Impact::None => Self::Unused,
             Impact::Unknown => Self::Unknown,
         }
@@ -106,8 +108,8 @@ impl Readiness {
         for usage in changed.into_values() {
             *readiness.resources.entry(usage).or_default() += 1;
         }
-        let is_owned = |tags: &Tags| switched.code.owner(tags).is_some();
-        let owned = groups(beside.inventory).filter(|group| seen.contains(group.id.as_str()) && is_owned(&group.tags));
+        let found = resources(beside.evaluation.kind, beside.inventory).unwrap_or_default().into_iter();
+        let owned = found.filter(|found| seen.contains(found.id) && switched.code.owner(found.tags).is_some());
         readiness.owned_by_code = number(owned.count());
         readiness.changed_by_others = number(beside.others.changed(&seen));
         readiness
@@ -120,10 +122,6 @@ impl Readiness {
 
 fn number(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
-}
-
-fn groups(inventory: &Inventory) -> impl Iterator<Item = &SecurityGroup> {
-    inventory.security_groups.facts().map(Vec::as_slice).unwrap_or_default().iter()
 }
 
 fn sum<K: Copy + Ord>(sums: &mut BTreeMap<K, u64>, counts: &BTreeMap<K, u64>) {
@@ -170,35 +168,35 @@ pub struct Others {
     changed: BTreeMap<String, Timestamp>,
     /// When a resource was last written here.
     own: BTreeMap<String, Timestamp>,
-    /// The groups as they were last read, as long as they cannot be read.
-    last: Option<Source<Vec<SecurityGroup>>>,
+    /// What was last read, as long as it cannot be read.
+    last: Option<Inventory>,
 }
 
 impl Others {
     /// Compares a look with the one before, or with the last that showed anything. A resource that came or went in between
     /// has not changed.
-    pub fn watch(&mut self, before: &Inventory, now: &Inventory, at: Timestamp) {
-        let before = &before.security_groups;
-        if now.security_groups.facts().is_err() {
-            if before.facts().is_ok() {
+    pub fn watch(&mut self, kind: Kind, before: &Inventory, now: &Inventory, at: Timestamp) {
+        let is_read = |inventory: &Inventory| resources(kind, inventory).is_ok();
+        if !is_read(now) {
+            if is_read(before) {
                 self.last = Some(before.clone());
             }
             return;
         }
         let last = self.last.take();
-        let before = if before.facts().is_err() { last.as_ref().unwrap_or(before) } else { before };
+        let before = if is_read(before) { before } else { last.as_ref().unwrap_or(before) };
         // What was written here since then is seen for the first time, however long ago that is.
-        let may_be_own = |written: Timestamp| written > before.read_at() || at.duration_since(written) < SHOWN_WITHIN;
+        let may_be_own =
+            |written: Timestamp| written > read_at(kind, before) || at.duration_since(written) < SHOWN_WITHIN;
         self.own.retain(|_, written| may_be_own(*written));
         self.changed.retain(|_, seen| at.duration_since(*seen) < LATELY);
-        let before = before.facts().map(Vec::as_slice).unwrap_or_default().iter();
-        let before: BTreeMap<&str, &SecurityGroup> = before.map(|group| (group.id.as_str(), group)).collect();
-        let is_news = |group: &&SecurityGroup| {
-            let differs = before.get(group.id.as_str()).is_some_and(|before| before != group);
-            differs && !self.own.contains_key(&group.id)
+        let news = match kind {
+            Kind::SecurityGroup => {
+                different::<SecurityGroup>(before.security_groups.facts(), now.security_groups.facts())
+            }
+            Kind::Lambda => different::<Function>(before.lambda.functions.facts(), now.lambda.functions.facts()),
         };
-        let news = groups(now).filter(is_news).map(|group| (group.id.clone(), at));
-        self.changed.extend(news);
+        self.changed.extend(news.into_iter().filter(|id| !self.own.contains_key(id)).map(|id| (id, at)));
     }
 
     /// Takes note of resources that were written here.
@@ -210,6 +208,32 @@ impl Others {
     fn changed(&self, resources: &BTreeSet<&str>) -> usize {
         self.changed.keys().filter(|id| resources.contains(id.as_str())).count()
     }
+}
+
+/// Facts that have an id.
+trait Identified: PartialEq {
+    fn id(&self) -> &str;
+}
+
+impl Identified for SecurityGroup {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Identified for Function {
+    fn id(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The ids of what is in both, and not the same.
+fn different<T: Identified>(before: Result<&Vec<T>, ReadFailure>, now: Result<&Vec<T>, ReadFailure>) -> Vec<String> {
+    let before = before.map(Vec::as_slice).unwrap_or_default().iter();
+    let before: BTreeMap<&str, &T> = before.map(|fact| (fact.id(), fact)).collect();
+    let now = now.map(Vec::as_slice).unwrap_or_default().iter();
+    let differs = |fact: &&T| before.get(fact.id()).is_some_and(|before| before != fact);
+    now.filter(differs).map(|fact| fact.id().to_owned()).collect()
 }
 
 /// What was found out about the baselines of one cell.

@@ -31,6 +31,8 @@ pub struct CellReport {
     pub swept_at: Timestamp,
     /// When the look ended that the counts and findings are of; `None` if there was none at this generation.
     pub counted_at: Option<Timestamp>,
+    /// When the oldest fact was read that a verdict rests on; `None` until each was read once.
+    pub oldest_fact: Option<Timestamp>,
     /// Why there are no new verdicts, if the resources could not be read.
     pub failure: Option<ReadFailure>,
     /// Sources that could not be read while the resources could: only the controls that need them are unknown.
@@ -116,7 +118,7 @@ pub fn report(evaluation: &Evaluation, plan: &Plan<Applied>, now: Timestamp) -> 
     let mut tallies = tallies(&plan.stage, &references);
     let report = |baseline: &BaselineEvaluation| {
         let tally = tallies.remove(&baseline.reference).unwrap_or_default();
-        one(baseline, evaluation, tally, &plan.location, now)
+        one(baseline, evaluation, tally, &plan.cell.location, now)
     };
     evaluation.baselines.iter().map(report).collect()
 }
@@ -250,6 +252,7 @@ fn one(
         location: location.clone(),
         swept_at: now,
         counted_at: evaluation.failure.is_none().then_some(now),
+        oldest_fact: None,
         failure: evaluation.failure,
         partial: evaluation.partial.clone(),
         resources: baseline.resources,
@@ -340,6 +343,8 @@ pub struct CellSummary {
     pub location: Location,
     /// When the facts of the last sweep were read.
     pub swept_at: Timestamp,
+    /// When the oldest fact was read that a verdict rests on; `None` until each was read once.
+    pub oldest_fact: Option<Timestamp>,
     /// Why there are no verdicts.
     pub failure: Option<ReadFailure>,
     /// Sources that could not be read beside that.
@@ -364,6 +369,7 @@ pub fn summarise<'r>(reports: impl IntoIterator<Item = &'r CellReport>) -> Summa
         summary.cells.push(CellSummary {
             location: report.location.clone(),
             swept_at: report.swept_at,
+            oldest_fact: report.oldest_fact,
             failure: report.failure,
             partial: report.partial.clone(),
         });
@@ -421,7 +427,13 @@ mod tests {
     }
 
     fn baseline(name: &str) -> BaselineRef {
-        BaselineRef { namespace: "team".to_owned(), name: name.to_owned(), uid: name.to_owned(), generation: 1 }
+        BaselineRef {
+            kind: crate::kind::Kind::SecurityGroup,
+            namespace: "team".to_owned(),
+            name: name.to_owned(),
+            uid: name.to_owned(),
+            generation: 1,
+        }
     }
 
     /// A report of a look that was whole.
@@ -431,6 +443,7 @@ mod tests {
             location: Location { account: "111122223333".to_owned(), region },
             swept_at: at(second),
             counted_at: Some(at(second)),
+            oldest_fact: Some(at(second)),
             failure: None,
             partial: Vec::new(),
             resources: 3,

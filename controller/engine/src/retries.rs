@@ -6,7 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::edit::{Change, Demand, Edit, Withheld};
-use crate::plan::{Outcome, ResourceOutcome};
+use crate::facts::Inventory;
+use crate::kind::Kind;
+use crate::plan::{Failure, Outcome, ResourceOutcome};
 
 /// How long to wait after failures in a row.
 #[derive(Clone, Copy)]
@@ -14,6 +16,9 @@ struct Pace {
     first: Duration,
     last: Duration,
 }
+
+/// For what no later try mends: only a change of the resource does.
+const NEVER: Pace = Pace { first: Duration::MAX, last: Duration::MAX };
 
 /// For what may pass in a moment. Never so long that whoever keeps changing a group could switch its repair off.
 const SOON: Pace = Pace { first: Duration::from_secs(1), last: Duration::from_secs(5 * 60) };
@@ -24,6 +29,7 @@ const LATER: Pace = Pace { first: Duration::from_secs(60), last: Duration::from_
 impl Pace {
     fn of(outcome: &Outcome) -> Option<Self> {
         match outcome {
+            Outcome::Failed(Failure::RuntimeBlocked) => Some(NEVER),
             Outcome::Failed(failure) => Some(if failure.may_pass() { SOON } else { LATER }),
             Outcome::Withheld(Withheld::ChangeSetTooLarge) => Some(LATER),
             Outcome::Withheld(Withheld::ForeignChange | Withheld::JournalUnavailable) => Some(SOON),
@@ -62,11 +68,16 @@ impl Retries {
                 self.tried.remove(id);
             } else if let Some(pace) = Pace::of(outcome) {
                 let failures = self.tried.get(id).map_or(0, |tried| tried.failures).saturating_add(1);
-                let next = finished_at.saturating_add(pace.pause(failures)).unwrap_or(Timestamp::MAX);
+                let next = finished_at.checked_add(pace.pause(failures)).unwrap_or(Timestamp::MAX);
                 let edits = edits.iter().map(|edit| (edit.change.clone(), edit.demands.clone())).collect();
                 self.tried.insert(id.clone(), Tried { edits, last: outcome.clone(), failures, next });
             }
         }
+    }
+
+    /// Lets go what waits for a change of its resource, if that changed, came or went from one look to the next.
+    pub fn heed(&mut self, kind: Kind, before: &Inventory, now: &Inventory) {
+        self.tried.retain(|id, tried| tried.next != Timestamp::MAX || now.shows_as_before(kind, id, before));
     }
 
     /// Forgets resources that nobody has wanted to change for so long that it is not the same trouble any more.
@@ -85,7 +96,7 @@ impl Retries {
 
     /// How long it is until the next try of any resource.
     pub fn next_due(&self, now: Timestamp) -> Option<Duration> {
-        let waiting = self.tried.values().map(|tried| tried.next).filter(|next| *next > now);
+        let waiting = self.tried.values().map(|tried| tried.next).filter(|next| *next > now && *next != Timestamp::MAX);
         waiting.min().map(|next| next.duration_since(now).unsigned_abs())
     }
 }
@@ -95,9 +106,8 @@ mod tests {
     use super::*;
     use crate::approval::Warrant;
     use crate::edit::{BaselineRef, Impact, Operation};
-    use crate::facts::Tags;
+    use crate::facts::{Location, SecurityGroup, Source, Tags};
     use crate::finding::Severity;
-    use crate::plan::Failure;
 
     const DENIED: Outcome = Outcome::Failed(Failure::WriteDenied);
 
@@ -106,8 +116,13 @@ mod tests {
     }
 
     fn edit(tag: &str, generation: i64) -> Edit {
-        let baseline =
-            BaselineRef { namespace: "team".to_owned(), name: "edge".to_owned(), uid: String::new(), generation };
+        let baseline = BaselineRef {
+            kind: crate::kind::Kind::SecurityGroup,
+            namespace: "team".to_owned(),
+            name: "edge".to_owned(),
+            uid: String::new(),
+            generation,
+        };
         Edit {
             resource: "sg-1".to_owned(),
             operation: Operation::AddTags,
@@ -163,6 +178,38 @@ mod tests {
         assert_eq!(retries.waits("sg-2", &[edit("owner", 1)], at(59)), None);
         let unexpected = Edit { impact: Impact::Unknown, ..edit("owner", 1) };
         assert_eq!(waits(&[unexpected], 59), Some(DENIED), "what hangs on the group is no other edit");
+    }
+
+    #[test]
+    fn what_no_later_try_mends_waits_until_the_resource_changes() {
+        let look = |groups: &[(&str, &str)]| {
+            let group = |(id, name): &(&str, &str)| SecurityGroup {
+                id: (*id).to_owned(),
+                name: (*name).to_owned(),
+                description: String::new(),
+                owner: "111122223333".to_owned(),
+                vpc: "vpc-1".to_owned(),
+                tags: Tags::new(),
+                rules: Vec::new(),
+            };
+            let location = Location { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() };
+            let mut inventory = Inventory::unread(location);
+            inventory.security_groups = Source::complete(groups.iter().map(group).collect(), at(0));
+            inventory
+        };
+        let before = look(&[("sg-1", "web")]);
+        let waits = |now: &Inventory| {
+            let mut retries = Retries::default();
+            retries.note(&[tried(&Outcome::Failed(Failure::RuntimeBlocked), 0)]);
+            retries.heed(Kind::SecurityGroup, &before, now);
+            retries.prune(at(1_000_000_000));
+            assert_eq!(retries.next_due(at(0)), None);
+            retries.waits("sg-1", &[edit("owner", 1)], at(1_000_000_000)).is_some()
+        };
+        assert!(waits(&look(&[("sg-1", "web"), ("sg-2", "new")])));
+        assert!(waits(&Inventory::unread(before.location.clone())), "nothing was seen");
+        assert!(!waits(&look(&[("sg-1", "changed")])));
+        assert!(!waits(&look(&[])));
     }
 
     #[test]

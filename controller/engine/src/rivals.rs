@@ -30,6 +30,12 @@ pub enum Part {
     Rules,
     /// Its tags.
     Tags,
+    /// Its configuration.
+    Configuration,
+    /// Its resource policy.
+    Policy,
+    /// Its URL.
+    Url,
 }
 
 impl From<Operation> for Part {
@@ -39,6 +45,19 @@ impl From<Operation> for Part {
             Operation::RemoveGrant | Operation::NarrowGrant | Operation::DescribeGrant | Operation::AddGrant => {
                 Self::Rules
             }
+            Operation::RemoveStatement | Operation::NarrowStatement | Operation::AddStatement => Self::Policy,
+            Operation::SetUrlAuth | Operation::SetUrlCors => Self::Url,
+            Operation::SetRuntime
+            | Operation::SetKmsKey
+            | Operation::SetTracing
+            | Operation::SetLayers
+            | Operation::SetVpc
+            | Operation::SetDeadLetter
+            | Operation::SetLogging
+            | Operation::SetConcurrency
+            | Operation::SetCodeSigning
+            | Operation::SetRecursion
+            | Operation::SetRuntimeManagement => Self::Configuration,
         }
     }
 }

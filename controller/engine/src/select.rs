@@ -5,21 +5,8 @@ use std::collections::BTreeMap;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 use crate::controls::InvalidParameter;
-use crate::facts::Tags;
+use crate::facts::{Resource, Tags};
 use crate::spec::{Match, Select};
-
-/// What a selection looks at.
-#[derive(Clone, Copy, Debug)]
-pub struct Selectable<'a> {
-    /// Name of the resource.
-    pub name: &'a str,
-    /// Tags of the resource.
-    pub tags: &'a Tags,
-    /// ARN of the resource.
-    pub arn: &'a str,
-    /// VPC of the resource, empty if it is in none.
-    pub vpc: &'a str,
-}
 
 /// A compiled [`Select`].
 #[derive(Clone, Debug)]
@@ -37,11 +24,18 @@ pub(crate) struct Criteria {
     vpc_ids: Option<Globs>,
 }
 
-/// Globs that are alternatives.
-#[derive(Clone, Debug)]
-struct Globs {
+/// Globs that are alternatives, compared by their texts. An empty list matches nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Globs {
+    texts: Vec<String>,
     plain: Vec<PlainGlob>,
     others: Option<GlobSet>,
+}
+
+impl PartialEq for Globs {
+    fn eq(&self, other: &Self) -> bool {
+        self.texts == other.texts
+    }
 }
 
 /// A glob without any wildcard, or with a single `*`: compared without a regular expression, since every resource is
@@ -82,17 +76,17 @@ impl Selection {
     }
 
     /// Whether a resource is selected.
-    pub fn matches(&self, resource: Selectable<'_>) -> bool {
+    pub fn matches(&self, resource: Resource<'_>) -> bool {
         self.matches.matches(resource) && !self.excludes(resource)
     }
 
     /// Whether the whole VPC of a resource is selected, so that its default group is in scope of the controls on default groups.
-    pub fn matches_vpc(&self, resource: Selectable<'_>) -> bool {
+    pub fn matches_vpc(&self, resource: Resource<'_>) -> bool {
         let by_vpc = self.matches.vpc_ids.as_ref().is_some_and(|vpc_ids| vpc_ids.is_match(resource.vpc));
         by_vpc && !self.excludes(resource)
     }
 
-    fn excludes(&self, resource: Selectable<'_>) -> bool {
+    fn excludes(&self, resource: Resource<'_>) -> bool {
         self.exclude.as_ref().is_some_and(|exclude| exclude.matches(resource))
     }
 }
@@ -108,12 +102,12 @@ impl Criteria {
         })
     }
 
-    pub(crate) fn matches(&self, resource: Selectable<'_>) -> bool {
+    pub(crate) fn matches(&self, resource: Resource<'_>) -> bool {
         let listed = |globs: &Option<Globs>, text: &str| globs.as_ref().is_none_or(|globs| globs.is_match(text));
         tags_match(&self.tags, resource.tags)
             && listed(&self.names, resource.name)
             && listed(&self.vpc_ids, resource.vpc)
-            && listed(&self.arns, resource.arn)
+            && self.arns.as_ref().is_none_or(|globs| globs.is_match(&resource.arn()))
     }
 }
 
@@ -138,7 +132,8 @@ fn globs(field: &str, texts: &[String]) -> Result<Option<Globs>, InvalidParamete
 }
 
 impl Globs {
-    fn new(field: &str, texts: &[String]) -> Result<Self, InvalidParameter> {
+    /// `field` is where they stand below `spec`.
+    pub(crate) fn new(field: &str, texts: &[String]) -> Result<Self, InvalidParameter> {
         let (mut plain, mut others) = (Vec::new(), GlobSetBuilder::new());
         for text in texts {
             match PlainGlob::new(text) {
@@ -149,10 +144,11 @@ impl Globs {
             }
         }
         let others = others.build().map_err(|problem| InvalidParameter::new(field, problem))?;
-        Ok(Self { plain, others: (!others.is_empty()).then_some(others) })
+        Ok(Self { texts: texts.to_vec(), plain, others: (!others.is_empty()).then_some(others) })
     }
 
-    fn is_match(&self, text: &str) -> bool {
+    /// Whether one of them matches.
+    pub(crate) fn is_match(&self, text: &str) -> bool {
         self.plain.iter().any(|glob| glob.is_match(text))
             || self.others.as_ref().is_some_and(|globs| globs.is_match(text))
     }
@@ -186,14 +182,18 @@ fn glob(field: &str, text: &str) -> Result<globset::Glob, InvalidParameter> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::{Location, ResourceType};
 
     fn select(yaml: serde_json::Value) -> Selection {
         Selection::new("select", &serde_json::from_value(yaml).unwrap()).unwrap()
     }
 
     fn matches(selection: &Selection, name: &str, tags: &[(&str, &str)], vpc: &str) -> bool {
-        let tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        selection.matches(Selectable { name, tags: &tags, arn: "arn:aws:ec2:eu-west-1:1:security-group/sg-1", vpc })
+        let tags: Tags = tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let location = Location { account: "1".to_owned(), region: "eu-west-1".to_owned() };
+        let resource_type = ResourceType::SecurityGroup;
+        let (id, owner, tags, location) = ("sg-1", "1", &tags, &location);
+        selection.matches(Resource { resource_type, id, name, owner, vpc, tags, location })
     }
 
     #[test]
@@ -218,6 +218,17 @@ mod tests {
     fn a_malformed_glob_names_its_field() {
         let select = Select { names: vec!["[a".to_owned()], ..Select::default() };
         assert!(Selection::new("select", &select).unwrap_err().to_string().starts_with("spec.select.names: "));
+    }
+
+    #[test]
+    fn no_globs_on_names_match_nothing() {
+        let names = |texts: &[&str]| {
+            Globs::new("urls.allowFunctions", &texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()).unwrap()
+        };
+        assert!(!names(&[]).is_match("web"));
+        assert!(names(&["api-*", "w?b"]).is_match("web"));
+        assert_eq!(names(&["web"]), names(&["web"]));
+        assert_ne!(names(&["web"]), names(&[]));
     }
 
     #[test]

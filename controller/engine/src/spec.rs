@@ -49,7 +49,7 @@ pub enum OverrideMode {
     "message": "an override sets mode, severity or both"
 }]))]
 pub struct Override {
-    /// Id of the control, such as sg-rule-described. The command baseward controls says what each of them demands.
+    /// Id of the control, such as sg-rule-described or lambda-xray-active. The command baseward controls says what each of them demands.
     #[schemars(length(min = 3, max = 63), regex(pattern = "^[a-z0-9-]+$"))]
     pub control: String,
     /// How far this control goes, whatever the mode of the baseline: Audit (report), Propose (put right
@@ -73,7 +73,7 @@ pub struct Match {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 255)))]
     pub names: Vec<String>,
-    /// Globs on the ARN of the resource, such as *:security-group/sg-0f12*.
+    /// Globs on the ARN of the resource, such as *:security-group/sg-0f12* or *:function:payments-*.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 512)))]
     pub arns: Vec<String>,
@@ -125,12 +125,12 @@ pub struct Select {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 255)))]
     pub names: Vec<String>,
-    /// Globs on the ARN of the resource, such as *:security-group/sg-0f12*.
+    /// Globs on the ARN of the resource, such as *:security-group/sg-0f12* or *:function:payments-*.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 512)))]
     pub arns: Vec<String>,
-    /// Globs on the id of the VPC that the resource is in, such as vpc-0a1b2c3d. Where one matches, the default group of
-    /// the VPC is in scope as well.
+    /// Globs on the id of the VPC that the resource is in, such as vpc-0a1b2c3d. For security groups: where one
+    /// matches, the default group of the VPC is in scope as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 64)))]
     pub vpc_ids: Vec<String>,

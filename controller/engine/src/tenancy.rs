@@ -8,8 +8,8 @@ use ipnet::IpNet;
 
 use crate::controls::InvalidParameter;
 use crate::desired::{Reason, Refusal};
-use crate::facts::{Location, Peer, Rule, SecurityGroup};
-use crate::select::{Selectable, Selection};
+use crate::facts::{Location, Peer, Resource, Rule};
+use crate::select::Selection;
 use crate::spec::{Accounts, MayAddRules, Mode, NamespaceGrant};
 use crate::traffic::Traffic;
 
@@ -59,15 +59,10 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Whether a group exists for the namespace.
-    pub(crate) fn shows(&self, group: &SecurityGroup, arn: &str) -> bool {
-        self.selection.as_ref().is_none_or(|selection| selection.matches(selectable(group, arn)))
+    /// Whether a resource exists for the namespace.
+    pub(crate) fn shows(&self, resource: Resource<'_>) -> bool {
+        self.selection.as_ref().is_none_or(|selection| selection.matches(resource))
     }
-}
-
-/// A group as selections look at it.
-pub(crate) fn selectable<'g>(group: &'g SecurityGroup, arn: &'g str) -> Selectable<'g> {
-    Selectable { name: &group.name, tags: &group.tags, arn, vpc: &group.vpc }
 }
 
 /// The rules that a namespace may add.

@@ -21,8 +21,13 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn edit(resource: &str, controls: &[&'static str], operation: Operation, severity: Severity) -> Edit {
-    let baseline =
-        BaselineRef { namespace: "team".to_owned(), name: "edge".to_owned(), uid: String::new(), generation: 1 };
+    let baseline = BaselineRef {
+        kind: crate::kind::Kind::SecurityGroup,
+        namespace: "team".to_owned(),
+        name: "edge".to_owned(),
+        uid: String::new(),
+        generation: 1,
+    };
     let demand = |control: &&'static str| Demand { baseline: baseline.clone(), control };
     Edit {
         resource: resource.to_owned(),

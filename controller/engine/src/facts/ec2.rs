@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use jiff::Timestamp;
 
-use super::{Rule, Tags};
+use super::{Location, Resource, ResourceType, Rule, Tags};
 
 /// A security group as `DescribeSecurityGroups` shows it, rules in normal form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,10 +24,19 @@ pub struct SecurityGroup {
     pub rules: Vec<Rule>,
 }
 
+/// The name of the default group of each VPC; no other group can have it.
+pub(super) const DEFAULT_GROUP: &str = "default";
+
 impl SecurityGroup {
     /// Whether this is the default group of its VPC, which cannot be deleted or renamed.
     pub fn is_default(&self) -> bool {
-        self.name == "default"
+        self.name == DEFAULT_GROUP
+    }
+
+    /// Who it is.
+    pub fn resource<'a>(&'a self, location: &'a Location) -> Resource<'a> {
+        let Self { id, name, owner, vpc, tags, .. } = self;
+        Resource { resource_type: ResourceType::SecurityGroup, id, name, owner, vpc, tags, location }
     }
 }
 
@@ -38,6 +47,30 @@ pub struct InterfaceUse {
     pub interfaces: u32,
     /// The load balancers that some of them belong to: each may have several.
     pub load_balancers: u32,
+    /// The interfaces of functions among them.
+    pub functions: u32,
+}
+
+/// A subnet and the way out of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subnet {
+    /// Id of its Availability Zone, which means the same zone in every account.
+    pub zone: String,
+    /// Where its route table sends what is for the internet.
+    pub default_route: DefaultRoute,
+}
+
+/// Where a route table sends what is for the internet (`0.0.0.0/0` and `::/0`), the most open of its targets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DefaultRoute {
+    /// Nowhere.
+    None,
+    /// To something else: a transit gateway, an appliance, a peering connection, …
+    Other,
+    /// To a NAT gateway, or out only through an egress-only internet gateway.
+    Nat,
+    /// To an internet gateway: the subnet is public.
+    Internet,
 }
 
 /// A managed prefix list that a rule refers to.

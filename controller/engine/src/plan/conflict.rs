@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::demands::{Asker, Demands, Keep, Requirers, Say, Texts, baselines, enforced};
 use super::narrow::Remains;
 use super::settle::{Settlement, remains};
-use crate::controls::security_group::GroupView;
+use crate::controls::security_group::{GroupView, SecurityGroups};
 use crate::edit::Withheld;
 use crate::exposure::{Audience, PrefixLists};
 use crate::facts::{Grant, Peer, Rule, SecurityGroup};
@@ -62,7 +62,7 @@ impl<'d> Outlook<'d> {
     /// Judges the group as it would be with every required rule.
     pub(super) fn new(
         view: &GroupView<'_>,
-        questions: &[Question<'d>],
+        questions: &[Question<'d, SecurityGroups>],
         say: &Say<'_>,
         demands: &Demands<'d>,
         settled: &Settlement<'d>,

@@ -5,27 +5,27 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::controls::security_group::{Bound, GroupView, Remedy};
+use crate::controls::security_group::{Bound, GroupView, Remedy, SecurityGroups};
 use crate::desired::{Desired, Scope};
 use crate::edit::{BaselineRef, Demand, Withheld};
-use crate::facts::{Grant, SecurityGroup};
+use crate::facts::{Grant, Resource};
 use crate::finding::Severity;
 use crate::questions::{Asking, Question};
 
-/// Which controls of which baselines have a say about a group: those that see it, unless an exemption silences them.
-pub(super) struct Say<'a> {
-    group: &'a SecurityGroup,
-    arn: String,
+/// Which controls of which baselines have a say about a resource: those that see it, unless an exemption silences them.
+#[derive(Debug)]
+pub struct Say<'a> {
+    resource: Resource<'a>,
     now: Timestamp,
     scopes: Vec<Scope>,
-    /// Whether to look at the group as if everything that is proposed were approved.
+    /// Whether to look at the resource as if everything that is proposed were approved.
     approved: bool,
 }
 
 impl<'a> Say<'a> {
-    pub(super) fn new(desired: &[Desired], group: &'a SecurityGroup, arn: String, now: Timestamp) -> Self {
-        let scopes = desired.iter().map(|desired| desired.scope(group, &arn)).collect();
-        Self { group, arn, now, scopes, approved: false }
+    pub(super) fn new(desired: &[Desired], resource: Resource<'a>, now: Timestamp) -> Self {
+        let scopes = desired.iter().map(|desired| desired.scope(resource)).collect();
+        Self { resource, now, scopes, approved: false }
     }
 
     /// The same as if everything that is proposed were approved.
@@ -38,10 +38,11 @@ impl<'a> Say<'a> {
         asking.active.hold.clone().filter(|hold| !(self.approved && *hold == Withheld::Approval))
     }
 
-    fn has(&self, asking: &Asking<'_>) -> bool {
-        let control = asking.active.control;
-        self.scopes.get(asking.baseline).is_some_and(|scope| scope.includes(control))
-            && asking.desired.exemption(control.about.id, self.group, &self.arn, self.now).is_none()
+    /// Whether a control of a baseline has a say.
+    pub(super) fn has(&self, asking: &Asking<'_>) -> bool {
+        let about = asking.active.about;
+        self.scopes.get(asking.baseline).is_some_and(|scope| scope.includes(about))
+            && asking.desired.exemption(about.id, self.resource, self.now).is_none()
     }
 }
 
@@ -57,14 +58,14 @@ pub(super) struct Asker<'d> {
 }
 
 impl<'d> Asker<'d> {
-    fn new(asking: &Asking<'d>, view: &GroupView<'_>, say: &Say<'_>, held: Option<Withheld>) -> Self {
+    pub(super) fn new(asking: &Asking<'d>, say: &Say<'_>, held: Option<Withheld>) -> Self {
         let (Asking { desired, active, .. }, hold) = (asking, say.hold(asking));
         Self {
             baseline: &desired.reference,
-            control: active.control.about.id,
+            control: active.about.id,
             severity: active.severity,
             stands: hold.is_none(),
-            hold: hold.or(held).or_else(|| desired.code.forbids(&view.group.tags)),
+            hold: hold.or(held).or_else(|| desired.code.forbids(say.resource.tags)),
         }
     }
 
@@ -89,7 +90,10 @@ pub(super) struct Keep<'d> {
 pub(super) type Requirers<'d> = Vec<(Option<String>, Asker<'d>)>;
 
 /// Values that are asked for, and by whom.
-pub(super) type Texts<'d> = BTreeMap<String, Vec<Asker<'d>>>;
+pub(super) type Asked<'d, T> = BTreeMap<T, Vec<Asker<'d>>>;
+
+/// Texts that are asked for, and by whom.
+pub(super) type Texts<'d> = Asked<'d, String>;
 
 /// Everything that is asked of one group. The order of baselines and questions leaves no trace in it.
 #[derive(Debug, Default)]
@@ -103,7 +107,7 @@ pub(super) struct Demands<'d> {
 
 impl<'d> Demands<'d> {
     /// Puts together what every question asks of a group, as far as those who ask have a say.
-    pub(super) fn gather(view: &GroupView<'_>, questions: &[Question<'d>], say: &Say<'_>) -> Self {
+    pub(super) fn gather(view: &GroupView<'_>, questions: &[Question<'d, SecurityGroups>], say: &Say<'_>) -> Self {
         let mut demands = Self::default();
         for question in questions {
             let asking: Vec<&Asking<'d>> = question.askers.iter().filter(|asking| say.has(asking)).collect();
@@ -111,15 +115,15 @@ impl<'d> Demands<'d> {
                 continue;
             };
             for remedy in remedy(question.parameters, view) {
-                demands.add(view, &asking, say, remedy);
+                demands.add(&asking, say, remedy);
             }
         }
         demands
     }
 
-    fn add(&mut self, view: &GroupView<'_>, asking: &[&Asking<'d>], say: &Say<'_>, remedy: Remedy) {
+    fn add(&mut self, asking: &[&Asking<'d>], say: &Say<'_>, remedy: Remedy) {
         let askers = |held: Option<Withheld>| {
-            let asker = move |asking: &&Asking<'d>| Asker::new(asking, view, say, held.clone());
+            let asker = move |asking: &&Asking<'d>| Asker::new(asking, say, held.clone());
             asking.iter().map(asker)
         };
         match remedy {
@@ -130,7 +134,7 @@ impl<'d> Demands<'d> {
                 let requirer = |asking: &&Asking<'d>| {
                     let may_add = asking.desired.grant.may_add.allows(&rule);
                     let beyond = (!may_add).then_some(Withheld::AccountGrant);
-                    (rule.description.clone(), Asker::new(asking, view, say, beyond))
+                    (rule.description.clone(), Asker::new(asking, say, beyond))
                 };
                 let requirers = self.requires.entry(rule.grant.clone()).or_default();
                 requirers.extend(asking.iter().map(requirer));
@@ -178,4 +182,35 @@ pub(super) fn baselines<'a, 'd: 'a>(askers: impl Iterator<Item = &'a Asker<'d>>)
     names.sort();
     names.dedup();
     names
+}
+
+/// Those whose demand is carried out; if nobody's is, all of them and why not.
+pub(super) fn carried_out<'d>(askers: &[Asker<'d>]) -> (Vec<Asker<'d>>, Option<Withheld>) {
+    match reason(askers) {
+        None => (enforced(askers), None),
+        held => (askers.to_vec(), held),
+    }
+}
+
+/// As [`carried_out`], and held if other enforced demands want another value.
+pub(super) fn chosen<'d, T: Ord>(
+    value: &T,
+    askers: &[Asker<'d>],
+    values: &Asked<'d, T>,
+) -> (Vec<Asker<'d>>, Option<Withheld>) {
+    let (askers, hold) = carried_out(askers);
+    let others = values.iter().filter(|(other, _)| **other != *value);
+    let others: Vec<Asker<'d>> = others.flat_map(|(_, askers)| enforced(askers)).collect();
+    let contradicted = hold.is_none() && !others.is_empty();
+    let conflict = contradicted.then(|| Withheld::Conflicting(baselines(others.iter())));
+    (askers, hold.or(conflict))
+}
+
+/// The demands of those who ask, each once, and the worst severity among them.
+pub(super) fn put_together(askers: &[Asker<'_>]) -> (Vec<Demand>, Severity) {
+    let mut askers: Vec<&Asker<'_>> = askers.iter().collect();
+    askers.sort_by_key(|asker| (asker.baseline, asker.control));
+    askers.dedup_by_key(|asker| (asker.baseline, asker.control));
+    let severity = askers.iter().map(|asker| asker.severity).max();
+    (askers.into_iter().map(Asker::demand).collect(), severity.unwrap_or(Severity::Low))
 }

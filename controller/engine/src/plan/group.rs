@@ -9,12 +9,12 @@ use ipnet::IpNet;
 
 use super::ProposedEdit;
 use super::conflict::{Outlook, declared, is_enforced, is_standing};
-use super::demands::{Asker, Demands, Requirers, Say, Texts, agreed, baselines, enforced, reason};
+use super::demands::{Asker, Demands, Requirers, Say, agreed, carried_out, chosen, put_together, reason};
 use super::settle::{Change as Narrowed, Settlement};
 use crate::address::{AddressSet, PublicSize};
-use crate::controls::security_group::GroupView;
+use crate::controls::Catalogue;
+use crate::controls::security_group::{GroupView, SecurityGroups};
 use crate::edit::{Change, Edit, Operation, Withheld};
-use crate::evaluate::impact;
 use crate::exposure::Audience;
 use crate::facts::{Grant, Rule, Tags};
 use crate::finding::Severity;
@@ -22,7 +22,11 @@ use crate::questions::Question;
 use crate::traffic::TrafficSet;
 
 /// The edits of one group, held or not.
-pub(super) fn plan(view: &GroupView<'_>, questions: &[Question<'_>], say: &Say<'_>) -> Vec<ProposedEdit> {
+pub(crate) fn plan(
+    view: &GroupView<'_>,
+    questions: &[Question<'_, SecurityGroups>],
+    say: &Say<'_>,
+) -> Vec<ProposedEdit> {
     let demands = Demands::gather(view, questions, say);
     let rules = &view.group.rules;
     let mut settled = Settlement::new(rules, &demands, &[], |asker| asker.enforced());
@@ -260,18 +264,15 @@ impl<'p, 'd> Planner<'p, 'd> {
         exposed: u128,
         hold: Option<Withheld>,
     ) -> ProposedEdit {
-        let mut askers: Vec<&Asker<'d>> = askers.iter().collect();
-        askers.sort_by_key(|asker| (asker.baseline, asker.control));
-        askers.dedup_by_key(|asker| (asker.baseline, asker.control));
-        let severity = askers.iter().map(|asker| asker.severity).max();
+        let (demands, severity) = put_together(askers);
         let edit = Edit {
             resource: self.view.group.id.clone(),
             operation,
             change,
-            demands: askers.into_iter().map(Asker::demand).collect(),
-            severity: severity.unwrap_or(Severity::Low),
+            demands,
+            severity,
             exposed,
-            impact: impact(self.view),
+            impact: SecurityGroups::impact(self.view),
         };
         ProposedEdit { edit, hold }
     }
@@ -281,24 +282,6 @@ impl<'p, 'd> Planner<'p, 'd> {
 fn most_urgent_that_awaits(edits: &[ProposedEdit]) -> Severity {
     let awaiting = edits.iter().filter(|proposed| proposed.hold == Some(Withheld::RequiredFirst));
     awaiting.map(|proposed| proposed.edit.severity).max().unwrap_or(Severity::Low)
-}
-
-/// Those whose demand is carried out; if nobody's is, all of them and why not.
-fn carried_out<'d>(askers: &[Asker<'d>]) -> (Vec<Asker<'d>>, Option<Withheld>) {
-    match reason(askers) {
-        None => (enforced(askers), None),
-        held => (askers.to_vec(), held),
-    }
-}
-
-/// As [`carried_out`], and held if other enforced demands want another value.
-fn chosen<'d>(value: &String, askers: &[Asker<'d>], values: &Texts<'d>) -> (Vec<Asker<'d>>, Option<Withheld>) {
-    let (askers, hold) = carried_out(askers);
-    let others = values.iter().filter(|(other, _)| *other != value);
-    let others: Vec<Asker<'d>> = others.flat_map(|(_, askers)| enforced(askers)).collect();
-    let contradicted = hold.is_none() && !others.is_empty();
-    let conflict = contradicted.then(|| Withheld::Conflicting(baselines(others.iter())));
-    (askers, hold.or(conflict))
 }
 
 /// Ports times public addresses that a rule loses. IPv6 is scaled so that the whole of either family weighs the same.

@@ -5,28 +5,33 @@
 
 mod conflict;
 mod demands;
-mod group;
+pub(crate) mod group;
 pub mod narrow;
+pub(crate) mod properties;
 mod propose;
 mod settle;
 
-use demands::Say;
+pub use demands::Say;
 use jiff::Timestamp;
 use propose::Proposing;
 
 use crate::approval::Warrant;
-use crate::controls::security_group::DEFAULT_CLOSED;
+use crate::controls::Catalogue;
+use crate::controls::lambda::Functions;
+use crate::controls::security_group::{DEFAULT_CLOSED, SecurityGroups};
 use crate::desired::Desired;
 use crate::edit::{BaselineRef, Edit, Withheld};
-use crate::evaluate::{Evaluation, arn};
-use crate::facts::{Inventory, Location, SecurityGroup};
+use crate::evaluate::Evaluation;
+use crate::facts::{Inventory, Location, Resource, ResourceType, Tags};
+use crate::kind::{Cell, Kind};
 use crate::questions::questions;
+use crate::sequence::State;
 
 /// The edits of one cell at one stage.
 #[derive(Clone, Debug)]
 pub struct Plan<Stage> {
-    /// The account and region.
-    pub location: Location,
+    /// The kind of its baselines, and the account and region.
+    pub cell: Cell,
     /// What is known at this stage.
     pub stage: Stage,
 }
@@ -64,13 +69,54 @@ pub struct Permitted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PermittedResource {
     /// The resource when it was planned: anything else found before the write is a foreign change.
-    pub group: SecurityGroup,
+    pub target: Target,
     /// The edits, worst first.
     pub edits: Vec<Edit>,
     /// The baselines that had a say in the plan, sorted: another one may contradict it.
     pub baselines: Vec<BaselineRef>,
     /// On whose word.
     pub warrant: Warrant,
+}
+
+/// A resource that is to be changed, as it was when that was planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// What it is.
+    pub resource_type: ResourceType,
+    /// By this it is named, unique in its cell.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The account that owns it.
+    pub owner: String,
+    /// The VPC that it is in, empty if it is in none.
+    pub vpc: String,
+    /// Its tags.
+    pub tags: Tags,
+    /// What the edits rest on.
+    pub planned: State,
+}
+
+impl Target {
+    /// A resource, and what the edits of it rest on.
+    pub fn new(resource: Resource<'_>, planned: State) -> Self {
+        let Resource { resource_type, id, name, owner, vpc, tags, location: _ } = resource;
+        Self {
+            resource_type,
+            id: id.to_owned(),
+            name: name.to_owned(),
+            owner: owner.to_owned(),
+            vpc: vpc.to_owned(),
+            tags: tags.clone(),
+            planned,
+        }
+    }
+
+    /// Who it is.
+    pub fn resource<'a>(&'a self, location: &'a Location) -> Resource<'a> {
+        let Self { resource_type, id, name, owner, vpc, tags, planned: _ } = self;
+        Resource { resource_type: *resource_type, id, name, owner, vpc, tags, location }
+    }
 }
 
 /// An edit that is not made now.
@@ -161,6 +207,16 @@ pub enum Failure {
     WriteDenied,
     /// The group is full although it seemed to have room.
     RuleQuota,
+    /// The account has not enough concurrency left although it seemed to have.
+    ConcurrencyQuota,
+    /// AWS no longer lets functions with this runtime be updated.
+    RuntimeBlocked,
+    /// The key cannot be used: it is denied to the function or to Baseward, disabled, or gone.
+    KeyUnusable,
+    /// The execution role of the function is gone, or Lambda may not assume it.
+    RoleUnusable,
+    /// AWS took the update and could not carry it out.
+    UpdateFailed,
     /// AWS throttled the write, or the own rate limit left no time for it.
     Throttled,
     /// The resource is gone.
@@ -177,9 +233,14 @@ pub enum Failure {
 
 impl Failure {
     /// Every failure.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::WriteDenied,
         Self::RuleQuota,
+        Self::ConcurrencyQuota,
+        Self::RuntimeBlocked,
+        Self::KeyUnusable,
+        Self::RoleUnusable,
+        Self::UpdateFailed,
         Self::Throttled,
         Self::NotFound,
         Self::OutcomeUnknown,
@@ -193,7 +254,15 @@ impl Failure {
     pub fn may_pass(self) -> bool {
         match self {
             Self::Throttled | Self::OutcomeUnknown | Self::NotVerified | Self::NotSent => true,
-            Self::WriteDenied | Self::RuleQuota | Self::NotFound | Self::Refused => false,
+            Self::WriteDenied
+            | Self::RuleQuota
+            | Self::ConcurrencyQuota
+            | Self::RuntimeBlocked
+            | Self::KeyUnusable
+            | Self::RoleUnusable
+            | Self::UpdateFailed
+            | Self::NotFound
+            | Self::Refused => false,
         }
     }
 
@@ -202,6 +271,11 @@ impl Failure {
         match self {
             Self::WriteDenied => "WriteDenied",
             Self::RuleQuota => "RuleQuota",
+            Self::ConcurrencyQuota => "ConcurrencyQuota",
+            Self::RuntimeBlocked => "RuntimeBlocked",
+            Self::KeyUnusable => "KeyUnusable",
+            Self::RoleUnusable => "RoleUnusable",
+            Self::UpdateFailed => "UpdateFailed",
             Self::Throttled => "Throttled",
             Self::NotFound => "NotFound",
             Self::OutcomeUnknown => "OutcomeUnknown",
@@ -216,6 +290,17 @@ impl Failure {
         match self {
             Self::WriteDenied => "AWS denied the write: attach the write policy of Baseward to the writeRole",
             Self::RuleQuota => "the group is full: remove rules, or raise the quota and spec.rulesPerSecurityGroup",
+            Self::ConcurrencyQuota => {
+                "too little concurrency is left: lower reservations, or raise the account's quota"
+            }
+            Self::RuntimeBlocked => {
+                "AWS no longer lets this runtime be updated: deploy the function with a supported one"
+            }
+            Self::KeyUnusable => {
+                "the KMS key cannot be used: check that it is enabled and that its policy lets the function use it"
+            }
+            Self::RoleUnusable => "the function's execution role is gone or cannot be assumed: mend the role",
+            Self::UpdateFailed => "AWS could not carry out the update: the controller's log tells the reason code",
             Self::Throttled => "AWS throttled the write: it is tried again; raise rateShare if that lasts",
             Self::NotFound => "the resource is gone: nothing to do",
             Self::OutcomeUnknown => "AWS did not say whether it wrote, and it does not show: it is planned anew",
@@ -236,25 +321,31 @@ pub(crate) fn with_a_say(desired: &[Desired]) -> Vec<BaselineRef> {
 
 /// Plans the edits of a cell from what was found wrong.
 pub fn plan(desired: &[Desired], inventory: &Inventory, evaluation: &Evaluation) -> Plan<Proposed> {
-    let Ok(groups) = inventory.security_groups.facts() else {
-        return Plan { location: inventory.location.clone(), stage: Proposed::default() };
+    let mut edits = match evaluation.kind {
+        Kind::SecurityGroup => edits::<SecurityGroups>(desired, inventory, evaluation),
+        Kind::Lambda => edits::<Functions>(desired, inventory, evaluation),
     };
-    let (questions, proposing) = (questions(desired), Proposing::new(desired));
-    let mut edits: Vec<ProposedEdit> = evaluation
-        .failing_groups()
-        .filter_map(|index| groups.get(index))
-        .flat_map(|found| {
-            let view = evaluation.view(inventory, found);
-            let say = Say::new(desired, found, arn(&inventory.location, found), evaluation.now());
-            let anyway = group::plan(&view, &questions, &say);
-            if proposing.is_empty() {
-                return anyway;
-            }
-            proposing.beside(anyway, group::plan(&view, &questions, &say.once_approved()))
-        })
-        .collect();
     edits.sort_by(|one, other| one.edit.worst_first(&other.edit).then_with(|| one.hold.cmp(&other.hold)));
-    Plan { location: inventory.location.clone(), stage: Proposed { edits, baselines: with_a_say(desired) } }
+    let cell = Cell { kind: evaluation.kind, location: inventory.location.clone() };
+    Plan { cell, stage: Proposed { edits, baselines: with_a_say(desired) } }
+}
+
+fn edits<C: Catalogue>(desired: &[Desired], inventory: &Inventory, evaluation: &Evaluation) -> Vec<ProposedEdit> {
+    let index = C::index(inventory);
+    let Ok(resources) = C::found(inventory) else {
+        return Vec::new();
+    };
+    let (questions, proposing) = (questions::<C>(desired), Proposing::new(desired));
+    let edits = evaluation.failing().filter_map(|index| resources.get(index)).flat_map(|found| {
+        let view = C::view(*found, &index, inventory, evaluation.now());
+        let say = Say::new(desired, C::resource(*found, inventory), evaluation.now());
+        let anyway = C::plan(&view, &questions, &say);
+        if proposing.is_empty() {
+            return anyway;
+        }
+        proposing.beside(anyway, C::plan(&view, &questions, &say.once_approved()))
+    });
+    C::together(edits.collect(), inventory)
 }
 
 impl PermittedResource {
@@ -279,6 +370,6 @@ impl Permitted {
 impl Plan<Permitted> {
     /// The plan after every resource was tried, or given up with a reason.
     pub fn applied(self, outcomes: Vec<ResourceOutcome>) -> Plan<Applied> {
-        Plan { location: self.location, stage: Applied { outcomes, withheld: self.stage.withheld } }
+        Plan { cell: self.cell, stage: Applied { outcomes, withheld: self.stage.withheld } }
     }
 }

@@ -6,6 +6,7 @@ use super::ProposedEdit;
 use crate::desired::Desired;
 use crate::edit::{BaselineRef, Change, Edit, Withheld};
 use crate::facts::{Grant, Rule};
+use crate::property::Property;
 
 /// The controls of baselines that ask for approval.
 #[derive(Debug, Default)]
@@ -15,7 +16,7 @@ impl<'d> Proposing<'d> {
     pub(super) fn new(desired: &'d [Desired]) -> Self {
         let proposing = |desired: &'d Desired| {
             let controls = desired.controls.iter().filter(|active| active.hold == Some(Withheld::Approval));
-            controls.map(|active| (&desired.reference, active.control.about.id))
+            controls.map(|active| (&desired.reference, active.about.id))
         };
         Self(desired.iter().flat_map(proposing).collect())
     }
@@ -51,6 +52,7 @@ enum Part<'e> {
     Rule(&'e Rule),
     Grant(&'e Grant),
     Tag(&'e str),
+    Property(&'e Property),
 }
 
 fn parts(change: &Change) -> Vec<Part<'_>> {
@@ -59,5 +61,6 @@ fn parts(change: &Change) -> Vec<Part<'_>> {
         Change::Rule { before: None, after } => after.iter().map(|rule| Part::Grant(&rule.grant)).collect(),
         Change::Restore { rule, .. } => vec![Part::Grant(&rule.grant)],
         Change::Tags { after, .. } => after.keys().map(|key| Part::Tag(key)).collect(),
+        Change::Properties(changes) => changes.iter().map(|change| Part::Property(&change.property)).collect(),
     }
 }

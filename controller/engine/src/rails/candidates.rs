@@ -1,4 +1,4 @@
-//! Groups that may be changed, and whether each has room for what is added before anything is removed.
+//! Resources that may be changed, and whether each has room for what is added before anything is removed.
 
 use std::collections::BTreeMap;
 
@@ -6,25 +6,42 @@ use super::EDITS_PER_RESOURCE;
 use crate::approval::ChangeSetName;
 use crate::edit::{Change, Edit, Withheld};
 use crate::exposure::PrefixLists;
-use crate::facts::{Peer, Rule, SecurityGroup};
+use crate::facts::{Inventory, Peer, Resource, Rule, SecurityGroup};
+use crate::kind::Kind;
 use crate::plan::WithheldEdit;
+use crate::tenancy::Account;
 
-/// What a group may hold.
-#[derive(Clone, Copy)]
+/// What resources may hold.
 pub(super) struct Room<'a> {
-    pub(super) lists: PrefixLists<'a>,
-    pub(super) rules_per_group: u32,
+    groups: BTreeMap<&'a str, &'a SecurityGroup>,
+    lists: PrefixLists<'a>,
+    rules_per_group: u32,
 }
 
-/// A group that may be changed, and what may be changed in it.
+impl<'a> Room<'a> {
+    pub(super) fn new(kind: Kind, inventory: &'a Inventory, account: &Account) -> Self {
+        Self {
+            // Only security groups have a quota of their own.
+            groups: if kind == Kind::SecurityGroup { super::groups(inventory) } else { BTreeMap::new() },
+            lists: inventory.prefix_lists.facts().ok(),
+            rules_per_group: account.rules_per_group,
+        }
+    }
+
+    fn has(&self, resource: &str, planned: &[Edit], edit: &Edit) -> bool {
+        self.groups.get(resource).is_none_or(|group| has_room(group, planned, edit, self))
+    }
+}
+
+/// A resource that may be changed, and what may be changed in it.
 pub(super) struct Candidate<'a> {
-    pub(super) group: &'a SecurityGroup,
+    pub(super) resource: Resource<'a>,
     pub(super) edits: Vec<Edit>,
     /// The approved change set that the edits are in.
     pub(super) change_set: Option<ChangeSetName>,
 }
 
-/// Groups that may be changed, by their worst edit. What a change set of its own covers is changed for itself.
+/// Resources that may be changed, by their worst edit. What a change set of its own covers is changed for itself.
 pub(super) struct Candidates<'a> {
     room: Room<'a>,
     worst_first: Vec<Candidate<'a>>,
@@ -36,27 +53,27 @@ impl<'a> Candidates<'a> {
         Self { room, worst_first: Vec::new(), places: BTreeMap::new() }
     }
 
-    /// Adds an edit, or gives it back if the change set or the group has no room for it.
+    /// Adds an edit, or gives it back if the change set or the resource has no room for it.
     pub(super) fn add(
         &mut self,
-        group: &'a SecurityGroup,
+        resource: Resource<'a>,
         edit: Edit,
         change_set: Option<ChangeSetName>,
     ) -> Option<WithheldEdit> {
-        let place = (group.id.as_str(), change_set.clone());
+        let place = (resource.id, change_set.clone());
         let known = self.places.get(&place).and_then(|place| self.worst_first.get_mut(*place));
         let planned = known.as_ref().map(|candidate| candidate.edits.as_slice()).unwrap_or_default();
         if planned.len() >= EDITS_PER_RESOURCE {
             return Some(WithheldEdit { edit, reason: Withheld::SweepLimit });
         }
-        if !has_room(group, planned, &edit, self.room) {
+        if !self.room.has(resource.id, planned, &edit) {
             return Some(WithheldEdit { edit, reason: Withheld::RuleQuota });
         }
         match known {
             Some(candidate) => candidate.edits.push(edit),
             None => {
                 self.places.insert(place, self.worst_first.len());
-                self.worst_first.push(Candidate { group, edits: vec![edit], change_set });
+                self.worst_first.push(Candidate { resource, edits: vec![edit], change_set });
             }
         }
         None
@@ -71,8 +88,8 @@ impl<'a> Candidates<'a> {
 ///
 /// The quota holds per direction and address family. A prefix list counts with its maximum in both families,
 /// a referenced group once in both (Amazon VPC quotas, "Rules per security group").
-fn has_room(group: &SecurityGroup, planned: &[Edit], edit: &Edit, room: Room<'_>) -> bool {
-    let Room { lists, rules_per_group: quota } = room;
+fn has_room(group: &SecurityGroup, planned: &[Edit], edit: &Edit, room: &Room<'_>) -> bool {
+    let Room { groups: _, lists, rules_per_group: quota } = *room;
     let new: Vec<&Rule> = added(edit).collect();
     let standing = || group.rules.iter().chain(planned.iter().flat_map(added)).chain(new.iter().copied());
     new.iter().all(|rule| {
@@ -91,7 +108,7 @@ fn added(edit: &Edit) -> impl Iterator<Item = &Rule> {
     let rules: &[Rule] = match &edit.change {
         Change::Rule { after, .. } if edit.change.in_place().is_none() => after,
         Change::Restore { rule, .. } => std::slice::from_ref(rule),
-        Change::Rule { .. } | Change::Tags { .. } => &[],
+        Change::Rule { .. } | Change::Tags { .. } | Change::Properties(_) => &[],
     };
     rules.iter()
 }

@@ -16,11 +16,14 @@ pub use permit::{Authority, permit, still_allowed};
 
 use crate::approval::{ChangeSetName, Decision, Proposal, Warrant, proposal, rejected_and_rest};
 use crate::contests::Contests;
+use crate::controls::resources;
 use crate::desired::Desired;
 use crate::edit::{BaselineRef, Edit, Withheld};
-use crate::facts::{Inventory, SecurityGroup};
-use crate::plan::{Permitted, PermittedResource, Plan, Proposed, ProposedEdit, WithheldEdit};
+use crate::facts::{Inventory, Resource, SecurityGroup};
+use crate::kind::Kind;
+use crate::plan::{Permitted, PermittedResource, Plan, Proposed, ProposedEdit, Target, WithheldEdit};
 use crate::retries::Retries;
+use crate::sequence::State;
 use crate::tenancy::Account;
 
 /// At most so many resources are changed in one sweep of a cell, the worst first.
@@ -58,9 +61,9 @@ pub struct Moment<'a> {
 
 /// Holds back what nobody's word lets through at any time: in this account, or on this resource.
 pub fn hold_for_good(plan: Plan<Proposed>, inventory: &Inventory, account: &Account) -> Plan<Proposed> {
-    let (groups, location) = (by_id(inventory), plan.location.clone());
+    let resources = by_id(plan.cell.kind, inventory);
     let read_only = (!account.writable).then_some(Withheld::ReadOnlyAccount);
-    hold(plan, |edit| read_only.clone().or_else(|| owner(groups.get(edit.resource.as_str())?, &location)))
+    hold(plan, |edit| read_only.clone().or_else(|| owner(*resources.get(edit.resource.as_str())?)))
 }
 
 /// Holds back what nobody's word lets through right now: in this account, or by this process.
@@ -71,7 +74,7 @@ pub fn hold_for_now(plan: Plan<Proposed>, account: &Account, leading: bool) -> P
 
 /// Holds back what nothing but the want of an approval has held back so far.
 fn hold(plan: Plan<Proposed>, reason: impl Fn(&Edit) -> Option<Withheld>) -> Plan<Proposed> {
-    let Plan { location, stage: Proposed { edits, baselines } } = plan;
+    let Plan { cell, stage: Proposed { edits, baselines } } = plan;
     let hold = |ProposedEdit { edit, hold }: ProposedEdit| {
         let firm = match hold {
             None | Some(Withheld::Approval) => reason(&edit),
@@ -80,38 +83,39 @@ fn hold(plan: Plan<Proposed>, reason: impl Fn(&Edit) -> Option<Withheld>) -> Pla
         ProposedEdit { hold: firm.or(hold), edit }
     };
     let edits = edits.into_iter().map(hold).collect();
-    Plan { location, stage: Proposed { edits, baselines } }
+    Plan { cell, stage: Proposed { edits, baselines } }
 }
 
-/// Holds back what the groups have no room for. What has to wait for its turn alone is let through.
+/// Holds back what the resources have no room for. What has to wait for its turn alone is let through.
 pub fn hold_without_room(plan: Plan<Proposed>, inventory: &Inventory, account: &Account) -> Plan<Proposed> {
-    let Plan { location, stage: Proposed { edits, baselines } } = plan;
-    let groups = by_id(inventory);
-    let mut candidates = Candidates::new(room(inventory, account));
+    let Plan { cell, stage: Proposed { edits, baselines } } = plan;
+    let found = by_id(cell.kind, inventory);
+    let mut candidates = Candidates::new(Room::new(cell.kind, inventory, account));
     let hold = |ProposedEdit { edit, hold }: ProposedEdit| {
-        let group = groups.get(edit.resource.as_str()).filter(|_| hold.is_none());
-        let no_room = group.and_then(|group| candidates.add(group, edit.clone(), None));
+        let resource = found.get(edit.resource.as_str()).filter(|_| hold.is_none());
+        let no_room = resource.and_then(|resource| candidates.add(*resource, edit.clone(), None));
         let reason = no_room.map(|held| held.reason).filter(|reason| *reason == Withheld::RuleQuota);
         ProposedEdit { edit, hold: hold.or(reason) }
     };
     let edits = edits.into_iter().map(hold).collect();
-    Plan { location, stage: Proposed { edits, baselines } }
+    Plan { cell, stage: Proposed { edits, baselines } }
 }
 
 /// Lets through what may be made now, ordered by resource, worst first; tells what is to be proposed, and why the rest waits.
 pub fn apply(plan: Plan<Proposed>, inventory: &Inventory, account: &Account, moment: Moment<'_>) -> Plan<Permitted> {
-    let Plan { location, stage: Proposed { edits, baselines } } = plan;
-    let groups = by_id(inventory);
-    let room = room(inventory, account);
-    let mut sorted = Sorted { make: Candidates::new(room), propose: Candidates::new(room), withheld: Vec::new() };
+    let Plan { cell, stage: Proposed { edits, baselines } } = plan;
+    let found = by_id(cell.kind, inventory);
+    let room = || Room::new(cell.kind, inventory, account);
+    let mut sorted = Sorted { make: Candidates::new(room()), propose: Candidates::new(room()), withheld: Vec::new() };
     for proposed in edits {
-        if let Some(group) = groups.get(proposed.edit.resource.as_str()) {
-            sorted.add(group, proposed, moment);
+        if let Some(resource) = found.get(proposed.edit.resource.as_str()) {
+            sorted.add(*resource, proposed, moment);
         }
     }
     let Sorted { make, propose, withheld } = sorted;
-    let resource = |Candidate { group, edits, change_set }: Candidate<'_>| PermittedResource {
-        group: group.clone(),
+    let groups = groups(inventory);
+    let resource = |Candidate { resource, edits, change_set }: Candidate<'_>| PermittedResource {
+        target: Target::new(resource, planned(resource, &edits, &groups)),
         edits,
         baselines: baselines.clone(),
         warrant: change_set.map_or(Warrant::Baselines, Warrant::Approval),
@@ -124,14 +128,27 @@ pub fn apply(plan: Plan<Proposed>, inventory: &Inventory, account: &Account, mom
     permitted
         .withheld
         .sort_by(|one, other| one.edit.worst_first(&other.edit).then_with(|| one.reason.cmp(&other.reason)));
-    Plan { location, stage: permitted }
+    Plan { cell, stage: permitted }
 }
 
-fn room<'a>(inventory: &'a Inventory, account: &Account) -> Room<'a> {
-    Room { lists: inventory.prefix_lists.facts().ok(), rules_per_group: account.rules_per_group }
+/// What the edits of a resource rest on.
+fn planned(resource: Resource<'_>, edits: &[Edit], groups: &BTreeMap<&str, &SecurityGroup>) -> State {
+    match groups.get(resource.id) {
+        Some(group) => State::Group { rules: group.rules.clone(), tags: group.tags.clone() },
+        None => State::before(edits),
+    }
 }
 
-fn by_id(inventory: &Inventory) -> BTreeMap<&str, &SecurityGroup> {
+fn by_id(kind: Kind, inventory: &Inventory) -> BTreeMap<&str, Resource<'_>> {
+    let mut found = BTreeMap::new();
+    for resource in resources(kind, inventory).unwrap_or_default() {
+        // A function may have the name by which the settings of the account go, which come later and are never edited.
+        found.entry(resource.id).or_insert(resource);
+    }
+    found
+}
+
+fn groups(inventory: &Inventory) -> BTreeMap<&str, &SecurityGroup> {
     let groups = inventory.security_groups.facts().map(Vec::as_slice).unwrap_or_default();
     groups.iter().map(|group| (group.id.as_str(), group)).collect()
 }
@@ -154,7 +171,7 @@ struct Sorted<'a> {
 }
 
 impl<'a> Sorted<'a> {
-    fn add(&mut self, group: &'a SecurityGroup, ProposedEdit { edit, hold }: ProposedEdit, moment: Moment<'_>) {
+    fn add(&mut self, resource: Resource<'a>, ProposedEdit { edit, hold }: ProposedEdit, moment: Moment<'_>) {
         if let Some(reason) = hold.as_ref().filter(|hold| **hold != Withheld::Approval) {
             return self.withheld.push(WithheldEdit { edit, reason: reason.clone() });
         }
@@ -162,9 +179,9 @@ impl<'a> Sorted<'a> {
         self.withheld.extend(rejected.map(|edit| WithheldEdit { edit, reason: Withheld::Rejected }));
         let Some(edit) = rest else { return };
         let held = match way(&edit, hold, moment) {
-            Way::Make(change_set) => self.make.add(group, edit, change_set),
+            Way::Make(change_set) => self.make.add(resource, edit, change_set),
             Way::Propose(reason) => {
-                let no_room = self.propose.add(group, edit.clone(), None);
+                let no_room = self.propose.add(resource, edit.clone(), None);
                 no_room.or(Some(WithheldEdit { edit, reason }))
             }
             Way::Wait(reason) => Some(WithheldEdit { edit, reason }),
@@ -222,8 +239,8 @@ fn window(edit: &Edit, desired: &[Desired], now: Timestamp) -> Option<Withheld> 
 
 /// Admits a resource to the plan, unless it was just tried in vain or the sweep has no room for it.
 fn admit(permitted: &mut Permitted, resource: PermittedResource, moment: Moment<'_>) {
-    let another = |other: &PermittedResource| other.group.id == resource.group.id;
-    let reason = match moment.circumstances.retries.waits(&resource.group.id, &resource.edits, moment.now) {
+    let another = |other: &PermittedResource| other.target.id == resource.target.id;
+    let reason = match moment.circumstances.retries.waits(&resource.target.id, &resource.edits, moment.now) {
         Some(last) => Withheld::BackingOff(Box::new(last.clone())),
         None if permitted.resources.len() >= RESOURCES_PER_SWEEP => Withheld::SweepLimit,
         // What another change set covers rests on what is there afterwards.

@@ -1,9 +1,9 @@
-//! Who owns a group so that nobody else may write it.
+//! Who owns a resource so that nobody else may write it.
 
 use crate::edit::Withheld;
-use crate::facts::{Location, SecurityGroup};
+use crate::facts::{Resource, ResourceType};
 
-/// Tag keys by which a service of AWS or a controller in a cluster marks the groups that it manages; a trailing `*`
+/// Tag keys by which a service of AWS or a controller in a cluster marks what it manages; a trailing `*`
 /// stands for any rest (control catalogue, part 2, item 6).
 const SERVICE_TAGS: [&str; 7] = [
     "elbv2.k8s.aws/cluster",
@@ -23,19 +23,21 @@ const SERVICE_NAMES: [(&str, &str); 4] = [
     ("GuardDutyManagedSecurityGroup-", "Amazon GuardDuty"),
 ];
 
-/// Who owns a group so that it is not to be written, whatever the baselines say.
-pub(super) fn owner(group: &SecurityGroup, location: &Location) -> Option<Withheld> {
-    if group.owner != location.account {
-        return Some(Withheld::OwnedByOtherAccount(group.owner.clone()));
+/// Who owns a resource so that it is not to be written, whatever the baselines say.
+pub(super) fn owner(resource: Resource<'_>) -> Option<Withheld> {
+    if resource.owner != resource.location.account {
+        return Some(Withheld::OwnedByOtherAccount(resource.owner.to_owned()));
     }
-    service(group).map(Withheld::ManagedByService)
+    service(resource).map(Withheld::ManagedByService)
 }
 
-fn service(group: &SecurityGroup) -> Option<String> {
-    let by_name = SERVICE_NAMES
-        .iter()
-        .find(|(prefix, _)| group.name.starts_with(prefix))
-        .map(|(_, service)| (*service).to_owned());
+fn service(resource: Resource<'_>) -> Option<String> {
+    let names = match resource.resource_type {
+        ResourceType::SecurityGroup => SERVICE_NAMES.as_slice(),
+        ResourceType::Function | ResourceType::LayerVersion | ResourceType::LambdaAccount => &[],
+    };
+    let by_name =
+        names.iter().find(|(prefix, _)| resource.name.starts_with(prefix)).map(|(_, service)| (*service).to_owned());
     let marks = |(key, value): &(&String, &String)| {
         SERVICE_TAGS.iter().any(|pattern| match pattern.strip_suffix('*') {
             // A cluster that merely uses a group tags it `shared`.
@@ -44,5 +46,5 @@ fn service(group: &SecurityGroup) -> Option<String> {
             None => key == pattern,
         })
     };
-    by_name.or_else(|| group.tags.iter().find(marks).map(|(key, _)| format!("tag {key}")))
+    by_name.or_else(|| resource.tags.iter().find(marks).map(|(key, _)| format!("tag {key}")))
 }

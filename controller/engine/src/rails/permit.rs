@@ -12,8 +12,7 @@ use crate::call::Call;
 use crate::controls::security_group::REQUIRED_RULES_PRESENT;
 use crate::desired::Desired;
 use crate::edit::{Change, Edit, Withheld};
-use crate::evaluate::arn;
-use crate::facts::{LiveGroup, Location, Rule, SecurityGroup};
+use crate::facts::{Live, Location, Resource, Rule};
 use crate::permit::Permit;
 use crate::plan::{PermittedResource, with_a_say};
 use crate::sequence::State;
@@ -46,19 +45,19 @@ pub fn permit(
     resource: &PermittedResource,
     call: Call,
     expected: &State,
-    live: &LiveGroup,
+    live: &Live,
     authority: &Authority<'_>,
     now: Timestamp,
 ) -> Result<Permit, Withheld> {
     still_allowed(location, resource, authority, now)?;
-    let age = now.duration_since(live.read_at);
-    if live.id != resource.group.id || State::of(live) != *expected {
+    let age = now.duration_since(live.read_at());
+    if live.id() != resource.target.id || State::of(live) != *expected {
         return Err(Withheld::ForeignChange);
     }
     if age > FRESHNESS || age < SignedDuration::ZERO {
         return Err(Withheld::IncompleteKnowledge);
     }
-    Ok(Permit::new(location.clone(), resource.group.id.clone(), call))
+    Ok(Permit::new(location.clone(), resource.target.id.clone(), call))
 }
 
 /// Whether a resource may still be changed as planned, whatever has become of it.
@@ -79,7 +78,7 @@ pub fn still_allowed(
     if resource.warrant.change_set().is_some_and(|name| !authority.approved.contains(name)) {
         return Err(Withheld::Approval);
     }
-    owner(&resource.group, location).map_or(Ok(()), Err)?;
+    owner(resource.target.resource(location)).map_or(Ok(()), Err)?;
     let approved = match &resource.warrant {
         Warrant::Baselines => false,
         Warrant::Approval(_) => true,
@@ -87,48 +86,47 @@ pub fn still_allowed(
         Warrant::Rollback(Undo { change_set, .. }) => {
             let mut namespaces = authority.namespaces.iter();
             let namespace = namespaces.find(|namespace| namespace.name == change_set.namespace);
-            let granted = namespace.is_some_and(|namespace| may_write(account, namespace, location, &resource.group));
+            let granted =
+                namespace.is_some_and(|namespace| may_write(account, namespace, resource.target.resource(location)));
             return if granted { Ok(()) } else { Err(Withheld::AccountGrant) };
         }
     };
     for edit in &resource.edits {
-        still_demanded(location, &resource.group, edit, authority.desired, approved, now)?;
+        still_demanded(resource.target.resource(location), edit, authority.desired, approved, now)?;
     }
     // A baseline that had no say in the plan may contradict it.
     if with_a_say(authority.desired) == resource.baselines { Ok(()) } else { Err(Withheld::BaselineChanged) }
 }
 
-/// Whether an account lets a namespace write to a group at all.
-fn may_write(account: &Account, namespace: &Namespace, location: &Location, group: &SecurityGroup) -> bool {
+/// Whether an account lets a namespace write to a resource at all.
+fn may_write(account: &Account, namespace: &Namespace, resource: Resource<'_>) -> bool {
     let grant = grant(account, namespace).ok().flatten();
-    account.regions.contains(&location.region)
-        && grant.is_some_and(|grant| grant.max_mode > Mode::Audit && grant.shows(group, &arn(location, group)))
+    account.regions.contains(&resource.location.region)
+        && grant.is_some_and(|grant| grant.max_mode > Mode::Audit && grant.shows(resource))
 }
 
 /// Whether every baseline that asked for an edit still asks for it, and may.
 fn still_demanded(
-    location: &Location,
-    group: &SecurityGroup,
+    resource: Resource<'_>,
     edit: &Edit,
     desired: &[Desired],
     approved: bool,
     now: Timestamp,
 ) -> Result<(), Withheld> {
-    let arn = arn(location, group);
     for demand in &edit.demands {
         let baseline =
             desired.iter().find(|desired| desired.reference == demand.baseline).ok_or(Withheld::BaselineChanged)?;
         let mut controls = baseline.controls.iter();
-        let active = controls.find(|active| active.control.about.id == demand.control);
+        let active = controls.find(|active| active.about.id == demand.control);
         let active = active.ok_or(Withheld::BaselineChanged)?;
-        if !baseline.scope(group, &arn).includes(active.control) {
+        if !baseline.scope(resource).includes(active.about) {
             return Err(Withheld::AccountGrant);
         }
-        if let Some(by) = baseline.exemption(demand.control, group, &arn, now) {
+        if let Some(by) = baseline.exemption(demand.control, resource, now) {
             return Err(Withheld::Exempt(by.to_string()));
         }
         let hold = active.hold.clone().filter(|hold| !(approved && *hold == Withheld::Approval));
-        let held = hold.or_else(|| baseline.code.forbids(&group.tags));
+        let held = hold.or_else(|| baseline.code.forbids(resource.tags));
         held.map_or(Ok(()), Err)?;
         let may_add = |rule: &Rule| baseline.grant.may_add.allows(rule);
         if let Change::Rule { before: None, after } = &edit.change

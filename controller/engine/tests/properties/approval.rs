@@ -8,7 +8,7 @@ use engine::desired::Desired;
 use engine::edit::{Edit, Withheld};
 use engine::plan::{Permitted, Plan, Proposed};
 use engine::rails::Circumstances;
-use engine::sequence::sequence;
+use engine::sequence::group::sequence;
 use engine::spec::{Mode, OverrideMode};
 use proptest::prelude::*;
 
@@ -98,7 +98,7 @@ impl<'d> Office<'d> {
         let permitted = self.check(&cloud.world, cloud.world.propose(self.desired));
         let mut calls = 0;
         for resource in &permitted.resources {
-            let id = &resource.group.id;
+            let id = &resource.target.id;
             let mut expected = engine::sequence::State::of(cloud.live(id));
             for step in sequence(&resource.edits, cloud.live(id)).expect("the group is as it was planned on") {
                 let permit = ask(&cloud.world, self.desired, resource, &step, &expected, cloud.live(id));

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use engine::evaluate::Keep;
 use engine::facts::{Rule, SecurityGroup};
 use engine::finding::Verdict;
+use engine::kind::Kind;
 use engine::plan::plan;
 use engine::report::{NAMED, TEXT, report, summarise};
 use proptest::prelude::*;
@@ -30,9 +31,9 @@ proptest! {
         let (groups, name) = (1 + dice.below(40), "näme \"\u{1}\" ".repeat(1 + dice.below(40)));
         world.groups = (0..groups).map(|number| SecurityGroup { name: name.clone(), ..group(&mut dice, number) }).collect();
         let desired = world.desired();
-        let evaluation = engine::evaluate::evaluate(&desired, &world.inventory(), NOW, Keep::Worst(NAMED));
+        let evaluation = engine::evaluate::evaluate(Kind::SecurityGroup, &desired, &world.inventory(), NOW, Keep::Worst(NAMED));
         let stage = world.permit(&desired);
-        let applied = engine::plan::Plan { location: world.location(), stage }.applied(Vec::new());
+        let applied = engine::plan::Plan { cell: world.cell(), stage }.applied(Vec::new());
         for report in report(&evaluation, &applied, NOW) {
             let cells = vec![report; 1 + dice.below(60)];
             let summary = summarise(&cells);
@@ -58,9 +59,9 @@ fn time(world: &World) -> Duration {
     let (desired, inventory) = (world.desired(), world.inventory());
     let attempt = |_| {
         let started = Instant::now();
-        let evaluation = engine::evaluate::evaluate(&desired, &inventory, NOW, Keep::Worst(NAMED));
+        let evaluation = engine::evaluate::evaluate(Kind::SecurityGroup, &desired, &inventory, NOW, Keep::Worst(NAMED));
         let plan = plan(&desired, &inventory, &evaluation);
-        assert!(evaluation.failure.is_none() && plan.location == inventory.location);
+        assert!(evaluation.failure.is_none() && plan.cell.location == inventory.location);
         started.elapsed()
     };
     (0..3).map(attempt).min().unwrap_or_default()

@@ -5,9 +5,11 @@ use std::sync::LazyLock;
 
 use engine::approval::{ChangeSetName, Decision, Proposal, Warrant};
 use engine::budget::{Charge, DAY, Ledger, Reserved, Spent};
+use engine::controls::Parameters;
 use engine::desired::{Baseline, Desired};
 use engine::evaluate::{Evaluation, Keep, evaluate};
 use engine::facts::{Inventory, Location, Rule, SecurityGroup, Source, Tags};
+use engine::kind::{self, Kind};
 use engine::plan::{Applied, Failure, Outcome, PermittedResource, Plan, Proposed, ResourceOutcome, plan};
 use engine::rails::{self, Circumstances, Moment};
 use engine::spec::{Mode, NamespaceGrant, Select};
@@ -47,12 +49,12 @@ static CELLS: LazyLock<Vec<Cell>> = LazyLock::new(|| {
         let desired: Vec<Desired> = accepted.iter().filter_map(|accepted| accepted.in_cell(&location)).collect();
         let groups = NAMES.iter().flat_map(|name| (0..EACH).map(move |number| group(account, name, number)));
         let inventory = Inventory {
-            location: location.clone(),
             security_groups: Source::complete(groups.collect(), NOW),
             network_interfaces: Source::complete(BTreeMap::new(), NOW),
             prefix_lists: Source::complete(BTreeMap::new(), NOW),
+            ..Inventory::unread(location.clone())
         };
-        let evaluation = evaluate(&desired, &inventory, NOW, Keep::Worst(1));
+        let evaluation = evaluate(Kind::SecurityGroup, &desired, &inventory, NOW, Keep::Worst(1));
         let proposed = rails::hold_for_good(plan(&desired, &inventory, &evaluation), &inventory, account);
         Cell { location, account: account.clone(), desired, inventory, evaluation, proposed }
     };
@@ -85,7 +87,8 @@ fn closing(name: &str, names: &[&str]) -> Baseline {
     baseline.mode = Mode::Enforce;
     baseline.accounts.names = vec!["prod".to_owned(), "lab".to_owned()];
     baseline.select = Select { names: names.iter().map(|name| (*name).to_owned()).collect(), ..Select::default() };
-    baseline.parameters = serde_json::from_value(serde_json::json!({"internet": {"denyPresets": ["Admin"]}})).unwrap();
+    let parameters = serde_json::json!({"internet": {"denyPresets": ["Admin"]}});
+    baseline.parameters = Parameters::SecurityGroup(serde_json::from_value(parameters).unwrap());
     baseline
 }
 
@@ -204,7 +207,7 @@ impl Fleet {
                 self.change(number, &resource, self.now);
             }
             outcomes.push(ResourceOutcome {
-                id: resource.group.id.clone(),
+                id: resource.target.id.clone(),
                 edits: resource.edits,
                 warrant: resource.warrant,
                 outcome,
@@ -214,16 +217,19 @@ impl Fleet {
             });
         }
         let stage = Applied { outcomes, withheld: Vec::new() };
-        self.ledger.settle(reserved, &Plan { location: CELLS[number].location.clone(), stage });
+        self.ledger.settle(
+            reserved,
+            &Plan { cell: kind::Cell { kind: Kind::SecurityGroup, location: CELLS[number].location.clone() }, stage },
+        );
     }
 
     fn change(&mut self, number: usize, resource: &PermittedResource, at: Timestamp) {
         let demands = resource.edits.iter().flat_map(|edit| &edit.demands);
-        self.open.remove(&(number, resource.group.id.clone()));
+        self.open.remove(&(number, resource.target.id.clone()));
         self.changed.push(Changed {
             at,
             location: CELLS[number].location.clone(),
-            id: resource.group.id.clone(),
+            id: resource.target.id.clone(),
             baselines: demands.map(|demand| demand.baseline.to_string()).collect(),
             approved: resource.warrant != Warrant::Baselines,
         });
@@ -247,7 +253,12 @@ impl Fleet {
         let journal = self.changed.iter().chain(&unsure).filter(|changed| self.now.duration_since(changed.at) < DAY);
         for Changed { at, location, id, baselines, approved } in journal {
             for baseline in baselines {
-                let charge = Charge { location: location.clone(), resource: id.clone(), baseline: baseline.clone() };
+                let charge = Charge {
+                    location: location.clone(),
+                    resource: id.clone(),
+                    kind: Kind::SecurityGroup,
+                    baseline: baseline.clone(),
+                };
                 self.ledger.enter(charge, Spent { at: *at, approved: *approved });
             }
         }
@@ -278,7 +289,7 @@ impl Fleet {
 fn approved(number: usize, waiting: &PermittedResource) -> Proposal {
     let changes = waiting.edits.iter().map(|edit| (edit.resource.clone(), edit.change.clone())).collect();
     Proposal {
-        name: ChangeSetName { namespace: number.to_string(), name: waiting.group.id.clone() },
+        name: ChangeSetName { namespace: number.to_string(), name: waiting.target.id.clone() },
         baseline: waiting.edits[0].demands[0].baseline.clone(),
         decision: Decision::Approved,
         changes,

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use engine::controls::security_group::{Hygiene, RequiredTag, RuleDescriptions, SecurityGroupParameters};
+use crate::world::parameters;
+use engine::controls::security_group::{Hygiene, RuleDescriptions, SecurityGroupParameters};
+use engine::controls::tags::RequiredTag;
 use engine::desired::Desired;
 use engine::edit::{Change, Edit, Risk, Withheld};
 use engine::facts::Rule;
@@ -21,7 +23,7 @@ use crate::{config, sample, try_some, worlds_and_choices};
 /// What is to be done to each group.
 fn edits(resources: &[PermittedResource]) -> BTreeSet<(&str, Vec<&Change>)> {
     let changes = resources.iter().map(|resource| resource.edits.iter().map(|edit| &edit.change).collect());
-    resources.iter().map(|resource| resource.group.id.as_str()).zip(changes).collect()
+    resources.iter().map(|resource| resource.target.id.as_str()).zip(changes).collect()
 }
 
 /// The world with two baselines that enforce on all groups what is written of each: that of the first which is about sources,
@@ -34,10 +36,10 @@ fn split(world: World) -> Option<World> {
         baseline.overrides.clear();
         baseline.select = Select { all: Some(true), ..Select::default() };
     }
-    let SecurityGroupParameters { internet, sources, .. } = first.parameters.clone();
-    first.parameters = SecurityGroupParameters { internet, sources, ..SecurityGroupParameters::default() };
-    let SecurityGroupParameters { egress, hygiene, .. } = second.parameters.clone();
-    second.parameters = SecurityGroupParameters { egress, hygiene, ..SecurityGroupParameters::default() };
+    let SecurityGroupParameters { internet, sources, .. } = parameters(first).clone();
+    first.parameters = SecurityGroupParameters { internet, sources, ..SecurityGroupParameters::default() }.into();
+    let SecurityGroupParameters { egress, hygiene, .. } = parameters(second).clone();
+    second.parameters = SecurityGroupParameters { egress, hygiene, ..SecurityGroupParameters::default() }.into();
     world.baselines.truncate(2);
     Some(world)
 }
@@ -56,7 +58,7 @@ fn one_by_one(world: &World, baselines: [&[Desired]; 2]) -> World {
 fn rivals(world: World) -> World {
     let mut world = judged_alone(world);
     let first = world.baselines.remove(0);
-    let sources = world.baselines.iter().find_map(|other| other.parameters.sources.clone());
+    let sources = world.baselines.iter().find_map(|other| parameters(other).sources.clone());
     let rival = |name: &str, parameters: SecurityGroupParameters| {
         let mut rival = first.clone();
         rival.reference.name = name.to_owned();
@@ -66,10 +68,10 @@ fn rivals(world: World) -> World {
         let tag = RequiredTag { key: "cost".to_owned(), pattern: None, default: Some(format!("of the {name}")) };
         let texts = RuleDescriptions { required: Some(true), min_length: None, stamp_text: tag.default.clone() };
         let hygiene = Hygiene { required_tags: Some(vec![tag]), rule_descriptions: Some(texts), ..Hygiene::default() };
-        rival.parameters = SecurityGroupParameters { hygiene: Some(hygiene), ..parameters };
+        rival.parameters = SecurityGroupParameters { hygiene: Some(hygiene), ..parameters }.into();
         rival
     };
-    let required = first.parameters.required.clone();
+    let required = parameters(&first).required.clone();
     world.baselines = vec![
         rival("one", SecurityGroupParameters { required, ..SecurityGroupParameters::default() }),
         rival("other", SecurityGroupParameters { sources, ..SecurityGroupParameters::default() }),
@@ -95,7 +97,7 @@ fn is_contested(edit: &Edit) -> bool {
             before.as_ref().is_none_or(|before| !told(&before.description))
                 && after.iter().any(|rule| told(&rule.description))
         }
-        Change::Restore { .. } => false,
+        Change::Restore { .. } | Change::Properties(_) => false,
     }
 }
 
@@ -110,11 +112,11 @@ proptest! {
         let mut left = dice.shuffled(&planned);
         let mut changed = world.clone();
         while let Some(resource) = left.pop() {
-            let id = resource.group.id.clone();
+            let id = resource.target.id.clone();
             let only = Permitted { resources: vec![resource], ..Permitted::default() };
             act(&mut changed, &desired, &only, |_| {});
             let mut next = changed.permit(&desired).resources;
-            next.retain(|next| next.group.id != id && left.iter().any(|left| left.group.id == next.group.id));
+            next.retain(|next| next.target.id != id && left.iter().any(|left| left.target.id == next.target.id));
             prop_assert_eq!(edits(&next), edits(&left));
         }
     }
@@ -143,7 +145,7 @@ proptest! {
             prop_assert!(!others.is_empty() && others.iter().all(|other| !mine.contains(other)), "{held:?}");
         }
         let evaluation = world.evaluate(&desired);
-        let applied = Plan { location: world.location(), stage: permitted }.applied(Vec::new());
+        let applied = Plan { cell: world.cell(), stage: permitted }.applied(Vec::new());
         let reports = report(&evaluation, &applied, NOW);
         let told = reports.iter().filter(|report| report.withheld.contains_key("Conflicting")).count();
         prop_assert_eq!(told, if held.is_empty() { 0 } else { 2 });

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::world::parameters;
 use engine::controls::security_group::OnOverlap;
 use engine::edit::{Change, Operation, Withheld};
 use engine::facts::{Direction, Rule};
@@ -38,7 +39,7 @@ fn is_continued(world: &World, permitted: &Permitted) -> bool {
     let desired = world.desired();
     let reports = world.baselines.iter().any(|baseline| {
         let accepted = desired.iter().any(|desired| desired.reference == baseline.reference);
-        let internet = baseline.parameters.internet.as_ref();
+        let internet = parameters(baseline).internet.as_ref();
         accepted && internet.is_some_and(|internet| internet.on_overlap == Some(OnOverlap::Report))
     });
     let lists = world.lists.clone().unwrap_or_default();
@@ -47,7 +48,9 @@ fn is_continued(world: &World, permitted: &Permitted) -> bool {
         Change::Rule { before: Some(before), after } => {
             after.iter().any(|rule| public(rule) && rule.grant.peer != before.grant.peer)
         }
-        Change::Rule { before: None, .. } | Change::Restore { .. } | Change::Tags { .. } => false,
+        Change::Rule { before: None, .. } | Change::Restore { .. } | Change::Tags { .. } | Change::Properties(_) => {
+            false
+        }
     };
     // A demand that would cut a rule into more than 60 is left out, and may have room on one of the pieces.
     let many = |change: &Change| matches!(change, Change::Rule { after, .. } if after.len() > 30);
@@ -100,8 +103,8 @@ proptest! {
     fn violations_only_ever_become_fewer(world in worlds()) {
         let desired = world.desired();
         for History { resource, states } in histories(&world, &desired) {
-            let (enforced, judge) = (enforced(&world, &desired, &resource.group), Judge::new(&world, &resource.group));
-            let required = required(&enforced, &resource.group);
+            let (enforced, judge) = (enforced(&world, &desired, world.group(&resource.target.id)), Judge::new(&world, world.group(&resource.target.id)));
+            let required = required(&enforced, world.group(&resource.target.id));
             let cuts = cuts(&enforced);
             let edits = resource.edits.iter().filter_map(|edit| narrowing(&edit.change));
             let named: Vec<(&Rule, &[Rule])> = edits.collect();
@@ -125,7 +128,7 @@ proptest! {
                 };
                 for (before, after) in states.iter().zip(&states[1..]) {
                     let more = open(after).without(&open(before)).named(&points);
-                    prop_assert!(more.is_empty(), "{} lets through {:?} as well", resource.group.id, more);
+                    prop_assert!(more.is_empty(), "{} lets through {:?} as well", resource.target.id, more);
                 }
                 for (before, after) in named.iter().filter(|(before, _)| before.grant.direction == direction) {
                     let less = forbidden[*before].without(&open(after));

@@ -16,7 +16,7 @@ fn outcome(world: &World, desired: &[Desired]) -> (Vec<engine::plan::ProposedEdi
     let proposed = plan(desired, &world.inventory(), &evaluation);
     let edits = proposed.stage.edits.clone();
     let permitted = world.check(proposed);
-    let permitted_plan = Plan { location: world.location(), stage: permitted.clone() };
+    let permitted_plan = Plan { cell: world.cell(), stage: permitted.clone() };
     let mut reports = report(&evaluation, &permitted_plan.applied(Vec::new()), NOW);
     reports.sort_by_key(|report| report.reference.clone());
     (edits, permitted, reports)

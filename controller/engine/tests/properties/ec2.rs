@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use engine::call::Call;
 use engine::desired::Desired;
-use engine::facts::{Direction, Grant, LiveGroup, LiveRule, Peer, Rule, Tags};
+use engine::facts::{Direction, Grant, Live, LiveGroup, LiveRule, Peer, Rule, Tags};
 use engine::permit::Permit;
 use engine::plan::{Permitted, PermittedResource};
 use engine::rails::{Authority, permit};
-use engine::sequence::{State, Step, sequence};
+use engine::sequence::group::sequence;
+use engine::sequence::{State, Step};
 
 use crate::world::{NOW, World};
 
@@ -26,8 +27,8 @@ pub(crate) struct Seen<'s> {
 /// Makes the calls of every permitted resource and shows each to an observer; the world is then as the calls left it.
 pub(crate) fn act(world: &mut World, desired: &[Desired], permitted: &Permitted, mut observe: impl FnMut(&Seen<'_>)) {
     for resource in &permitted.resources {
-        let mut live = live(world, &resource.group.id);
-        let planned = State { rules: resource.group.rules.clone(), tags: resource.group.tags.clone() };
+        let mut live = live(world, &resource.target.id);
+        let planned = resource.target.planned.clone();
         assert_eq!(State::of(&live), planned, "nothing else changes the group");
         let steps = sequence(&resource.edits, &live).expect("the group is as it was planned on");
         assert!(!steps.is_empty(), "a permitted resource is changed");
@@ -58,8 +59,8 @@ pub(crate) fn histories(world: &World, desired: &[Desired]) -> Vec<History> {
     let permitted = world.permit(desired);
     let mut histories: Vec<History> = Vec::new();
     act(&mut changed, desired, &permitted, |seen| {
-        if histories.last().is_none_or(|last| last.resource.group.id != seen.resource.group.id) {
-            let states = vec![seen.resource.group.rules.clone()];
+        if histories.last().is_none_or(|last| last.resource.target.id != seen.resource.target.id) {
+            let states = vec![seen.before.plain_rules()];
             histories.push(History { resource: seen.resource.clone(), states });
         }
         histories.last_mut().unwrap().states.push(seen.after.plain_rules());
@@ -84,7 +85,7 @@ pub(crate) fn ask(
         lease_left: Some(Duration::from_secs(15)),
         write_timeout: Duration::from_secs(5),
     };
-    permit(&world.location(), resource, step.call.clone(), expected, live, &authority, NOW)
+    permit(&world.location(), resource, step.call.clone(), expected, &Live::Group(live.clone()), &authority, NOW)
 }
 
 /// A fresh read of a group.
@@ -141,6 +142,7 @@ pub(crate) fn perform(group: &mut LiveGroup, call: &Call, world: &World) -> Resu
                 assert_eq!(found.rule.grant.direction, *direction);
             }
         }
+        Call::Lambda(call) => unreachable!("{call:?} is no call of EC2"),
         Call::Untag { tags } => live.tags.retain(|key, value| tags.get(key) != Some(value)),
         Call::Tag { tags } => live.tags.extend(tags.clone()),
     }

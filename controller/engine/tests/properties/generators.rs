@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use crate::world::parameters_mut;
 use engine::controls::security_group::{
     BroadCidr, DefaultGroup, Egress, Hygiene, Icmp, Internet, MaxRules, OnOverlap, Preset, References, Required,
-    RequiredTag, RuleDeclaration, RuleDescriptions, SecurityGroupParameters, Sources, controls,
+    RuleDeclaration, RuleDescriptions, SecurityGroupParameters, Sources, controls,
 };
+use engine::controls::tags::RequiredTag;
 use engine::desired::Baseline;
 use engine::edit::BaselineRef;
 use engine::facts::{Direction, Grant, InterfaceUse, Peer, PrefixList, PrefixListEntries, Rule, SecurityGroup, Tags};
 use engine::finding::Severity;
+use engine::kind::Kind;
 use engine::remediation::Remediation;
 use engine::spec::{
     Accounts, CodeMode, InfrastructureAsCode, Match, MayAddRules, Mode, NamespaceGrant, Override, OverrideMode, Select,
@@ -96,7 +99,7 @@ fn lists(dice: &mut Dice<'_>) -> BTreeMap<String, PrefixList> {
 
 fn usage(dice: &mut Dice<'_>, groups: &[SecurityGroup]) -> BTreeMap<String, InterfaceUse> {
     let used = groups.iter().filter(|_| dice.one_in(2));
-    used.map(|group| (group.id.clone(), InterfaceUse { interfaces: 3, load_balancers: 1 })).collect()
+    used.map(|group| (group.id.clone(), InterfaceUse { interfaces: 3, load_balancers: 1, functions: 0 })).collect()
 }
 
 /// A group with a handful of rules, or with nearly as many as the quota allows.
@@ -224,6 +227,7 @@ pub(crate) fn baseline(dice: &mut Dice<'_>, number: usize) -> Baseline {
     let namespace = format!("team-{}", dice.below(3));
     Baseline {
         reference: BaselineRef {
+            kind: Kind::SecurityGroup,
             namespace: namespace.clone(),
             name: format!("baseline-{number}"),
             uid: format!("uid-{number}"),
@@ -242,7 +246,7 @@ pub(crate) fn baseline(dice: &mut Dice<'_>, number: usize) -> Baseline {
             tags: None,
         },
         remediation: Remediation::default(),
-        parameters: parameters(dice),
+        parameters: parameters(dice).into(),
     }
 }
 
@@ -399,7 +403,7 @@ fn required_tag(dice: &mut Dice<'_>) -> RequiredTag {
 
 /// Makes one of the demands of a baseline stricter.
 pub(crate) fn tighten(dice: &mut Dice<'_>, baseline: &mut Baseline) {
-    let SecurityGroupParameters { internet, sources, egress, default_group, references, .. } = &mut baseline.parameters;
+    let SecurityGroupParameters { internet, sources, egress, default_group, references, .. } = parameters_mut(baseline);
     match (dice.below(8), internet) {
         (0, Some(internet)) => internet.allow_ports.iter_mut().for_each(|ports| drop(ports.pop())),
         (1, Some(internet)) => {

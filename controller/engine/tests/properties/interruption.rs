@@ -102,7 +102,7 @@ fn after_an_unknown_outcome_the_next_try_comes_from_what_is_read() {
             let mut retries = Retries::default();
             let failures = 1 + dice.below(12);
             let unknown = ResourceOutcome {
-                id: resource.group.id.clone(),
+                id: resource.target.id.clone(),
                 edits: resource.edits.clone(),
                 warrant: resource.warrant.clone(),
                 outcome: Outcome::Failed(Failure::OutcomeUnknown),
@@ -113,11 +113,11 @@ fn after_an_unknown_outcome_the_next_try_comes_from_what_is_read() {
             (0..failures).for_each(|_| retries.note(std::slice::from_ref(&unknown)));
             let waits = |seconds| {
                 let now = NOW + SignedDuration::from_secs(seconds);
-                retries.waits(&resource.group.id, &resource.edits, now).is_some()
+                retries.waits(&resource.target.id, &resource.edits, now).is_some()
             };
             prop_assert!(waits(0) && !waits(300));
             let mut process_world = world.clone();
-            process_world.groups.retain(|group| group.id == resource.group.id);
+            process_world.groups.retain(|group| group.id == resource.target.id);
             let mut cloud = Cloud::new(process_world);
             let mut process = Process::new(&desired);
             let turn = loop {

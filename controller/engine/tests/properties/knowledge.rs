@@ -6,6 +6,7 @@ use engine::edit::{Change, Edit, Withheld};
 use engine::evaluate::{Keep, MAX_AGE, evaluate};
 use engine::facts::{Direction, Inventory, Peer, PrefixListEntries, ReadFailure, Rule, SecurityGroup, Source};
 use engine::finding::Verdict;
+use engine::kind::Kind;
 use engine::plan::{Permitted, plan};
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -87,7 +88,7 @@ proptest! {
             let (plenty_of, few_of) = (edits_of(&plenty, group), edits_of(&few, group));
             let rules = plenty_of.iter().chain(&few_of).flat_map(|edit| match &edit.change {
                 Change::Rule { before, after } => before.iter().chain(after).collect::<Vec<_>>(),
-                Change::Restore { .. } | Change::Tags { .. } => Vec::new(),
+                Change::Restore { .. } | Change::Tags { .. } | Change::Properties(_) => Vec::new(),
             });
             let points = Points::new(rules.chain(&group.rules).map(|rule| &rule.grant), &lists);
             let (more, less) = (taken(group, &plenty_of, &points, &lists), taken(group, &few_of, &points, &lists));
@@ -126,7 +127,7 @@ proptest! {
         let failed = Source::failed(ReadFailure::Throttled, NOW);
         let unread = Inventory { security_groups: failed, ..read.clone() };
         for (inventory, now) in [(unread, NOW), (read, NOW + MAX_AGE + SignedDuration::from_secs(1))] {
-            let evaluation = evaluate(&desired, &inventory, now, Keep::All);
+            let evaluation = evaluate(Kind::SecurityGroup, &desired, &inventory, now, Keep::All);
             prop_assert!(evaluation.baselines.iter().all(|baseline| baseline.findings.is_empty()));
             prop_assert_eq!(plan(&desired, &inventory, &evaluation).stage.edits, Vec::new());
         }

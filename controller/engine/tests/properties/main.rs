@@ -23,6 +23,7 @@ mod generators;
 mod handover;
 mod interruption;
 mod knowledge;
+mod lambda;
 mod metamorphic;
 mod oracle;
 mod policy;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::world::parameters_mut;
 use engine::edit::{Change, Edit, Withheld};
 use engine::facts::{Peer, Rule};
 use engine::finding::Verdict;
@@ -69,7 +70,7 @@ proptest! {
             usage.into_iter().map(|(mut id, used)| { rename(&mut id); (id, used) }).collect()
         });
         renamed.baselines.iter_mut().for_each(|baseline| {
-            let sources = baseline.parameters.sources.iter_mut();
+            let sources = parameters_mut(baseline).sources.iter_mut();
             sources.flat_map(|sources| sources.security_groups.iter_mut()).flatten().for_each(rename);
         });
         let mut expected = proposed(&world);
@@ -100,7 +101,7 @@ proptest! {
             let (loose, tight) = (carried_out(&before, &group.id), carried_out(&after, &group.id));
             let rules = loose.iter().chain(&tight).filter_map(|edit| match &edit.change {
                 Change::Rule { after, .. } => Some(after),
-                Change::Restore { .. } | Change::Tags { .. } => None,
+                Change::Restore { .. } | Change::Tags { .. } | Change::Properties(_) => None,
             });
             let points = Points::new(rules.flatten().chain(&group.rules).map(|rule| &rule.grant), &lists);
             let (loose, tight) = (taken(group, &loose, &points, &lists), taken(group, &tight, &points, &lists));

@@ -32,12 +32,12 @@ pub(crate) fn standing<'w>(world: &'w World, desired: &'w [Desired], group: &Sec
 }
 
 fn named<'w>(world: &'w World, desired: &'w Desired, group: &SecurityGroup) -> Vec<Enforced<'w>> {
-    let arn = format!("arn:aws:ec2:eu-west-1:{}:security-group/{}", group.owner, group.id);
-    let scope = desired.scope(group, &arn);
+    let location = world.location();
+    let scope = desired.scope(group.resource(&location));
     let written = world.baselines.iter().find(|baseline| baseline.reference == desired.reference);
-    let parameters = &written.expect("every compiled baseline was written").parameters;
-    let active = desired.controls.iter().filter(|active| active.hold.is_none() && scope.includes(active.control));
-    active.map(|active| Enforced { control: active.control.about.id, parameters }).collect()
+    let parameters = crate::world::parameters(written.expect("every compiled baseline was written"));
+    let active = desired.controls.iter().filter(|active| active.hold.is_none() && scope.includes(active.about));
+    active.map(|active| Enforced { control: active.about.id, parameters }).collect()
 }
 
 /// The grants that some of these controls require of a group.

@@ -6,7 +6,8 @@ use engine::call::Call;
 use engine::desired::Desired;
 use engine::facts::{LiveGroup, Rule, SecurityGroup};
 use engine::plan::PermittedResource;
-use engine::sequence::{State, Step, sequence};
+use engine::sequence::group::sequence;
+use engine::sequence::{State, Step};
 
 use crate::ec2::{ask, live, perform, put_back};
 use crate::oracle::is_partly_public;
@@ -137,8 +138,8 @@ impl<'d> Process<'d> {
     }
 
     fn prepare(&mut self, resource: PermittedResource, cloud: &Cloud) -> Turn {
-        let live = cloud.live(&resource.group.id);
-        let expected = State { rules: resource.group.rules.clone(), tags: resource.group.tags.clone() };
+        let live = cloud.live(&resource.target.id);
+        let expected = resource.target.planned.clone();
         if State::of(live) != expected {
             return Turn::GivesUp;
         }
@@ -149,7 +150,7 @@ impl<'d> Process<'d> {
 
     fn call(&mut self, mut work: Work, cloud: &mut Cloud, fate: impl FnOnce() -> Fate) -> Turn {
         let Some(step) = work.steps.pop_front() else { return Turn::Prepares };
-        let id = work.resource.group.id.clone();
+        let id = work.resource.target.id.clone();
         let permit = ask(&cloud.world, self.desired, &work.resource, &step, &work.expected, cloud.live(&id));
         let Ok(permit) = permit else { return Turn::GivesUp };
         let fate = fate();

@@ -2,7 +2,6 @@
 
 use engine::edit::{Change, Withheld};
 use engine::facts::{Direction, Grant, LiveGroup, Rule, SecurityGroup};
-use engine::plan::PermittedResource;
 use engine::sequence::State;
 use proptest::prelude::*;
 
@@ -78,8 +77,9 @@ proptest! {
     #[test]
     fn no_call_opens_anything_that_was_closed(world in worlds()) {
         let (desired, lists) = (world.desired(), world.lists.clone().unwrap_or_default());
-        for History { resource: PermittedResource { group, .. }, states } in histories(&world, &desired) {
-            let opened = opened(&states, &required(&enforced(&world, &desired, &group), &group), &lists);
+        for History { resource, states } in histories(&world, &desired) {
+            let group = world.group(&resource.target.id);
+            let opened = opened(&states, &required(&enforced(&world, &desired, group), group), &lists);
             prop_assert!(opened.is_empty(), "{} opened {opened:?}", group.id);
         }
     }
@@ -88,8 +88,9 @@ proptest! {
     #[test]
     fn nothing_required_goes_away_even_for_a_moment(world in worlds()) {
         let (desired, lists) = (world.desired(), world.lists.clone().unwrap_or_default());
-        for History { resource: PermittedResource { group, .. }, states } in histories(&world, &desired) {
-            let lost = lost(&states, &required(&standing(&world, &desired, &group), &group), &lists);
+        for History { resource, states } in histories(&world, &desired) {
+            let group = world.group(&resource.target.id);
+            let lost = lost(&states, &required(&standing(&world, &desired, group), group), &lists);
             prop_assert!(lost.is_empty(), "{} lost {lost:?}", group.id);
         }
     }
@@ -98,8 +99,9 @@ proptest! {
     #[test]
     fn only_what_some_enforced_control_forbids_goes_away(world in worlds()) {
         let desired = world.desired();
-        for History { resource: PermittedResource { group, .. }, states } in histories(&world, &desired) {
-            let spared = not_forbidden(&world, &enforced(&world, &desired, &group), &group, &states);
+        for History { resource, states } in histories(&world, &desired) {
+            let group = world.group(&resource.target.id);
+            let spared = not_forbidden(&world, &enforced(&world, &desired, group), group, &states);
             prop_assert!(spared.is_empty(), "{} lost {spared:?}", group.id);
         }
     }
@@ -111,14 +113,14 @@ proptest! {
         let permitted = world.permit(&desired);
         act(&mut changed, &desired, &permitted, |_| {});
         for (before, after) in world.groups.iter().zip(&changed.groups) {
-            let resource = permitted.resources.iter().find(|resource| resource.group.id == before.id);
+            let resource = permitted.resources.iter().find(|resource| resource.target.id == before.id);
             let edits = resource.map(|resource| resource.edits.as_slice()).unwrap_or_default();
             if !edits.is_empty() {
                 prop_assert!(!enforced(&world, &desired, before).is_empty(), "{} is nobody's to change", before.id);
             }
             let named = |rule: &&Rule| edits.iter().any(|edit| match &edit.change {
                 Change::Rule { before, after } => before.as_ref() == Some(*rule) || after.contains(rule),
-                Change::Restore { .. } | Change::Tags { .. } => false,
+                Change::Restore { .. } | Change::Tags { .. } | Change::Properties(_) => false,
             });
             let unnamed = |rules: &[Rule]| rules.iter().filter(|rule| !named(rule)).cloned().collect::<Vec<_>>();
             prop_assert_eq!(unnamed(&before.rules), unnamed(&after.rules));

@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use engine::edit::{Change, Edit, Impact, Withheld};
 use engine::facts::{Grant, LiveGroup, LiveRule, Rule, Tags};
 use engine::plan::PermittedResource;
-use engine::sequence::{State, sequence};
-use engine::undo::{Made, undo};
+use engine::sequence::State;
+use engine::sequence::group::sequence;
+use engine::undo::Made;
+use engine::undo::group::undo;
 use proptest::prelude::*;
 
 use crate::dice::Dice;
@@ -27,15 +29,15 @@ fn changed(world: &World) -> Vec<Changed> {
     let desired = world.desired();
     let resources = world.permit(&desired).resources;
     let roomy = roomy(world);
-    let change = |PermittedResource { group, edits, .. }: PermittedResource| {
+    let change = |PermittedResource { target, edits, .. }: PermittedResource| {
         let mut cloud = Cloud::new(roomy.clone());
-        let before = cloud.live(&group.id).clone();
+        let before = cloud.live(&target.id).clone();
         for step in sequence(&edits, &before).unwrap() {
-            cloud.make(&group.id, &step.call).unwrap();
+            cloud.make(&target.id, &step.call).unwrap();
         }
         let made =
             edits.into_iter().map(|Edit { change, .. }| Made { tags: tags(&change, &before), change, whole: true });
-        Changed { made: made.collect(), after: cloud.live(&group.id).clone(), before }
+        Changed { made: made.collect(), after: cloud.live(&target.id).clone(), before }
     };
     resources.into_iter().map(change).collect()
 }
@@ -85,7 +87,7 @@ fn disturb(live: &mut LiveGroup, made: &Made, position: usize) -> bool {
             live.tags.insert(key.clone(), "changed by hand".to_owned());
             true
         }
-        Change::Rule { .. } | Change::Restore { .. } => false,
+        Change::Rule { .. } | Change::Restore { .. } | Change::Properties(_) => false,
     }
 }
 

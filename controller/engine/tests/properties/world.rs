@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use engine::controls::Parameters;
+use engine::controls::security_group::SecurityGroupParameters;
 use engine::desired::{Baseline, Desired};
 use engine::edit::{Change, Edit};
 use engine::evaluate::{Evaluation, Keep, evaluate};
 use engine::facts::{InterfaceUse, Inventory, Location, PrefixList, ReadFailure, Rule, SecurityGroup, Source};
+use engine::kind::{Cell, Kind};
 use engine::plan::{Permitted, Plan, Proposed, plan};
 use engine::rails::{self, Circumstances, Moment};
 use engine::tenancy::Account;
@@ -35,12 +38,21 @@ impl World {
         Location { account: ACCOUNT.to_owned(), region: "eu-west-1".to_owned() }
     }
 
+    pub(crate) fn cell(&self) -> Cell {
+        Cell { kind: Kind::SecurityGroup, location: self.location() }
+    }
+
+    /// A group by its id.
+    pub(crate) fn group(&self, id: &str) -> &SecurityGroup {
+        self.groups.iter().find(|group| group.id == id).expect("the group exists")
+    }
+
     pub(crate) fn inventory(&self) -> Inventory {
         Inventory {
-            location: self.location(),
             security_groups: Source::complete(self.groups.clone(), NOW),
             network_interfaces: source(&self.usage),
             prefix_lists: source(&self.lists),
+            ..Inventory::unread(self.location())
         }
     }
 
@@ -52,7 +64,7 @@ impl World {
     }
 
     pub(crate) fn evaluate(&self, desired: &[Desired]) -> Evaluation {
-        evaluate(desired, &self.inventory(), NOW, Keep::All)
+        evaluate(Kind::SecurityGroup, desired, &self.inventory(), NOW, Keep::All)
     }
 
     pub(crate) fn propose(&self, desired: &[Desired]) -> Plan<Proposed> {
@@ -96,7 +108,7 @@ impl fmt::Debug for World {
             write!(f, "select {} ", json(serde_json::to_string(&baseline.select)))?;
             write!(f, "overrides {} ", json(serde_json::to_string(&baseline.overrides)))?;
             write!(f, "code {:?} ", baseline.infrastructure_as_code.mode)?;
-            writeln!(f, "{}", json(serde_json::to_string(&baseline.parameters)))?;
+            writeln!(f, "{}", json(serde_json::to_string(parameters(baseline))))?;
         }
         Ok(())
     }
@@ -112,6 +124,7 @@ fn source<T: Clone>(facts: &Option<T>) -> Source<T> {
 /// What is permitted and what is withheld, an edit a line.
 pub(crate) fn brief(permitted: &Permitted) -> String {
     let line = |edit: &Edit, why: &str| match &edit.change {
+        Change::Properties(changes) => format!("{} {changes:?} {why}", edit.resource),
         Change::Tags { after, .. } => format!("{} tags {after:?} {why}", edit.resource),
         Change::Restore { rule, .. } => format!("{} gets {} back {why}", edit.resource, rule.grant),
         Change::Rule { before, after } => {
@@ -123,4 +136,20 @@ pub(crate) fn brief(permitted: &Permitted) -> String {
     let made = permitted.resources.iter().flat_map(|resource| &resource.edits).map(|edit| line(edit, ""));
     let held = permitted.withheld.iter().map(|held| line(&held.edit, held.reason.reason()));
     made.chain(held).collect::<Vec<String>>().join("\n")
+}
+
+/// What good looks like for the security groups of a baseline.
+pub(crate) fn parameters(baseline: &Baseline) -> &SecurityGroupParameters {
+    match &baseline.parameters {
+        Parameters::SecurityGroup(parameters) => parameters,
+        Parameters::Lambda(_) => unreachable!("only baselines of security groups are generated"),
+    }
+}
+
+/// The same, to change it.
+pub(crate) fn parameters_mut(baseline: &mut Baseline) -> &mut SecurityGroupParameters {
+    match &mut baseline.parameters {
+        Parameters::SecurityGroup(parameters) => parameters,
+        Parameters::Lambda(_) => unreachable!("only baselines of security groups are generated"),
+    }
 }

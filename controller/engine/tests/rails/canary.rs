@@ -134,7 +134,7 @@ fn a_canary_that_cannot_be_changed_right_now_is_not_over() {
 }
 
 fn elsewhere<S>(mut plan: Plan<S>) -> Plan<S> {
-    plan.location.region = "us-east-1".to_owned();
+    plan.cell.location.region = "us-east-1".to_owned();
     plan
 }
 

@@ -3,6 +3,7 @@
 use engine::edit::Withheld;
 use engine::evaluate::{Keep, evaluate};
 use engine::exempt::Exemption;
+use engine::kind::Kind;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -28,10 +29,10 @@ fn what_is_exempt_stands_and_is_told_and_counted_until_the_exemption_ends() {
         case.groups.push(group("sg-1", "bastion-1", &["tcp/22 0.0.0.0/0"]));
         case.exemptions = vec![exemption(&[ADMIN], json!({"names": ["bastion-*"], "accounts": ["prod"]}))];
     });
-    let ids = |case: &Case| case.permitted().resources.iter().map(|one| one.group.id.clone()).collect::<Vec<_>>();
+    let ids = |case: &Case| case.permitted().resources.iter().map(|one| one.target.id.clone()).collect::<Vec<_>>();
     assert_eq!(ids(&case), ["sg-0"]);
     let seen = |now: Timestamp| {
-        let evaluation = evaluate(&case.desired(), &case.inventory(), now, Keep::Worst(50));
+        let evaluation = evaluate(Kind::SecurityGroup, &case.desired(), &case.inventory(), now, Keep::Worst(50));
         let baseline = &evaluation.baselines[0];
         let admin = baseline.controls.iter().find(|count| count.control == ADMIN).unwrap();
         let told: Vec<_> = baseline.findings.iter().filter(|finding| finding.control == ADMIN).collect();

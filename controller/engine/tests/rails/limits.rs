@@ -3,12 +3,13 @@
 use engine::budget::{Charge, Ledger, Reserved, Spent};
 use engine::edit::{BaselineRef, Withheld};
 use engine::evaluate::{Evaluation, Keep, evaluate};
+use engine::kind::Kind;
 use engine::plan::{Applied, Outcome, Permitted, Plan, Proposed, ResourceOutcome, plan};
 use engine::rails::{self, Moment};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::{Case, NOW, all, baseline, group, location, reasons};
+use super::{Case, NOW, all, baseline, cell, group, location, reasons};
 
 /// So many groups with an open port, and so many without.
 pub(super) fn fleet(bad: usize, good: usize) -> Case {
@@ -27,7 +28,7 @@ pub(super) fn limited(mut case: Case, remediation: serde_json::Value) -> Case {
 impl Case {
     pub(super) fn looked(&self) -> (Plan<Proposed>, Evaluation) {
         let (desired, inventory) = (self.desired(), self.inventory());
-        let evaluation = evaluate(&desired, &inventory, NOW, Keep::All);
+        let evaluation = evaluate(Kind::SecurityGroup, &desired, &inventory, NOW, Keep::All);
         let proposed = plan(&desired, &inventory, &evaluation);
         (rails::hold_for_good(proposed, &inventory, &self.account), evaluation)
     }
@@ -51,11 +52,11 @@ impl Case {
 
 /// What was done in this cell.
 pub(super) fn applied(outcomes: Vec<ResourceOutcome>) -> Plan<Applied> {
-    Plan { location: location(), stage: Applied { outcomes, withheld: Vec::new() } }
+    Plan { cell: cell(), stage: Applied { outcomes, withheld: Vec::new() } }
 }
 
 pub(super) fn changed(permitted: &Permitted) -> Vec<&str> {
-    permitted.resources.iter().map(|resource| resource.group.id.as_str()).collect()
+    permitted.resources.iter().map(|resource| resource.target.id.as_str()).collect()
 }
 
 pub(super) fn later(minutes: i64) -> Timestamp {
@@ -102,6 +103,7 @@ fn the_budget_of_the_account_is_shared_by_all_and_survives_a_restart() {
     for (number, minutes) in [(8, -30), (9, -61)] {
         let charge = Charge {
             location: location(),
+            kind: Kind::SecurityGroup,
             resource: format!("sg-other-{number}"),
             baseline: "elsewhere/other".to_owned(),
         };
@@ -123,7 +125,7 @@ fn a_large_share_asks_and_what_was_approved_does_not_count_again() {
         for number in 0..3 {
             let (resource, baseline) = (format!("sg-good-{number:02}"), "security/edge".to_owned());
             let spent = Spent { at: later(-23 * 60), approved };
-            ledger.enter(Charge { location: location(), resource, baseline }, spent);
+            ledger.enter(Charge { location: location(), resource, kind: Kind::SecurityGroup, baseline }, spent);
         }
         fleet(3, 17).too_many(&mut ledger)
     };
@@ -138,7 +140,7 @@ fn what_is_approved_later_does_not_make_up_for_what_nobody_approved() {
         for number in 0..3 {
             let (resource, baseline) = (format!("sg-good-{number:02}"), "security/edge".to_owned());
             let spent = Spent { at: later(hours * 60), approved };
-            ledger.enter(Charge { location: location(), resource, baseline }, spent);
+            ledger.enter(Charge { location: location(), resource, kind: Kind::SecurityGroup, baseline }, spent);
         }
     }
     assert_eq!(fleet(3, 17).too_many(&mut ledger), ["BlastRadius"]);
@@ -164,7 +166,7 @@ fn nothing_is_changed_before_every_cell_was_looked_at() {
     let mut ledger = Ledger::default();
     assert_eq!(case.too_many(&mut ledger), ["OtherCells"]);
     let (mut elsewhere, evaluation) = case.looked();
-    elsewhere.location.region = "us-east-1".to_owned();
+    elsewhere.cell.location.region = "us-east-1".to_owned();
     ledger.look(&elsewhere, &evaluation, &case.desired(), NOW);
     assert_eq!(case.too_many(&mut ledger), [""; 0]);
     let reference: BaselineRef = case.baselines[0].reference.clone();

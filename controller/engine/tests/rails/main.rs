@@ -1,10 +1,11 @@
 //! What holds an edit back: each rail alone, at planning and right before a write.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by a panic")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test may fail by a panic")]
 
 mod canary;
 mod clock;
 mod exemptions;
+mod lambda;
 mod limits;
 mod people;
 mod readiness;
@@ -14,20 +15,22 @@ use std::time::Duration;
 
 use engine::approval::{ChangeSetName, Warrant};
 use engine::call::Call;
+use engine::controls::Parameters;
 use engine::desired::{Baseline, Desired};
 use engine::edit::{BaselineRef, Withheld};
 use engine::evaluate::{Keep, MAX_AGE, evaluate};
 use engine::exempt::{Exempting, Exemption};
 use engine::facts::{
-    Direction, Grant, InterfaceUse, Inventory, LiveGroup, LiveRule, Location, PrefixList, PrefixListEntries, Rule,
-    SecurityGroup, Source, Tags,
+    Direction, Grant, InterfaceUse, Inventory, Live, LiveGroup, LiveRule, Location, PrefixList, PrefixListEntries,
+    Rule, SecurityGroup, Source, Tags,
 };
+use engine::kind::{Cell, Kind};
 use engine::permit::Permit;
 use engine::plan::{Failure, Outcome, Permitted, ResourceOutcome, plan};
 use engine::rails::{self, Authority, Circumstances, EDITS_PER_RESOURCE, Moment, RESOURCES_PER_SWEEP};
 use engine::remediation::Remediation;
 use engine::report::report;
-use engine::sequence::{State, sequence};
+use engine::sequence::group::sequence;
 use engine::spec::{Accounts, CodeMode, InfrastructureAsCode, Mode};
 use engine::tenancy::{Account, Namespace};
 use jiff::{SignedDuration, Timestamp};
@@ -90,13 +93,13 @@ impl Case {
 
     fn inventory(&self) -> Inventory {
         Inventory {
-            location: location(),
             security_groups: Source::complete(self.groups.clone(), NOW),
             network_interfaces: match &self.usage {
                 Some(usage) => Source::complete(usage.clone(), NOW),
                 None => Source::failed(engine::facts::ReadFailure::AccessDenied, NOW),
             },
             prefix_lists: Source::complete(self.lists.clone(), NOW),
+            ..Inventory::unread(location())
         }
     }
 
@@ -109,7 +112,7 @@ impl Case {
 
     fn permitted(&self) -> Permitted {
         let (desired, inventory) = (self.desired(), self.inventory());
-        let evaluation = evaluate(&desired, &inventory, NOW, Keep::All);
+        let evaluation = evaluate(Kind::SecurityGroup, &desired, &inventory, NOW, Keep::All);
         let plan = plan(&desired, &inventory, &evaluation);
         let plan =
             rails::hold_for_now(rails::hold_for_good(plan, &inventory, &self.account), &self.account, self.leading);
@@ -134,7 +137,7 @@ impl Case {
         let permitted = self.permitted();
         let resource = &permitted.resources[0];
         let step = &sequence(&resource.edits, &self::live(&self.groups[0])).unwrap()[0];
-        let expected = State { rules: resource.group.rules.clone(), tags: resource.group.tags.clone() };
+        let expected = resource.target.planned.clone();
         let desired = now.desired();
         let account = (!now.account.name.is_empty()).then_some(&now.account);
         let authority = Authority {
@@ -145,12 +148,16 @@ impl Case {
             lease_left,
             write_timeout: Duration::from_secs(5),
         };
-        rails::permit(&location(), resource, step.call.clone(), &expected, live, &authority, NOW)
+        rails::permit(&location(), resource, step.call.clone(), &expected, &Live::Group(live.clone()), &authority, NOW)
     }
 }
 
 fn location() -> Location {
     Location { account: ACCOUNT.to_owned(), region: "eu-west-1".to_owned() }
+}
+
+fn cell() -> Cell {
+    Cell { kind: Kind::SecurityGroup, location: location() }
 }
 
 fn rule(text: &str) -> Rule {
@@ -185,6 +192,7 @@ fn live(group: &SecurityGroup) -> LiveGroup {
 
 fn baseline(name: &str, parameters: Value) -> Baseline {
     let reference = BaselineRef {
+        kind: Kind::SecurityGroup,
         namespace: "security".to_owned(),
         name: name.to_owned(),
         uid: format!("uid-{name}"),
@@ -202,7 +210,7 @@ fn baseline(name: &str, parameters: Value) -> Baseline {
         overrides: Vec::new(),
         infrastructure_as_code: InfrastructureAsCode { mode: CodeMode::Audit, tags: None },
         remediation: Remediation::default(),
-        parameters: serde_json::from_value(parameters).unwrap(),
+        parameters: Parameters::SecurityGroup(serde_json::from_value(parameters).unwrap()),
     }
 }
 
@@ -308,7 +316,7 @@ fn facts_that_are_too_old_judge_nothing_and_change_nothing() {
     let case = Case::new();
     let (desired, inventory) = (case.desired(), case.inventory());
     let judged = |age: SignedDuration| {
-        let evaluation = evaluate(&desired, &inventory, NOW + age, Keep::All);
+        let evaluation = evaluate(Kind::SecurityGroup, &desired, &inventory, NOW + age, Keep::All);
         let edits = plan(&desired, &inventory, &evaluation).stage.edits.len();
         (evaluation.failure.is_some(), !evaluation.baselines[0].findings.is_empty(), edits)
     };
@@ -334,7 +342,7 @@ fn a_default_group_is_closed_only_while_it_is_known_that_nobody_uses_it() {
             case.usage = known.then(|| usage.into_iter().map(|used| ("sg-0".to_owned(), used)).collect());
         })
     };
-    let used = InterfaceUse { interfaces: 1, load_balancers: 0 };
+    let used = InterfaceUse { interfaces: 1, ..InterfaceUse::default() };
     assert_eq!(close(None, true).outcome().0, ["tcp/8443 from 10.0.0.0/8"]);
     assert_eq!(reasons(&close(Some(used), true)), ["InUse"]);
     assert_eq!(reasons(&close(None, false)), ["IncompleteKnowledge"]);
@@ -371,7 +379,7 @@ fn the_worst_twenty_groups_go_first_and_the_rest_follows() {
         case.baselines[0] = baseline("edge", json!({"internet": {"denyPresets": ["Admin", "Database"]}}));
     });
     let permitted = case.permitted();
-    let changed: Vec<&str> = permitted.resources.iter().map(|resource| resource.group.id.as_str()).collect();
+    let changed: Vec<&str> = permitted.resources.iter().map(|resource| resource.target.id.as_str()).collect();
     assert_eq!(changed.len(), RESOURCES_PER_SWEEP);
     assert_eq!((changed[0], changed[19]), ("sg-05", "sg-24"));
     let waiting = permitted.withheld.iter().filter(|held| held.reason == Withheld::SweepLimit).count();
@@ -381,7 +389,7 @@ fn the_worst_twenty_groups_go_first_and_the_rest_follows() {
 /// What came of the resources of a plan, if all of them fared alike.
 fn all(permitted: &Permitted, outcome: &Outcome) -> Vec<ResourceOutcome> {
     let fared = |resource: &engine::plan::PermittedResource| ResourceOutcome {
-        id: resource.group.id.clone(),
+        id: resource.target.id.clone(),
         edits: resource.edits.clone(),
         warrant: Warrant::Baselines,
         outcome: outcome.clone(),
@@ -402,7 +410,7 @@ fn twenty_groups_that_cannot_be_written_do_not_keep_others_from_their_turn() {
     let first = case.permitted();
     case.circumstances.retries.note(&all(&first, &denied));
     let second = case.permitted();
-    let changed: Vec<&str> = second.resources.iter().map(|resource| resource.group.id.as_str()).collect();
+    let changed: Vec<&str> = second.resources.iter().map(|resource| resource.target.id.as_str()).collect();
     assert_eq!(changed, ["sg-20", "sg-21", "sg-22", "sg-23", "sg-24", "sg-25", "sg-26"]);
     let waits = |held: &engine::plan::WithheldEdit| held.reason == Withheld::BackingOff(Box::new(denied.clone()));
     assert_eq!(second.withheld.iter().filter(|held| waits(held)).count(), RESOURCES_PER_SWEEP);
@@ -416,9 +424,9 @@ fn twenty_groups_that_cannot_be_written_do_not_keep_others_from_their_turn() {
 fn what_is_not_tried_again_yet_is_reported_as_what_it_failed_with() {
     let mut case = Case::new();
     let inventory = case.inventory();
-    let evaluation = evaluate(&case.desired(), &inventory, NOW, Keep::All);
+    let evaluation = evaluate(Kind::SecurityGroup, &case.desired(), &inventory, NOW, Keep::All);
     let tell = |case: &Case, outcomes: Vec<ResourceOutcome>| {
-        let plan = engine::plan::Plan { location: location(), stage: case.permitted() };
+        let plan = engine::plan::Plan { cell: cell(), stage: case.permitted() };
         report(&evaluation, &plan.applied(outcomes), NOW)
     };
     let outcomes = all(&case.permitted(), &Outcome::Failed(Failure::WriteDenied));

@@ -21,7 +21,7 @@ fn proposed(case: &Case) -> (Vec<String>, Vec<&'static str>) {
     let Permitted { resources, to_propose, withheld } = case.permitted();
     assert_eq!(resources, []);
     let held = withheld.iter().map(|held| held.reason.reason()).filter(|reason| *reason != "NotNamed").collect();
-    (to_propose.into_iter().map(|resource| resource.group.id).collect(), held)
+    (to_propose.into_iter().map(|resource| resource.target.id).collect(), held)
 }
 
 /// The first edit that waits for an approval, in a change set on which that was decided.

@@ -6,6 +6,7 @@ use engine::desired::{Baseline, Desired};
 use engine::edit::{BaselineRef, Risk};
 use engine::evaluate::{Keep, evaluate};
 use engine::facts::{InterfaceUse, Inventory, ReadFailure, SecurityGroup, Source};
+use engine::kind::Kind;
 use engine::plan::plan;
 use engine::rails::{self, Circumstances, Moment};
 use engine::readiness::{Beside, Others, Outlook, PER_SWEEP, QUIET_SWEEPS, Readiness, Usage, readiness};
@@ -40,7 +41,7 @@ impl Case {
 
     fn beside<T>(&self, others: &Others, look: impl FnOnce(&[Desired], Beside<'_>) -> T) -> T {
         let (desired, inventory) = (self.desired(), self.inventory());
-        let evaluation = evaluate(&desired, &inventory, NOW, Keep::Worst(50));
+        let evaluation = evaluate(Kind::SecurityGroup, &desired, &inventory, NOW, Keep::Worst(50));
         look(&desired, Beside { inventory: &inventory, evaluation: &evaluation, account: &self.account, others })
     }
 
@@ -193,13 +194,13 @@ fn what_others_changed_within_a_day_is_told_at_once_and_what_was_written_here_is
     let (one, two) = (look(443), look(8443));
     assert_eq!(told(&others, &one), 0);
     others.except(["sg-1".to_owned()], at(0));
-    others.watch(&one.inventory(), &two.inventory(), at(4));
+    others.watch(Kind::SecurityGroup, &one.inventory(), &two.inventory(), at(4));
     assert_eq!(told(&others, &two), 1, "what AWS shows late was written here");
-    others.watch(&two.inventory(), &one.inventory(), at(5));
+    others.watch(Kind::SecurityGroup, &two.inventory(), &one.inventory(), at(5));
     assert_eq!(told(&others, &one), 2);
-    others.watch(&one.inventory(), &with(|case| case.groups.clear()).inventory(), at(6));
+    others.watch(Kind::SecurityGroup, &one.inventory(), &with(|case| case.groups.clear()).inventory(), at(6));
     assert_eq!(told(&others, &one), 2, "what is gone has not changed");
-    others.watch(&one.inventory(), &one.inventory(), at(5 + 24 * 60));
+    others.watch(Kind::SecurityGroup, &one.inventory(), &one.inventory(), at(5 + 24 * 60));
     assert_eq!(told(&others, &one), 0);
 }
 
@@ -222,12 +223,12 @@ fn what_others_changed_while_nothing_could_be_read_is_told_and_what_was_written_
     };
     let mut others = Others::default();
     others.except(["sg-1".to_owned()], at(1));
-    others.watch(&look(443, at(0)), &failed(at(2)), at(2));
-    others.watch(&failed(at(2)), &failed(at(20)), at(20));
+    others.watch(Kind::SecurityGroup, &look(443, at(0)), &failed(at(2)), at(2));
+    others.watch(Kind::SecurityGroup, &failed(at(2)), &failed(at(20)), at(20));
     assert_eq!(told(&others), 0);
-    others.watch(&failed(at(20)), &look(8443, at(30)), at(30));
+    others.watch(Kind::SecurityGroup, &failed(at(20)), &look(8443, at(30)), at(30));
     assert_eq!(told(&others), 1, "sg-1 was written here after the last look");
-    others.watch(&look(8443, at(30)), &look(443, at(40)), at(40));
+    others.watch(Kind::SecurityGroup, &look(8443, at(30)), &look(443, at(40)), at(40));
     assert_eq!(told(&others), 2, "what is compared from now on is the new look");
 }
 
@@ -245,7 +246,7 @@ fn it_comes_true_once_the_mode_is_switched() {
         case.baselines[0].mode = Mode::Enforce;
     });
     let (desired, inventory) = (case.desired(), case.inventory());
-    let evaluation = evaluate(&desired, &inventory, NOW, Keep::Worst(50));
+    let evaluation = evaluate(Kind::SecurityGroup, &desired, &inventory, NOW, Keep::Worst(50));
     let proposed = rails::hold_for_good(plan(&desired, &inventory, &evaluation), &inventory, &case.account);
     let moment = Moment { desired: &desired, circumstances: &Circumstances::default(), now: NOW };
     let permitted = rails::apply(proposed, &inventory, &case.account, moment).stage;
@@ -268,7 +269,7 @@ fn many_baselines_have_their_turns_and_what_is_gone_is_forgotten() {
         desired.iter().filter(|desired| outlook.of(&desired.reference).is_some()).count()
     };
     let renew = |outlook: &mut Outlook, desired: &[Desired]| {
-        let evaluation = evaluate(desired, &inventory, NOW, Keep::Worst(50));
+        let evaluation = evaluate(Kind::SecurityGroup, desired, &inventory, NOW, Keep::Worst(50));
         let others = &Others::default();
         let beside = Beside { inventory: &inventory, evaluation: &evaluation, account: &many.account, others };
         outlook.renew(desired, beside);

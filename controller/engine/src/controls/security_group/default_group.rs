@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::view::named;
 use super::{Compiled as Parameters, Control, GroupView, Remedy};
+use crate::controls::named;
 use crate::controls::{About, NETWORK_INTERFACES, SECURITY_GROUPS, Setting};
 use crate::edit::Withheld;
 use crate::finding::{Severity, Verdict};
@@ -135,7 +135,7 @@ mod tests {
             check_closed(&crate::controls::security_group::vectors::recommended(), &view),
             Verdict::Fail { .. }
         ));
-        view.usage = Some(InterfaceUse { interfaces: 1, load_balancers: 0 });
+        view.usage = Some(InterfaceUse { interfaces: 1, load_balancers: 0, functions: 0 });
         let remedies = close(&crate::controls::security_group::vectors::recommended(), &view);
         assert_eq!(remedies.len(), 2);
         assert!(remedies.iter().all(|remedy| matches!(remedy, Remedy::Keep { held: Some(Withheld::InUse), .. })));

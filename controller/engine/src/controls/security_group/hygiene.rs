@@ -1,16 +1,18 @@
 //! `spec.hygiene`: names, descriptions, tags and size.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use regex::{Regex, RegexBuilder, RegexSet, RegexSetBuilder};
+use regex::{RegexSet, RegexSetBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::view::named;
 use super::{Compiled as Parameters, Control, GroupView, Remedy};
-use crate::controls::{About, InvalidParameter, NETWORK_INTERFACES, SECURITY_GROUPS, Setting};
-use crate::facts::{Rule, Tags};
+use crate::controls::named;
+use crate::controls::tags::{self, RequiredTag};
+use crate::controls::{
+    About, InvalidParameter, NETWORK_INTERFACES, PATTERN_SIZE_LIMIT, Pattern, SECURITY_GROUPS, Setting,
+};
+use crate::facts::Rule;
 use crate::finding::{Severity, Verdict};
 
 /// Names, descriptions, tags and size: what makes a group reviewable.
@@ -67,27 +69,6 @@ pub struct RuleDescriptions {
     pub stamp_text: Option<String>,
 }
 
-/// A tag that every group must have.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [{
-    "rule": "!self.key.startsWith('aws:')",
-    "message": "keys that start with aws: belong to AWS and cannot be set"
-}]))]
-pub struct RequiredTag {
-    /// The tag's key.
-    #[schemars(length(min = 1, max = 128))]
-    pub key: String,
-    /// Regular expression (without look-around) that the value matches. Left out: any value.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 256))]
-    pub pattern: Option<String>,
-    /// The value that Enforce sets where the key is missing. Left out: report only. A value that is there is never overwritten.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 256))]
-    pub default: Option<String>,
-}
-
 /// How many rules a group may have.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -108,9 +89,6 @@ const FORBIDDEN_DESCRIPTIONS: [&str; 3] = ["^launch-wizard", "^default VPC secur
 const MIN_RULE_DESCRIPTION: i32 = 5;
 const MAX_RULES: i32 = 50;
 
-/// Compiled patterns must stay small: a spec may hold many of them.
-const PATTERN_SIZE_LIMIT: usize = 256 * 1024;
-
 impl Hygiene {
     /// Every recommended value.
     pub(super) fn recommended() -> Self {
@@ -127,26 +105,6 @@ impl Hygiene {
             required_tags: None,
             max_rules: Some(MaxRules { ingress: Some(MAX_RULES), egress: Some(MAX_RULES) }),
         }
-    }
-}
-
-/// A regular expression that is compared by its text.
-#[derive(Clone, Debug)]
-struct Pattern(Regex);
-
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
-    }
-}
-
-impl Pattern {
-    fn new(field: &str, text: &str) -> Result<Self, InvalidParameter> {
-        let compiled = RegexBuilder::new(text).size_limit(PATTERN_SIZE_LIMIT).build();
-        compiled.map(Self).map_err(|_| {
-            let problem = format!("{text:?} is no regular expression without look-around, or too large a one");
-            InvalidParameter::new(field, problem)
-        })
     }
 }
 
@@ -175,7 +133,7 @@ impl Patterns {
 pub(super) struct Compiled {
     group_text: GroupText,
     rule_text: RuleText,
-    tags: Vec<TagDemand>,
+    tags: tags::Compiled,
     max_rules: [usize; 2],
 }
 
@@ -203,13 +161,6 @@ struct RuleText {
     stamp: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq)]
-struct TagDemand {
-    key: String,
-    pattern: Option<Pattern>,
-    default: Option<String>,
-}
-
 impl Compiled {
     pub(super) fn new(hygiene: Option<&Hygiene>) -> Result<Self, InvalidParameter> {
         let Hygiene {
@@ -234,26 +185,9 @@ impl Compiled {
         Ok(Self {
             group_text,
             rule_text: RuleText { min_length: size(rules.min_length, MIN_RULE_DESCRIPTION), stamp: rules.stamp_text },
-            tags: required_tags.unwrap_or_default().into_iter().map(TagDemand::new).collect::<Result<_, _>>()?,
+            tags: tags::Compiled::new("hygiene.requiredTags", required_tags.as_deref())?,
             max_rules: [size(max.ingress, MAX_RULES), size(max.egress, MAX_RULES)],
         })
-    }
-}
-
-impl TagDemand {
-    fn new(RequiredTag { key, pattern, default }: RequiredTag) -> Result<Self, InvalidParameter> {
-        const FIELD: &str = "hygiene.requiredTags";
-        let pattern = pattern.map(|text| Pattern::new(FIELD, &text)).transpose()?;
-        match (&pattern, &default) {
-            (Some(pattern), Some(value)) if !pattern.0.is_match(value) => {
-                Err(InvalidParameter::new(FIELD, format!("the default of {key:?} does not match its own pattern")))
-            }
-            _ => Ok(Self { key, pattern, default }),
-        }
-    }
-
-    fn met_by(&self, tags: &Tags) -> bool {
-        tags.get(&self.key).is_some_and(|value| self.pattern.as_ref().is_none_or(|pattern| pattern.0.is_match(value)))
     }
 }
 
@@ -378,8 +312,8 @@ fn check_group_described(parameters: &Parameters, view: &GroupView<'_>) -> Verdi
     if group.is_default() || group.name.starts_with(LAUNCH_WIZARD) {
         return Verdict::not_applicable("default and launch-wizard groups have controls of their own");
     }
-    if !name.0.is_match(&group.name) {
-        return Verdict::fail(format!("a name that matches {}", name.0), format!("{:?}", group.name));
+    if !name.is_match(&group.name) {
+        return Verdict::fail(format!("a name that matches {name}"), format!("{:?}", group.name));
     }
     if group.description.chars().count() < *min_description {
         return Verdict::fail(
@@ -429,19 +363,11 @@ fn describe_rules(parameters: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> 
 }
 
 fn check_tags(parameters: &Parameters, view: &GroupView<'_>) -> Verdict {
-    let missing = parameters.hygiene.tags.iter().filter(|tag| !tag.met_by(&view.group.tags));
-    let describe = |tag: &TagDemand| match view.group.tags.get(&tag.key) {
-        None => format!("no tag {}", tag.key),
-        Some(value) => format!("{}={value}", tag.key),
-    };
-    let found = named(missing.map(describe));
-    if found.is_empty() { Verdict::Pass } else { Verdict::fail("the required tags", found) }
+    parameters.hygiene.tags.check(&view.group.tags)
 }
 
-/// Only keys that are missing: a value that somebody wrote is never overwritten.
 fn add_tags(parameters: &Parameters, view: &GroupView<'_>) -> Vec<Remedy> {
-    let missing = parameters.hygiene.tags.iter().filter(|tag| !view.group.tags.contains_key(&tag.key));
-    let tags: BTreeMap<_, _> = missing.filter_map(|tag| Some((tag.key.clone(), tag.default.clone()?))).collect();
+    let tags = parameters.hygiene.tags.missing(&view.group.tags);
     if tags.is_empty() { Vec::new() } else { vec![Remedy::Tag(tags)] }
 }
 

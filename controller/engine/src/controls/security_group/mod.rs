@@ -16,47 +16,108 @@ use serde::{Deserialize, Serialize};
 
 pub use default_group::{DEFAULT_CLOSED, DefaultGroup};
 pub use egress::Egress;
-pub use hygiene::{Hygiene, MaxRules, RequiredTag, RuleDescriptions};
+pub use hygiene::{Hygiene, MaxRules, RuleDescriptions};
 pub use internet::{BroadCidr, Icmp, Internet, OnOverlap, Preset};
 pub use references::References;
 pub use required::{REQUIRED_RULES_PRESENT, Required, RuleDeclaration};
 pub use sources::Sources;
 pub use view::GroupView;
 
-use super::{About, InvalidParameter, Setting};
-use crate::edit::Withheld;
-use crate::facts::{Peer, Rule, Tags};
-use crate::finding::Verdict;
+use jiff::Timestamp;
+
+use super::{About, Catalogue, InvalidParameter, NETWORK_INTERFACES, PREFIX_LISTS};
+use crate::controls;
+use crate::desired::{ActiveControl, Reason, Refusal};
+use crate::edit::{Impact, Withheld};
+use crate::evaluate::MAX_AGE;
+use crate::facts::{Inventory, Peer, ReadFailure, Resource, Rule, SecurityGroup, Tags};
+use crate::plan::narrow::{Remains, narrow};
+use crate::plan::{ProposedEdit, Say, group};
+use crate::questions::Question;
+use crate::tenancy::Assignment;
 use crate::traffic::TrafficSet;
 
-/// One control on security groups.
+/// The controls on security groups.
 #[derive(Debug)]
-pub struct Control {
-    /// What a person wants to know of it.
-    pub about: About,
-    /// Whether a spec uses it.
-    pub setting: fn(&SecurityGroupParameters) -> Setting,
-    /// Whether two specs ask the same: then one verdict, and one remedy, does for both.
-    pub alike: fn(&Compiled, &Compiled) -> bool,
-    /// The verdict on one group.
-    pub check: fn(&Compiled, &GroupView<'_>) -> Verdict,
-    /// What would have to change, for a group that fails; `None` for a control that only reports.
-    pub remedy: Option<fn(&Compiled, &GroupView<'_>) -> Vec<Remedy>>,
-}
+pub struct SecurityGroups;
+
+/// One control on security groups.
+pub type Control = super::Control<SecurityGroups>;
 
 /// All controls of this kind, in the order of the spec.
 pub fn controls() -> impl Iterator<Item = &'static Control> {
-    [
-        internet::CONTROLS,
-        sources::CONTROLS,
-        required::CONTROLS,
-        egress::CONTROLS,
-        default_group::CONTROLS,
-        references::CONTROLS,
-        hygiene::CONTROLS,
-    ]
-    .into_iter()
-    .flatten()
+    SecurityGroups::controls()
+}
+
+impl Catalogue for SecurityGroups {
+    type Parameters = SecurityGroupParameters;
+    type Compiled = Compiled;
+    type Found<'a> = &'a SecurityGroup;
+    type Index = ();
+    type View<'a> = GroupView<'a>;
+    type Remedy = Remedy;
+
+    const ALWAYS: &'static [&'static str] = &[NETWORK_INTERFACES, PREFIX_LISTS];
+
+    fn controls() -> impl Iterator<Item = &'static Control> {
+        [
+            internet::CONTROLS,
+            sources::CONTROLS,
+            required::CONTROLS,
+            egress::CONTROLS,
+            default_group::CONTROLS,
+            references::CONTROLS,
+            hygiene::CONTROLS,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    fn compiled(parameters: &controls::Compiled) -> Option<&Compiled> {
+        match parameters {
+            controls::Compiled::SecurityGroup(parameters) => Some(parameters),
+            controls::Compiled::Lambda(_) => None,
+        }
+    }
+
+    fn found(inventory: &Inventory) -> Result<Vec<&SecurityGroup>, ReadFailure> {
+        Ok(inventory.security_groups.facts()?.iter().collect())
+    }
+
+    fn read_at(inventory: &Inventory) -> Timestamp {
+        inventory.security_groups.read_at()
+    }
+
+    fn resource<'a>(group: &'a SecurityGroup, inventory: &'a Inventory) -> Resource<'a> {
+        group.resource(&inventory.location)
+    }
+
+    fn index(_: &Inventory) {}
+
+    fn view<'a>(group: &'a SecurityGroup, (): &'a (), inventory: &'a Inventory, now: Timestamp) -> GroupView<'a> {
+        let usage = inventory.network_interfaces.fresh(now, MAX_AGE);
+        GroupView::new(group, usage, inventory.prefix_lists.fresh(now, MAX_AGE))
+    }
+
+    fn concerns(_: &About, _: &GroupView<'_>) -> bool {
+        true
+    }
+
+    fn impact(view: &GroupView<'_>) -> Impact {
+        view.usage.map_or(Impact::Unknown, Impact::from)
+    }
+
+    fn plan(view: &GroupView<'_>, questions: &[Question<'_, Self>], say: &Say<'_>) -> Vec<ProposedEdit> {
+        group::plan(view, questions, say)
+    }
+
+    fn failure(source: &'static str, inventory: &Inventory) -> Option<ReadFailure> {
+        match source {
+            NETWORK_INTERFACES => inventory.network_interfaces.facts().err(),
+            PREFIX_LISTS => inventory.prefix_lists.facts().err(),
+            _ => None,
+        }
+    }
 }
 
 /// What a control asks for, before the demands of all controls and baselines are put together.
@@ -209,5 +270,50 @@ impl Compiled {
     /// The rules that selected groups must have.
     pub fn required_rules(&self) -> &[Rule] {
         self.required.rules()
+    }
+
+    /// Judges a group that has just the required rules: whatever the other controls would take away is a contradiction.
+    pub(crate) fn refuse_contradiction(&self, active: &[ActiveControl]) -> Result<(), Refusal> {
+        let mut rules = self.required_rules().to_vec();
+        rules.sort();
+        let group = SecurityGroup {
+            id: String::new(),
+            name: String::new(),
+            description: String::new(),
+            owner: String::new(),
+            vpc: String::new(),
+            tags: Tags::new(),
+            rules,
+        };
+        let view = GroupView::new(&group, None, None);
+        let is_active = |control: &&Control| active.iter().any(|active| active.about.id == control.about.id);
+        for control in controls().filter(is_active) {
+            for remedy in control.remedy.map(|remedy| remedy(self, &view)).unwrap_or_default() {
+                let Remedy::Keep { rule, within, must_narrow, .. } = remedy else {
+                    continue;
+                };
+                let Some(required) = group.rules.get(rule) else {
+                    continue;
+                };
+                if must_narrow || narrow(&required.grant, &[&within]) != Remains::Unchanged {
+                    let message = format!(
+                        "the required rule {} is forbidden by {} of the same baseline",
+                        required.grant, control.about.id
+                    );
+                    return Err(Refusal::new(Reason::RequiredRuleForbidden, message));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The first required rule that the account does not let the namespace add.
+    pub(crate) fn beyond_grant(&self, cell: &Assignment, namespace: &str) -> Option<Refusal> {
+        let rule = self.required_rules().iter().find(|rule| !cell.grant.may_add.allows(rule))?;
+        let message = format!(
+            "the required rule {} is beyond the mayAddRules that AWSAccount {:?} grants namespace {namespace:?}",
+            rule.grant, cell.account
+        );
+        Some(Refusal::new(Reason::RequiredRuleBeyondGrant, message))
     }
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::view::named;
 use super::{Compiled as Parameters, Control, GroupView, Remedy};
 use crate::address::AddressSet;
+use crate::controls::named;
 use crate::controls::{About, PREFIX_LISTS, SECURITY_GROUPS, Setting};
 use crate::exposure::Audience;
 use crate::facts::{Direction, Peer, Rule};

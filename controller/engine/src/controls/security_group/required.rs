@@ -3,8 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::view::named;
 use super::{Compiled as Parameters, Control, GroupView, Remedy};
+use crate::controls::named;
 use crate::controls::{About, InvalidParameter, SECURITY_GROUPS, Setting};
 use crate::facts::{Direction, Grant, Peer, Rule, SecurityGroup};
 use crate::finding::{Severity, Verdict};

@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::internet::parse_networks;
-use super::view::named;
 use super::{Bound, Compiled as Parameters, Control, GroupView, Remedy};
 use crate::address::AddressSet;
+use crate::controls::named;
 use crate::controls::{About, InvalidParameter, PREFIX_LISTS, SECURITY_GROUPS, Setting};
 use crate::edit::Withheld;
 use crate::exposure::Audience;

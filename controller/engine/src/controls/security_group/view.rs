@@ -2,7 +2,6 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::fmt::Display;
 
 use ipnet::IpNet;
 
@@ -96,16 +95,5 @@ impl<'a> GroupView<'a> {
                 offenders(&self.group.rules, self.lists, &self.exposure.world)
             }
         })
-    }
-}
-
-/// Names at most three things and counts the rest, so that a sentence stays short.
-pub(super) fn named<T: Display>(mut things: impl Iterator<Item = T>) -> String {
-    const NAMED: usize = 3;
-    let named: Vec<String> = things.by_ref().take(NAMED).map(|thing| thing.to_string()).collect();
-    let text = named.join("; ");
-    match things.count() {
-        0 => text,
-        more => format!("{text}; and {more} more"),
     }
 }

@@ -7,9 +7,9 @@ use ipnet::IpNet;
 pub use parameters::{BroadCidr, Icmp, Internet, OnOverlap, Preset};
 pub(super) use parameters::{Compiled, parse_networks};
 
-use super::view::named;
 use super::{Bound, Compiled as Parameters, Control, GroupView, Remedy};
 use crate::address::PublicSize;
+use crate::controls::named;
 use crate::controls::{About, PREFIX_LISTS, SECURITY_GROUPS, Setting};
 use crate::edit::Withheld;
 use crate::exposure::{Audience, Knowledge, opens_every_port};

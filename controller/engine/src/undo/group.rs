@@ -1,18 +1,8 @@
-//! Undo: what puts back what a change set changed on one group, only where the group is still as it was left.
+//! What puts back what was changed on a security group.
 
+use super::Made;
 use crate::edit::{Change, Withheld};
 use crate::facts::{LiveGroup, Rule, Tags};
-
-/// A change that was made, and the tags of the rule that it replaced.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Made {
-    /// The change.
-    pub change: Change,
-    /// Tags of the rule that was there before.
-    pub tags: Tags,
-    /// Whether all of it was made and seen. Else what was added may stand beside what was to go.
-    pub whole: bool,
-}
 
 /// The changes that put back what was made. What is as it was before already needs none.
 ///
@@ -40,7 +30,7 @@ pub fn undo(made: &[Made], live: &LiveGroup) -> Result<Vec<Change>, Withheld> {
                 changes.push(Change::Tags { before: after.clone(), after: before.clone() });
             }
             Change::Tags { before, after } if is_at(live, before, after) => {}
-            Change::Rule { .. } | Change::Tags { .. } => return Err(Withheld::ForeignChange),
+            Change::Rule { .. } | Change::Tags { .. } | Change::Properties(_) => return Err(Withheld::ForeignChange),
         }
     }
     Ok(changes)
@@ -72,7 +62,8 @@ mod tests {
     use super::*;
     use crate::edit::{Edit, Impact};
     use crate::facts::{Direction, Grant, LiveRule};
-    use crate::sequence::{State, sequence};
+    use crate::sequence::State;
+    use crate::sequence::group::sequence;
 
     fn rule(traffic: &str, peer: &str) -> Rule {
         let grant =
@@ -111,7 +102,8 @@ mod tests {
             changes.iter().map(|change| Edit::new("sg-1", change.clone(), Vec::new(), Impact::None)).collect();
         let steps = sequence(&edits, group).unwrap();
         let Some(last) = steps.last() else { return group.clone() };
-        live(&last.after.rules, &last.after.tags)
+        let State::Group { rules, tags } = &last.after else { panic!("{last:?}") };
+        live(rules, tags)
     }
 
     #[test]

@@ -1,36 +1,11 @@
-//! The calls that change one group, as few as can be, in order: what adds comes first, and each call waits until
-//! the one before is seen to have taken effect. Nothing is taken away before what replaces it is there.
+//! The calls that change one security group.
 
 use std::collections::BTreeMap;
 
+use super::{State, Step};
 use crate::call::Call;
 use crate::edit::{Change, Edit, Withheld};
 use crate::facts::{Direction, LiveGroup, LiveRule, Rule, Tags};
-
-/// Rules and tags of a group at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
-    /// All rules of both directions, sorted.
-    pub rules: Vec<Rule>,
-    /// Tags of the group.
-    pub tags: Tags,
-}
-
-impl State {
-    /// What a live read shows.
-    pub fn of(live: &LiveGroup) -> Self {
-        Self { rules: live.plain_rules(), tags: live.tags.clone() }
-    }
-}
-
-/// One call, and what has to be seen before the next one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// The call.
-    pub call: Call,
-    /// The group once the call has taken effect.
-    pub after: State,
-}
 
 /// Orders the edits of one group on its live rules.
 ///
@@ -67,6 +42,8 @@ pub fn sequence(edits: &[Edit], live: &LiveGroup) -> Result<Vec<Step>, Withheld>
                     }
                 }
             }
+            // Security groups have none.
+            Change::Properties(_) => return Err(Withheld::ForeignChange),
         }
     }
     Ok(assemble(live, adds, modifies, revokes, [tags, untag]))
@@ -129,6 +106,7 @@ fn simulate(group: &mut LiveGroup, call: &Call) {
         Call::Revoke { rule_ids, .. } => group.rules.retain(|found| !rule_ids.contains(&found.id)),
         Call::Tag { tags } => group.tags.extend(tags.clone()),
         Call::Untag { tags } => group.tags.retain(|key, value| tags.get(key) != Some(value)),
+        Call::Lambda(_) => {}
     }
 }
 
@@ -179,9 +157,10 @@ mod tests {
         let tags = Tags::from([("owner".to_owned(), "ana".to_owned())]);
         let direction = Direction::Ingress;
         assert_eq!(add.call, Call::Authorize { direction, rules: narrow.to_vec(), tags });
-        assert!(add.after.rules.contains(&wide));
+        let State::Group { rules, .. } = &add.after else { panic!("{add:?}") };
+        assert!(rules.contains(&wide));
         assert_eq!(remove.call, Call::Revoke { direction, rule_ids: vec!["sgr-0".to_owned()] });
-        assert_eq!(remove.after.rules, narrow);
+        assert!(matches!(&remove.after, State::Group { rules, .. } if *rules == narrow));
     }
 
     #[test]
