@@ -148,7 +148,13 @@ fn class_of(code: &str, status: u16) -> ErrorClass {
         | "InsufficientCapacity"
         | "IDPCommunicationError" => ErrorClass::Unavailable,
         "RequestTimeout" | "RequestTimeoutException" => ErrorClass::TimedOut,
+        "KMSNotFoundException" => ErrorClass::Invalid,
         code if code.ends_with(".NotFound") || code.ends_with("NotFoundException") => ErrorClass::NotFound,
+        // Lambda says this of a statement id that is taken, and of an update in progress.
+        "ResourceConflictException" => ErrorClass::Duplicate,
+        "PreconditionFailedException" | "ResourceInUseException" => ErrorClass::Conflict,
+        // Lambda answers 502 to these: the request was understood, and refused.
+        "KMSAccessDeniedException" | "KMSDisabledException" | "KMSInvalidStateException" => ErrorClass::Invalid,
         code if code.ends_with(".Duplicate") => ErrorClass::Duplicate,
         code if code.ends_with("LimitExceeded") => ErrorClass::QuotaExceeded,
         _ if status == 429 => ErrorClass::Throttled,

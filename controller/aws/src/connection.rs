@@ -30,6 +30,8 @@ struct Inner {
 pub(crate) struct Session {
     pub(crate) cloudtrail: aws_sdk_cloudtrail::Client,
     pub(crate) ec2: aws_sdk_ec2::Client,
+    pub(crate) lambda: aws_sdk_lambda::Client,
+    pub(crate) tagging: aws_sdk_resourcegroupstagging::Client,
     pub(crate) sts: aws_sdk_sts::Client,
     /// STS in the region that the process runs in, if that is another one.
     pub(crate) home_sts: Option<aws_sdk_sts::Client>,
@@ -64,6 +66,11 @@ impl Connection {
 
     pub(crate) fn read_client(&self) -> &aws_sdk_ec2::Client {
         &self.inner.read.ec2
+    }
+
+    /// The share of each documented rate that may be used, from 0 to 1.
+    pub(crate) fn rate_share(&self) -> f64 {
+        self.inner.limiter.share()
     }
 
     pub(crate) fn read_session(&self) -> &Session {

@@ -177,6 +177,8 @@ impl Connector {
         Session {
             cloudtrail: aws_sdk_cloudtrail::Client::new(&config),
             ec2: ec2_client(&config),
+            lambda: aws_sdk_lambda::Client::new(&config),
+            tagging: aws_sdk_resourcegroupstagging::Client::new(&config),
             sts: self.sts(&credentials, region),
             home_sts: home.map(|home| self.sts(&credentials, home.as_ref())),
             credentials,

@@ -12,6 +12,8 @@ pub enum ErrorClass {
     NotFound,
     /// What the call adds exists already (`….Duplicate`).
     Duplicate,
+    /// The resource is no longer what the call was made for: another revision, or a change of it in progress.
+    Conflict,
     /// Too many calls in this account and region, whoever made them.
     Throttled,
     /// The principal lacks the permission, or may not assume the role.
@@ -42,6 +44,7 @@ impl ErrorClass {
             Self::CredentialsExpired => 2,
             Self::NotFound
             | Self::Duplicate
+            | Self::Conflict
             | Self::Denied
             | Self::RegionUnknown
             | Self::QuotaExceeded
@@ -55,6 +58,7 @@ impl fmt::Display for ErrorClass {
         f.write_str(match self {
             Self::NotFound => "not found",
             Self::Duplicate => "exists already",
+            Self::Conflict => "changed meanwhile",
             Self::Throttled => "throttled",
             Self::Denied => "denied",
             Self::CredentialsExpired => "credentials expired or invalid",
@@ -129,6 +133,7 @@ impl AwsError {
             | ErrorClass::Invalid
             | ErrorClass::NotFound
             | ErrorClass::Duplicate
+            | ErrorClass::Conflict
             | ErrorClass::QuotaExceeded => ReadFailure::ReplyUnusable,
         }
     }

@@ -5,32 +5,60 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::cloudtrail::lookup_events;
-use crate::ec2::{live, network_interfaces, prefix_lists, security_groups, write};
+use crate::ec2::{self, network_interfaces, prefix_lists, security_groups, subnets};
+use crate::lambda::{
+    self, account_settings, aliases, code_signing, concurrency, event_invoke, functions, layers, policies, recursion,
+    runtime_management, urls, versions,
+};
+use crate::tagging::resources;
 
 /// Version of the IAM policy language.
 const LANGUAGE: &str = "2012-10-17";
 
-/// The policy of the role that reads. Neither EC2's descriptions nor CloudTrail's history can be limited to resources.
+/// The policy of the role that reads. Neither descriptions nor lists nor CloudTrail's history can be limited to resources.
+/// `lambda:GetFunction` is not among the actions: it hands out the code.
 pub fn read_policy() -> Value {
     let sources = [
-        live::IAM_ACTIONS,
+        ec2::live::IAM_ACTIONS,
+        lambda::live::IAM_ACTIONS,
+        account_settings::IAM_ACTIONS,
+        aliases::IAM_ACTIONS,
+        code_signing::IAM_ACTIONS,
+        concurrency::IAM_ACTIONS,
+        event_invoke::IAM_ACTIONS,
+        functions::IAM_ACTIONS,
+        layers::IAM_ACTIONS,
         lookup_events::IAM_ACTIONS,
         network_interfaces::IAM_ACTIONS,
+        policies::IAM_ACTIONS,
         prefix_lists::IAM_ACTIONS,
+        recursion::IAM_ACTIONS,
+        resources::IAM_ACTIONS,
+        runtime_management::IAM_ACTIONS,
         security_groups::IAM_ACTIONS,
+        subnets::IAM_ACTIONS,
+        urls::IAM_ACTIONS,
+        versions::IAM_ACTIONS,
     ];
     let actions: BTreeSet<&str> = sources.concat().into_iter().collect();
     document(json!({"Sid": "BasewardRead", "Effect": "Allow", "Action": actions, "Resource": "*"}))
 }
 
-/// The policy of the role that writes: security groups and their rules, nothing else. `partition` is `aws`,
-/// `aws-cn` or `aws-us-gov`.
+/// The policy of the role that writes: security groups and their rules, functions and layers, nothing else. `partition` is
+/// `aws`, `aws-cn` or `aws-us-gov`.
 pub fn write_policy(partition: &str) -> Value {
-    let actions: BTreeSet<&str> = write::WRITE_ACTIONS.iter().copied().collect();
+    let statement = |sid: &str, actions: &[&'static str], service: &str, kinds: &[&str]| {
+        let actions: BTreeSet<&str> = actions.iter().copied().collect();
+        let resources: Vec<String> = kinds.iter().map(|kind| format!("arn:{partition}:{service}:*:*:{kind}")).collect();
+        json!({"Sid": sid, "Effect": "Allow", "Action": actions, "Resource": resources})
+    };
     // A rule that names a prefix list is authorised on the list as well.
-    let resources = ["prefix-list", "security-group", "security-group-rule"]
-        .map(|kind| format!("arn:{partition}:ec2:*:*:{kind}/*"));
-    document(json!({"Sid": "BasewardWrite", "Effect": "Allow", "Action": actions, "Resource": resources}))
+    let groups = ["prefix-list/*", "security-group/*", "security-group-rule/*"];
+    let functions = ["code-signing-config:*", "function:*", "layer:*"];
+    json!({"Version": LANGUAGE, "Statement": [
+        statement("BasewardWrite", ec2::write::WRITE_ACTIONS, "ec2", &groups),
+        statement("BasewardWriteLambda", lambda::write::WRITE_ACTIONS, "lambda", &functions),
+    ]})
 }
 
 /// The trust policy of either role: who may assume it, and with which external id only.
@@ -70,18 +98,22 @@ mod tests {
     #[test]
     fn the_read_policy_names_each_action_once_and_no_write() {
         let policy = read_policy();
-        let actions = policy.pointer("/Statement/0/Action").unwrap();
-        assert_eq!(
-            *actions,
-            json!([
-                "cloudtrail:LookupEvents",
-                "ec2:DescribeManagedPrefixLists",
-                "ec2:DescribeNetworkInterfaces",
-                "ec2:DescribeSecurityGroupRules",
-                "ec2:DescribeSecurityGroups",
-                "ec2:GetManagedPrefixListEntries"
-            ])
-        );
+        let actions = policy.pointer("/Statement/0/Action").and_then(Value::as_array).unwrap();
+        let names: BTreeSet<&str> = actions.iter().filter_map(Value::as_str).collect();
+        assert_eq!(names.len(), actions.len());
+        let verbs = ["Describe", "Get", "List", "Lookup"];
+        assert!(names.iter().all(|name| verbs.iter().any(|verb| name.contains(&format!(":{verb}")))), "{names:?}");
+    }
+
+    #[test]
+    fn code_is_out_of_reach() {
+        let hands_out_code = ["lambda:GetFunction", "lambda:GetLayerVersionByArn", "lambda:*", "*"];
+        for policy in [read_policy(), write_policy("aws")] {
+            let statements = policy.pointer("/Statement").and_then(Value::as_array).unwrap();
+            let allowed: Vec<&Value> = statements.iter().filter_map(|statement| statement["Action"].as_array()).flatten().collect();
+            assert!(!allowed.is_empty());
+            assert!(allowed.iter().all(|action| !hands_out_code.iter().any(|code| *action == code)), "{allowed:?}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Client-side token buckets, one per account, region and operation.
+//! Client-side token buckets, one per account, region and operation, or operations that AWS counts together.
 //!
 //! The rates of EC2 are those of the page "Request throttling for the Amazon EC2 API"; AWS counts them
 //! per account and region over all tools in it, so only a share of each is used. Whoever waits for
@@ -36,6 +36,40 @@ pub(crate) enum Operation {
     CreateTags,
     DeleteTags,
     LookupEvents,
+    ListFunctions,
+    GetFunctionConfiguration,
+    GetPolicy,
+    ListAliases,
+    ListVersionsByFunction,
+    ListFunctionUrlConfigs,
+    GetFunctionConcurrency,
+    GetFunctionCodeSigningConfig,
+    ListCodeSigningConfigs,
+    GetFunctionRecursionConfig,
+    GetRuntimeManagementConfig,
+    ListFunctionEventInvokeConfigs,
+    ListLayers,
+    ListLayerVersions,
+    GetLayerVersionPolicy,
+    GetAccountSettings,
+    ListTags,
+    GetResources,
+    DescribeSubnets,
+    DescribeRouteTables,
+    AddPermission,
+    RemovePermission,
+    AddLayerVersionPermission,
+    RemoveLayerVersionPermission,
+    TagResource,
+    UntagResource,
+    UpdateFunctionConfiguration,
+    UpdateFunctionUrlConfig,
+    PutFunctionConcurrency,
+    DeleteFunctionConcurrency,
+    PutFunctionCodeSigningConfig,
+    DeleteFunctionCodeSigningConfig,
+    PutFunctionRecursionConfig,
+    PutRuntimeManagementConfig,
 }
 
 impl Operation {
@@ -56,12 +90,83 @@ impl Operation {
             Self::CreateTags => "CreateTags",
             Self::DeleteTags => "DeleteTags",
             Self::LookupEvents => "LookupEvents",
+            Self::ListFunctions => "ListFunctions",
+            Self::GetFunctionConfiguration => "GetFunctionConfiguration",
+            Self::GetPolicy => "GetPolicy",
+            Self::ListAliases => "ListAliases",
+            Self::ListVersionsByFunction => "ListVersionsByFunction",
+            Self::ListFunctionUrlConfigs => "ListFunctionUrlConfigs",
+            Self::GetFunctionConcurrency => "GetFunctionConcurrency",
+            Self::GetFunctionCodeSigningConfig => "GetFunctionCodeSigningConfig",
+            Self::ListCodeSigningConfigs => "ListCodeSigningConfigs",
+            Self::GetFunctionRecursionConfig => "GetFunctionRecursionConfig",
+            Self::GetRuntimeManagementConfig => "GetRuntimeManagementConfig",
+            Self::ListFunctionEventInvokeConfigs => "ListFunctionEventInvokeConfigs",
+            Self::ListLayers => "ListLayers",
+            Self::ListLayerVersions => "ListLayerVersions",
+            Self::GetLayerVersionPolicy => "GetLayerVersionPolicy",
+            Self::GetAccountSettings => "GetAccountSettings",
+            Self::ListTags => "ListTags",
+            Self::GetResources => "GetResources",
+            Self::DescribeSubnets => "DescribeSubnets",
+            Self::DescribeRouteTables => "DescribeRouteTables",
+            Self::AddPermission => "AddPermission",
+            Self::RemovePermission => "RemovePermission",
+            Self::AddLayerVersionPermission => "AddLayerVersionPermission",
+            Self::RemoveLayerVersionPermission => "RemoveLayerVersionPermission",
+            Self::TagResource => "TagResource",
+            Self::UntagResource => "UntagResource",
+            Self::UpdateFunctionConfiguration => "UpdateFunctionConfiguration",
+            Self::UpdateFunctionUrlConfig => "UpdateFunctionUrlConfig",
+            Self::PutFunctionConcurrency => "PutFunctionConcurrency",
+            Self::DeleteFunctionConcurrency => "DeleteFunctionConcurrency",
+            Self::PutFunctionCodeSigningConfig => "PutFunctionCodeSigningConfig",
+            Self::DeleteFunctionCodeSigningConfig => "DeleteFunctionCodeSigningConfig",
+            Self::PutFunctionRecursionConfig => "PutFunctionRecursionConfig",
+            Self::PutRuntimeManagementConfig => "PutRuntimeManagementConfig",
+        }
+    }
+
+    /// The operation whose bucket a call is paid from: Lambda counts nearly all of its operations together.
+    fn bucket(self) -> Self {
+        match self {
+            Self::ListFunctions
+            | Self::GetFunctionConfiguration
+            | Self::ListAliases
+            | Self::ListVersionsByFunction
+            | Self::ListFunctionUrlConfigs
+            | Self::GetFunctionConcurrency
+            | Self::GetFunctionCodeSigningConfig
+            | Self::ListCodeSigningConfigs
+            | Self::GetFunctionRecursionConfig
+            | Self::GetRuntimeManagementConfig
+            | Self::ListFunctionEventInvokeConfigs
+            | Self::ListLayers
+            | Self::ListLayerVersions
+            | Self::GetLayerVersionPolicy
+            | Self::GetAccountSettings
+            | Self::ListTags
+            | Self::AddPermission
+            | Self::RemovePermission
+            | Self::AddLayerVersionPermission
+            | Self::RemoveLayerVersionPermission
+            | Self::TagResource
+            | Self::UntagResource
+            | Self::UpdateFunctionConfiguration
+            | Self::UpdateFunctionUrlConfig
+            | Self::PutFunctionConcurrency
+            | Self::DeleteFunctionConcurrency
+            | Self::PutFunctionCodeSigningConfig
+            | Self::DeleteFunctionCodeSigningConfig
+            | Self::PutFunctionRecursionConfig
+            | Self::PutRuntimeManagementConfig => Self::ListFunctions,
+            alone => alone,
         }
     }
 
     /// The documented rate for the whole account in one region.
     fn rate(self) -> Rate {
-        match self {
+        match self.bucket() {
             // STS documents no rate per operation; this is the EC2 rate of reads and far below what is
             // reported for STS (600 per second over all its operations).
             Self::GetCallerIdentity => NON_MUTATING,
@@ -70,7 +175,9 @@ impl Operation {
             | Self::DescribeSecurityGroupRules
             | Self::DescribeNetworkInterfaces
             | Self::DescribeManagedPrefixLists
-            | Self::GetManagedPrefixListEntries => NON_MUTATING,
+            | Self::GetManagedPrefixListEntries
+            | Self::DescribeSubnets
+            | Self::DescribeRouteTables => NON_MUTATING,
             // Ingress is listed as resource-intensive, egress and in-place changes are mutating: the same figures.
             Self::AuthorizeSecurityGroupIngress
             | Self::AuthorizeSecurityGroupEgress
@@ -80,11 +187,16 @@ impl Operation {
             Self::CreateTags | Self::DeleteTags => Rate { capacity: 100.0, refill: 10.0 },
             // Two in a second, says the API reference of CloudTrail.
             Self::LookupEvents => Rate { capacity: 2.0, refill: 2.0 },
+            // The tagging API documents no rate: that of Lambda is assumed.
+            Self::GetResources => LAMBDA,
+            // "Lambda quotas": 15 requests per second for all control plane APIs together, 15 for GetPolicy alone.
+            _ => LAMBDA,
         }
     }
 }
 
 const NON_MUTATING: Rate = Rate { capacity: 100.0, refill: 20.0 };
+const LAMBDA: Rate = Rate { capacity: 15.0, refill: 15.0 };
 const MUTATING: Rate = Rate { capacity: 50.0, refill: 5.0 };
 
 /// Size of a bucket in calls, and how many come back per second.
@@ -206,6 +318,11 @@ impl Limiter {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The share of each rate that may be used, from 0 to 1.
+    pub(crate) fn share(&self) -> f64 {
+        f64::from(self.state().percent.clamp(1, 100)) / 100.0
+    }
+
     /// Changes the share of each rate that may be used.
     pub(crate) fn set_share(&self, percent: u8) {
         let mut state = self.state();
@@ -218,6 +335,7 @@ impl Limiter {
     }
 
     fn queue(&self, operation: Operation) -> Arc<Queue> {
+        let operation = operation.bucket();
         let mut state = self.state();
         let rate = operation.rate().share(state.percent);
         let make = || {

@@ -1,6 +1,6 @@
-//! `cloudtrail/lookup_events`: who changes a security group besides ourselves.
+//! `cloudtrail/lookup_events`: who changes a resource besides ourselves.
 //!
-//! One page of LookupEvents: the newest events that name the group. Of these nothing is kept but one name.
+//! One page of LookupEvents: the newest events that name the resource. Of these nothing is kept but one name.
 
 use std::time::Duration;
 
@@ -23,8 +23,10 @@ const OPERATION: Operation = Operation::LookupEvents;
 const PAGE: i32 = 50;
 /// A name is no reason to keep a sweep waiting.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Who made the calls.
+/// Who made the calls on security groups.
 const SOURCE: &str = "ec2.amazonaws.com";
+/// Who made the calls on functions.
+const LAMBDA: &str = "lambda.amazonaws.com";
 /// The calls that change the rules of a group.
 const RULE_CHANGES: &[&str] = &[
     "AuthorizeSecurityGroupEgress",
@@ -39,7 +41,28 @@ const RULE_CHANGES: &[&str] = &[
 /// The calls that change the tags of a group.
 const TAG_CHANGES: &[&str] = &["CreateTags", "DeleteTags"];
 
-/// The ARN of whoever made the newest change of this part of a group since a time, other than the sessions in which we write ourselves;
+/// The calls that change the tags of a function. Event names of Lambda can end in a version of its API, such as
+/// `AddPermission20150331v2`.
+const FUNCTION_TAG_CHANGES: &[&str] = &["TagResource", "UntagResource"];
+
+/// The calls that change the policy of a function.
+const POLICY_CHANGES: &[&str] = &["AddPermission", "DeleteResourcePolicy", "PutResourcePolicy", "RemovePermission"];
+
+/// The calls that change the URL of a function.
+const URL_CHANGES: &[&str] = &["CreateFunctionUrlConfig", "DeleteFunctionUrlConfig", "UpdateFunctionUrlConfig"];
+
+/// The calls that change anything else that is configured of a function.
+const CONFIGURATION_CHANGES: &[&str] = &[
+    "DeleteFunctionCodeSigningConfig",
+    "DeleteFunctionConcurrency",
+    "PutFunctionCodeSigningConfig",
+    "PutFunctionConcurrency",
+    "PutFunctionRecursionConfig",
+    "PutRuntimeManagementConfig",
+    "UpdateFunctionConfiguration",
+];
+
+/// The ARN of whoever made the newest change of this part of a resource since a time, other than the sessions in which we write ourselves;
 /// for a service of AWS that acts on its own its name. `None`: nobody, or not yet, since CloudTrail shows an event up to 15
 /// minutes late.
 ///
@@ -47,12 +70,12 @@ const TAG_CHANGES: &[&str] = &["CreateTags", "DeleteTags"];
 /// CloudTrail could not be asked, or not within 5 seconds.
 pub async fn latest_other(
     connection: &Connection,
-    Subject { resource: group_id, part }: &Subject,
+    Subject { resource, part }: &Subject,
     since: Timestamp,
 ) -> Result<Option<String>, AwsError> {
     let attribute = LookupAttribute::builder()
         .attribute_key(LookupAttributeKey::ResourceName)
-        .attribute_value(group_id)
+        .attribute_value(resource)
         .build()
         .map_err(|_| AwsError::new(OPERATION.name(), ErrorClass::Invalid, Effect::NotSent, "RequestNotBuilt"))?;
     // The times of events are whole seconds.
@@ -67,14 +90,30 @@ pub async fn latest_other(
 
 /// Who made the newest change of a part among events, which come newest first, if not under our own name.
 fn newest_other(events: &[Event], part: Part, ours: Option<&str>) -> Option<String> {
-    let changes = match part {
-        Part::Rules => RULE_CHANGES,
-        Part::Tags => TAG_CHANGES,
-    };
     let is_change = |event: &&Event| {
-        event.event_source() == Some(SOURCE) && event.event_name().is_some_and(|name| changes.contains(&name))
+        let (source, name) = (event.event_source(), event.event_name());
+        source.zip(name).is_some_and(|(source, name)| changes(part, source, name))
     };
     events.iter().filter(is_change).filter_map(who).find(|name| Some(name.as_str()) != ours)
+}
+
+/// Whether an event is a change of a part of a resource.
+fn changes(part: Part, source: &str, name: &str) -> bool {
+    let of_group = |calls: &[&str]| source == SOURCE && calls.contains(&name);
+    let of_function = |calls: &[&str]| source == LAMBDA && calls.iter().any(|call| is_call(name, call));
+    match part {
+        Part::Rules => of_group(RULE_CHANGES),
+        Part::Tags => of_group(TAG_CHANGES) || of_function(FUNCTION_TAG_CHANGES),
+        Part::Policy => of_function(POLICY_CHANGES),
+        Part::Url => of_function(URL_CHANGES),
+        Part::Configuration => of_function(CONFIGURATION_CHANGES),
+    }
+}
+
+/// Whether an event is named after a call, perhaps with the version of the API behind it.
+fn is_call(name: &str, call: &str) -> bool {
+    name.strip_prefix(call)
+        .is_some_and(|version| version.is_empty() || version.starts_with(|it: char| it.is_ascii_digit()))
 }
 
 /// Who made a call that succeeded.

@@ -5,6 +5,7 @@ pub mod network_interfaces;
 pub mod prefix_lists;
 mod rules;
 pub mod security_groups;
+pub mod subnets;
 pub mod write;
 
 use aws_sdk_ec2::types::{Filter, Tag};

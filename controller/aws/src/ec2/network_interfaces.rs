@@ -64,6 +64,7 @@ pub async fn is_used(connection: &Connection, group_id: &str) -> Result<bool, Aw
 #[derive(Debug, Default)]
 struct Carriers {
     interfaces: u32,
+    functions: u32,
     /// By name: a load balancer has an interface in each of its subnets.
     load_balancers: BTreeSet<String>,
 }
@@ -71,7 +72,7 @@ struct Carriers {
 impl Carriers {
     fn counted(self) -> InterfaceUse {
         let load_balancers = u32::try_from(self.load_balancers.len()).unwrap_or(u32::MAX);
-        InterfaceUse { interfaces: self.interfaces, load_balancers }
+        InterfaceUse { interfaces: self.interfaces, load_balancers, functions: self.functions }
     }
 }
 
@@ -82,12 +83,14 @@ fn count(
 ) -> Result<(), AwsError> {
     let missing = |member: &str| AwsError::unusable(OPERATION.name(), format!("an interface has no {member}"));
     let is_load_balancer = is_load_balancer(&item);
+    let functions = u32::from(item.interface_type == Some(NetworkInterfaceType::Lambda));
     let id = item.network_interface_id.ok_or_else(|| missing("NetworkInterfaceId"))?;
     ids.insert(&id)?;
     let load_balancer = is_load_balancer.then(|| load_balancer_name(item.description, id));
     for group in item.groups.unwrap_or_default() {
         let entry = carriers.entry(group.group_id.ok_or_else(|| missing("GroupId"))?).or_default();
         entry.interfaces = entry.interfaces.saturating_add(1);
+        entry.functions = entry.functions.saturating_add(functions);
         entry.load_balancers.extend(load_balancer.clone());
     }
     Ok(())
@@ -147,8 +150,8 @@ mod tests {
             interface("eni-6", &[]),
         ])
         .unwrap();
-        assert_eq!(uses.get("sg-1"), Some(&InterfaceUse { interfaces: 4, load_balancers: 3 }));
-        assert_eq!(uses.get("sg-2"), Some(&InterfaceUse { interfaces: 2, load_balancers: 0 }));
+        assert_eq!(uses.get("sg-1"), Some(&InterfaceUse { interfaces: 4, load_balancers: 3, functions: 0 }));
+        assert_eq!(uses.get("sg-2"), Some(&InterfaceUse { interfaces: 2, load_balancers: 0, functions: 0 }));
     }
 
     #[test]
@@ -168,8 +171,8 @@ mod tests {
             network("eni-8", "ELB net/web/89ab"),
         ])
         .unwrap();
-        assert_eq!(uses.get("sg-1"), Some(&InterfaceUse { interfaces: 5, load_balancers: 2 }));
-        assert_eq!(uses.get("sg-2"), Some(&InterfaceUse { interfaces: 3, load_balancers: 2 }));
+        assert_eq!(uses.get("sg-1"), Some(&InterfaceUse { interfaces: 5, load_balancers: 2, functions: 0 }));
+        assert_eq!(uses.get("sg-2"), Some(&InterfaceUse { interfaces: 3, load_balancers: 2, functions: 0 }));
     }
 
     #[test]

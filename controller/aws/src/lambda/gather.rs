@@ -1,0 +1,291 @@
+//! Everything of Lambda: the lists at every look, and what is read function by function as far as its turn has come.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use engine::controls::{
+    ACCOUNT_SETTINGS, ALIASES, CODE_SIGNING, CODE_SIGNING_CONFIGS, CONCURRENCY, EVENT_INVOKE, LAYERS, POLICIES,
+    RECURSION, RUNTIME_MANAGEMENT, URLS, VERSIONS,
+};
+use engine::facts::{Function, Gathered, Lambda, Pace, ReadFailure, Source};
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use super::{
+    account_settings, aliases, code_signing, concurrency, event_invoke, functions, layers, policies, recursion,
+    runtime_management, urls, versions,
+};
+use crate::connection::Connection;
+use crate::error::{AwsError, ErrorClass};
+use crate::inventory::sourced;
+use crate::retry::Reads;
+use crate::tagging;
+
+/// The lists end within this time, whatever AWS does.
+const LISTS_WITHIN: Duration = Duration::from_secs(180);
+
+/// Reads function by function take at most so long of one look: what is not reached has its turn in the next.
+const SLICE: Duration = Duration::from_secs(45);
+
+/// Of what one read costs a round may use so much: a fifth of the rate, as other tools share it.
+const ROUNDS: i32 = 5;
+
+/// The least time between two reads of the same, however few functions there are.
+const OFTEN: SignedDuration = SignedDuration::from_secs(50);
+
+/// For what hardly ever changes.
+const DAILY: SignedDuration = SignedDuration::from_hours(24);
+
+/// For lists that only a few controls look at.
+const HOURLY: SignedDuration = SignedDuration::from_hours(1);
+
+/// Requests per second that Lambda takes from the whole account, for GetPolicy and for all others ("Lambda quotas").
+const RATE: f64 = 15.0;
+
+/// Looks at everything that is needed, and says whether more is due than the time was for. `interrupted` ends the reads
+/// function by function early: something else has to be looked at.
+pub(crate) async fn observe(
+    connection: &Connection,
+    needed: &BTreeSet<&'static str>,
+    previous: &Lambda,
+    now: &(dyn Fn() -> Timestamp + Sync),
+    interrupted: &(dyn Fn() -> bool + Sync),
+) -> (Lambda, bool) {
+    let mut lambda = lists(connection, needed, previous, now).await;
+    let Ok(found) = lambda.functions.facts() else { return (lambda, false) };
+    let found: Vec<Function> = found.clone();
+    let before = previous.functions.facts().map(Vec::as_slice).unwrap_or_default();
+    let turns = Turns::new(&found, before);
+    let gathering =
+        Gathering { connection, reads: connection.reads(Instant::now() + SLICE), now, interrupted, turns: &turns };
+    let more = gathering.all(needed, &mut lambda).await;
+    (lambda, more)
+}
+
+async fn lists(
+    connection: &Connection,
+    needed: &BTreeSet<&'static str>,
+    previous: &Lambda,
+    now: &(dyn Fn() -> Timestamp + Sync),
+) -> Lambda {
+    let reads = connection.reads(Instant::now() + LISTS_WITHIN);
+    let (sdk, account) = (&connection.read_session().lambda, &connection.location().account);
+    let mut lambda = previous.clone();
+    let began = now();
+    let found = async {
+        let tags = tagging::resources::observe(&connection.read_session().tagging, &reads).await?;
+        functions::observe(sdk, &reads, &tags).await
+    };
+    lambda.functions = sourced(connection, "lambda/functions", found.await, began);
+    let is_due = |source: &'static str, at: Timestamp, failed: bool, every: SignedDuration| {
+        needed.contains(source) && (failed || now().duration_since(at) >= every)
+    };
+    if is_due(ACCOUNT_SETTINGS, lambda.account.read_at(), lambda.account.facts().is_err(), OFTEN) {
+        let began = now();
+        let read = account_settings::observe(sdk, &reads, account).await;
+        lambda.account = sourced(connection, ACCOUNT_SETTINGS, read, began);
+    }
+    let configs = &lambda.code_signing_configs;
+    if is_due(CODE_SIGNING_CONFIGS, configs.read_at(), configs.facts().is_err(), HOURLY) {
+        let began = now();
+        let read = code_signing::observe_configs(sdk, &reads).await;
+        lambda.code_signing_configs = sourced(connection, CODE_SIGNING_CONFIGS, read, began);
+    }
+    if is_due(LAYERS, lambda.layers.read_at(), lambda.layers.facts().is_err(), HOURLY) {
+        let began = now();
+        let read = layers::observe(sdk, &reads, account).await;
+        lambda.layers = sourced(connection, LAYERS, read, began);
+    }
+    lambda
+}
+
+/// Whose turn it is.
+struct Turns<'f> {
+    names: Vec<&'f str>,
+    known: BTreeSet<&'f str>,
+    /// New functions, and those whose configuration has changed since the last look: they go before all others.
+    changed: BTreeSet<&'f str>,
+}
+
+impl<'f> Turns<'f> {
+    fn new(found: &'f [Function], before: &[Function]) -> Self {
+        let before: BTreeMap<&str, &str> =
+            before.iter().map(|function| (function.name.as_str(), function.revision.as_str())).collect();
+        let is_changed = |function: &&Function| before.get(function.name.as_str()) != Some(&function.revision.as_str());
+        let names: Vec<&str> = found.iter().map(|function| function.name.as_str()).collect();
+        Self {
+            known: names.iter().copied().collect(),
+            changed: found.iter().filter(is_changed).map(|function| function.name.as_str()).collect(),
+            names,
+        }
+    }
+
+    /// The functions of which a read is due: first what has changed, then what was never read, then the oldest.
+    fn of<T: Clone>(&self, gathered: &Gathered<T>, now: Timestamp) -> Vec<&'f str> {
+        let is_due = |name: &&str| self.changed.contains(name) || gathered.is_due(name, now);
+        let mut due: Vec<&str> = self.names.iter().copied().filter(is_due).collect();
+        due.sort_by_key(|name| (!self.changed.contains(name), gathered.read_at(name)));
+        due
+    }
+}
+
+/// Reads function by function.
+struct Gathering<'g> {
+    connection: &'g Connection,
+    reads: Reads<'g>,
+    now: &'g (dyn Fn() -> Timestamp + Sync),
+    interrupted: &'g (dyn Fn() -> bool + Sync),
+    turns: &'g Turns<'g>,
+}
+
+impl Gathering<'_> {
+    /// Policies pay from a bucket of their own, so they are read beside the others; URLs go before the rest.
+    async fn all(&self, needed: &BTreeSet<&'static str>, lambda: &mut Lambda) -> bool {
+        let sdk = &self.connection.read_session().lambda;
+        let needs = |source: &'static str| needed.contains(source);
+        let slow = [ALIASES, CONCURRENCY, CODE_SIGNING, RECURSION, RUNTIME_MANAGEMENT, EVENT_INVOKE, VERSIONS];
+        let (once, rest) = (self.pace(1, OFTEN), slow.into_iter().filter(|source| needs(source)).count());
+        let (slowly, daily) = (self.pace(rest, OFTEN), self.pace(rest, DAILY));
+        let reads = &self.reads;
+        let mut more = false;
+        if needs(ALIASES) {
+            more |= self.gather(&mut lambda.aliases, slowly, |name| aliases::observe(sdk, reads, name)).await;
+        }
+        let known = lambda.aliases.clone();
+        let of = |name: &str| known.of(name, (self.now)()).cloned();
+        let in_policies = async {
+            if !needs(POLICIES) {
+                return false;
+            }
+            let read = |name| async move {
+                let aliases = of(name).map_err(unread_aliases)?;
+                policies::observe(sdk, reads, name, &aliases).await
+            };
+            self.gather(&mut lambda.policies, once, read).await
+        };
+        let beside = async {
+            let mut more = false;
+            if needs(URLS) {
+                more |= self.gather(&mut lambda.urls, once, |name| urls::observe(sdk, reads, name)).await;
+            }
+            if needs(CONCURRENCY) {
+                let read = |name| concurrency::observe(sdk, reads, name);
+                more |= self.gather(&mut lambda.concurrency, slowly, read).await;
+            }
+            if needs(CODE_SIGNING) {
+                let read = |name| code_signing::observe(sdk, reads, name);
+                more |= self.gather(&mut lambda.code_signing, slowly, read).await;
+            }
+            if needs(EVENT_INVOKE) {
+                let read = |name| event_invoke::observe(sdk, reads, name);
+                more |= self.gather(&mut lambda.event_invoke, slowly, read).await;
+            }
+            if needs(VERSIONS) {
+                let read = |name| async move {
+                    let aliases = of(name).map_err(unread_aliases)?;
+                    versions::observe(sdk, reads, name, &aliases).await
+                };
+                more |= self.gather(&mut lambda.versions, slowly, read).await;
+            }
+            if needs(RECURSION) {
+                more |= self.gather(&mut lambda.recursion, daily, |name| recursion::observe(sdk, reads, name)).await;
+            }
+            if needs(RUNTIME_MANAGEMENT) {
+                let read = |name| runtime_management::observe(sdk, reads, name);
+                more |= self.gather(&mut lambda.runtime_management, daily, read).await;
+            }
+            more
+        };
+        let (policies, others) = tokio::join!(in_policies, beside);
+        more | policies | others
+    }
+
+    /// How often so many sources are read again that share a rate.
+    fn pace(&self, sources: usize, wanted: SignedDuration) -> Pace {
+        let calls = self.turns.names.len().saturating_mul(sources);
+        let calls = u32::try_from(calls).unwrap_or(u32::MAX);
+        let seconds = f64::from(calls) / (RATE * self.connection.rate_share());
+        let round = SignedDuration::try_from_secs_f64(seconds).unwrap_or(SignedDuration::MAX);
+        Pace::of(wanted, round.saturating_mul(ROUNDS))
+    }
+
+    /// Reads one thing of the functions whose turn it is; whether time ran out before all of them had theirs.
+    async fn gather<'t, T: Clone, F>(
+        &'t self,
+        gathered: &mut Gathered<T>,
+        pace: Pace,
+        read: impl Fn(&'t str) -> F,
+    ) -> bool
+    where
+        F: Future<Output = Result<T, AwsError>>,
+    {
+        gathered.keep(pace, |name| self.turns.known.contains(name));
+        for name in self.turns.of(gathered, (self.now)()) {
+            if Instant::now() >= self.reads.deadline || (self.interrupted)() {
+                return true;
+            }
+            let began = (self.now)();
+            let reading = match read(name).await {
+                Ok(facts) => Source::complete(facts, began),
+                // Time ran out while it waited for its turn.
+                Err(error) if error.class == ErrorClass::Throttled && Instant::now() >= self.reads.deadline => {
+                    return true;
+                }
+                Err(error) => Source::failed(failure(name, &error), began),
+            };
+            gathered.note(name, reading);
+        }
+        false
+    }
+}
+
+fn failure(function: &str, error: &AwsError) -> ReadFailure {
+    tracing::debug!(function, %error, request_id = error.request_id, "Function could not be read");
+    match error.class {
+        // It is gone, and so from the next list on.
+        ErrorClass::NotFound => ReadFailure::NotReadYet,
+        _ => error.read_failure(),
+    }
+}
+
+/// What rests on the aliases waits for them.
+fn unread_aliases(_: ReadFailure) -> AwsError {
+    AwsError::new("ListAliases", ErrorClass::NotFound, crate::error::Effect::NotSent, "NotReadYet")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn function(name: &str, revision: &str) -> Function {
+        Function {
+            name: name.to_owned(),
+            account: "1".to_owned(),
+            tags: Default::default(),
+            edge: false,
+            revision: revision.to_owned(),
+            configuration: Default::default(),
+        }
+    }
+
+    #[test]
+    fn what_is_new_or_changed_goes_before_what_was_never_read_and_that_before_what_is_old() {
+        let before = [function("old", "1"), function("changed", "1"), function("fresh", "1"), function("unread", "1")];
+        let now = [
+            function("fresh", "1"),
+            function("old", "1"),
+            function("unread", "1"),
+            function("changed", "2"),
+            function("new", "1"),
+        ];
+        let start = Timestamp::UNIX_EPOCH;
+        let pace = Pace::of(SignedDuration::from_mins(1), SignedDuration::ZERO);
+        let mut gathered = Gathered::new(BTreeMap::new(), pace);
+        gathered.note("old", Source::complete(1, start));
+        gathered.note("changed", Source::complete(1, start + SignedDuration::from_mins(2)));
+        gathered.note("fresh", Source::complete(1, start + SignedDuration::from_mins(2)));
+        let turns = Turns::new(&now, &before);
+        let due = turns.of(&gathered, start + SignedDuration::from_mins(2));
+        assert_eq!(due, ["new", "changed", "unread", "old"]);
+    }
+}

@@ -1,0 +1,3 @@
+//! The Resource Groups Tagging API: the tags of many resources in one call.
+
+pub mod resources;
