@@ -1,21 +1,27 @@
 //! Acting on a permitted plan: fresh read, journal, and then for each resource one call at a time, each with a permit of
 //! its own and seen to have taken effect before the next.
 
+mod answers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
 
-use aws::ec2::live::read_live;
 use aws::ec2::network_interfaces::is_used;
-use aws::ec2::write::{NotSent, WriteResult, execute};
-use aws::{AwsError, Connection, ErrorClass};
+use aws::live::{Wanted, properties_of, read_live};
+use aws::write::execute;
+use aws::{AwsError, Connection};
 use crds::MAX_EDITS;
+use engine::call::LambdaOperation;
 use engine::edit::Withheld;
-use engine::facts::LiveGroup;
-use engine::plan::{Applied, Failure, Outcome, Permitted, PermittedResource, Plan, ResourceOutcome};
+use engine::facts::{Live, LiveFunction, LiveGroup, Tags, UpdateStatus};
+use engine::plan::{Applied, Failure, Outcome, Permitted, PermittedResource, Plan, ResourceOutcome, Target};
+use engine::property::Property;
 use engine::rails::{FRESHNESS, permit, still_allowed};
+use engine::sequence::properties::renewed;
 use engine::sequence::{State, Step, sequence};
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{self, Intent, Mandate};
@@ -25,8 +31,10 @@ use crate::journal::{Entry, Journal, Recorded};
 use crate::metrics::Metrics;
 use crate::pending::{self, Pending};
 
-/// EC2 shows a change "as quickly as possible"; after this long it counts as not made.
+/// EC2 shows a change "as quickly as possible"; a resource at rest that does not show it after this long did not take it.
 const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
+/// A function in a VPC takes a minute or more to be updated ("Lambda function states").
+const UPDATED_WITHIN: Duration = Duration::from_secs(180);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 /// What can still take so long once the process is told to stop: seeing what came of a write, and writing it down.
@@ -52,7 +60,7 @@ pub struct Prepared {
     /// The resource and its edits.
     pub resource: PermittedResource,
     /// Its rules with ids and tags, read right before: the undo data.
-    pub live: LiveGroup,
+    pub live: Live,
     /// The calls.
     pub steps: Vec<Step>,
 }
@@ -74,7 +82,7 @@ impl From<Outcome> for Tried {
 impl Tried {
     fn of(self, resource: &PermittedResource) -> ResourceOutcome {
         ResourceOutcome {
-            id: resource.group.id.clone(),
+            id: resource.target.id.clone(),
             edits: resource.edits.clone(),
             warrant: resource.warrant.clone(),
             outcome: self.outcome,
@@ -99,8 +107,7 @@ async fn change_resources(
     if resources.is_empty() {
         return Vec::new();
     }
-    let ids: Vec<String> = resources.iter().map(|resource| resource.group.id.clone()).collect();
-    let live = match read(acting, &ids).await {
+    let live = match read(acting, resources).await {
         Ok(live) => live,
         Err(reason) => {
             let unread = |resource| Tried::from(Outcome::Withheld(reason.clone())).of(resource);
@@ -109,7 +116,7 @@ async fn change_resources(
     };
     let (mut prepared, mut outcomes) = (Vec::new(), Vec::new());
     for resource in resources {
-        match prepare(resource, live.get(&resource.group.id)) {
+        match prepare(resource, live.get(&resource.target.id)) {
             Ok(ready) => prepared.push(ready),
             Err(reason) => outcomes.push(Tried::from(reason).of(resource)),
         }
@@ -130,19 +137,24 @@ pub async fn propose(resources: &[PermittedResource], journal: &mut Journal, pen
     if resources.is_empty() {
         return;
     }
-    let ids: Vec<String> = resources.iter().map(|resource| resource.group.id.clone()).collect();
-    let Ok(live) = read(acting, &ids).await else { return };
-    let ready = |resource: &&PermittedResource| prepare(resource, live.get(&resource.group.id)).ok();
+    let Ok(live) = read(acting, resources.iter().copied()).await else { return };
+    let ready = |resource: &&PermittedResource| prepare(resource, live.get(&resource.target.id)).ok();
     let prepared: Vec<Prepared> = resources.iter().filter_map(ready).collect();
-    let location = acting.connection.location();
-    let authority = (acting.authority)();
-    let proposing = journal.propose(&prepared, &authority, |uid| pending.take(uid, location));
+    let (authority, cell) = ((acting.authority)(), journal.cell().clone());
+    let proposing = journal.propose(&prepared, &authority, |uid| pending.take(uid, &cell));
     within_last_words(acting.stop, proposing).await;
 }
 
 /// The fresh read, unless the process stops meanwhile.
-async fn read(acting: &Acting<'_>, ids: &[String]) -> Result<BTreeMap<String, LiveGroup>, Withheld> {
-    let read = acting.stop.run_until_cancelled(read_live(acting.connection, ids, Timestamp::now)).await;
+async fn read<'r>(
+    acting: &Acting<'_>,
+    resources: impl IntoIterator<Item = &'r PermittedResource>,
+) -> Result<BTreeMap<String, Live>, Withheld> {
+    let with_properties = |resource: &'r PermittedResource| (&resource.target, properties_of(&resource.edits));
+    let resources: Vec<_> = resources.into_iter().map(with_properties).collect();
+    let wanted: Vec<Wanted<'_>> =
+        resources.iter().map(|(target, properties)| Wanted::new(target, properties)).collect();
+    let read = acting.stop.run_until_cancelled(read_live(acting.connection, &wanted, Timestamp::now)).await;
     let read = read.ok_or(Withheld::NotLeader)?;
     let trouble = read.as_ref().err().map(AwsError::to_string);
     if acting.unread.is_new(trouble.as_ref())
@@ -154,17 +166,13 @@ async fn read(acting: &Acting<'_>, ids: &[String]) -> Result<BTreeMap<String, Li
 }
 
 /// Checks a resource against what it was planned on and orders its calls.
-fn prepare(resource: &PermittedResource, live: Option<&LiveGroup>) -> Result<Prepared, Outcome> {
+fn prepare(resource: &PermittedResource, live: Option<&Live>) -> Result<Prepared, Outcome> {
     let live = live.ok_or(Outcome::Failed(Failure::NotFound))?;
-    if State::of(live) != planned_state(resource) {
+    if State::of(live) != resource.target.planned {
         return Err(Outcome::Withheld(Withheld::ForeignChange));
     }
     let steps = sequence(&resource.edits, live).map_err(Outcome::Withheld)?;
     Ok(Prepared { resource: resource.clone(), live: live.clone(), steps })
-}
-
-fn planned_state(resource: &PermittedResource) -> State {
-    State { rules: resource.group.rules.clone(), tags: resource.group.tags.clone() }
 }
 
 async fn journal_and_change(
@@ -180,7 +188,7 @@ async fn journal_and_change(
     };
     let mut outcomes: Vec<ResourceOutcome> = Vec::new();
     for ready in &prepared {
-        let id = &ready.resource.group.id;
+        let id = &ready.resource.target.id;
         if let Some(reason) = refused.get(id) {
             outcomes.push(Tried::from(Outcome::Withheld(reason.clone())).of(&ready.resource));
         } else if acting.stop.is_cancelled() {
@@ -218,7 +226,7 @@ async fn used_meanwhile(resource: &PermittedResource, acting: &Acting<'_>) -> Op
     if !resource.must_be_unused() {
         return None;
     }
-    match acting.stop.run_until_cancelled(is_used(acting.connection, &resource.group.id)).await {
+    match acting.stop.run_until_cancelled(is_used(acting.connection, &resource.target.id)).await {
         Some(Ok(false)) => None,
         Some(Ok(true)) => Some(Withheld::InUse),
         Some(Err(_)) => Some(Withheld::IncompleteKnowledge),
@@ -275,19 +283,22 @@ impl From<Withheld> for Stop {
 async fn take(
     intent: &Intent<'_>,
     step: &Step,
-    live: LiveGroup,
+    live: Live,
     acting: &Acting<'_>,
-) -> Result<(LiveGroup, Option<String>), Stop> {
+) -> Result<(Live, Option<String>), Stop> {
     let Intent { location, resource, before, operation, .. } = intent;
     let live = turn(resource, step, live, acting).await?;
-    let (authority, call) = ((acting.authority)(), step.call.clone());
+    let (authority, call) = ((acting.authority)(), renewed(&step.call, &live));
     let permit = permit(location, resource, call, before, &live, &authority.as_authority(), Timestamp::now())?;
     intent.announce().map_err(|_| Withheld::JournalUnavailable)?;
-    let (metric, taken) = match sent(execute(acting.connection, permit).await) {
+    let (metric, taken) = match answers::sent(execute(acting.connection, permit).await) {
         Err(stop) => ("refused", Err(stop)),
-        Ok(Sent { request_id, unseen }) => match verified(&resource.group.id, &step.after, acting).await {
-            Some(live) => ("verified", Ok((live, request_id))),
-            None => ("unverified", Err(Stop { reason: unseen, request_id })),
+        Ok(answers::Sent { request_id, unseen }) => match verified(&resource.target, step, acting).await {
+            Ok(live) => ("verified", Ok((live, request_id))),
+            Err(failed) => {
+                let reason = failed.map_or(unseen, Outcome::Failed);
+                ("unverified", Err(Stop { reason, request_id }))
+            }
         },
     };
     acting.metrics.write(operation, metric);
@@ -304,140 +315,108 @@ async fn take(
 }
 
 /// Waits for the turn of a call first: that keeps both the read and the permit young.
-async fn turn(
-    resource: &PermittedResource,
-    step: &Step,
-    live: LiveGroup,
-    acting: &Acting<'_>,
-) -> Result<LiveGroup, Withheld> {
+async fn turn(resource: &PermittedResource, step: &Step, live: Live, acting: &Acting<'_>) -> Result<Live, Withheld> {
     let connection = acting.connection;
     still_allowed(connection.location(), resource, &(acting.authority)().as_authority(), Timestamp::now())?;
     let waiting = async {
         tokio::time::sleep(connection.write_delay(&step.call)).await;
-        refreshed(live, connection).await.map_err(|_| Withheld::IncompleteKnowledge)
+        refreshed(&resource.target, step, live, connection).await.map_err(|_| Withheld::IncompleteKnowledge)
     };
     acting.stop.run_until_cancelled(waiting).await.ok_or(Withheld::NotLeader)?
 }
 
-/// A call that AWS may have carried out, as the next read shows.
-#[derive(Debug, PartialEq, Eq)]
-struct Sent {
-    request_id: Option<String>,
-    /// What came of it if the read does not show it.
-    unseen: Outcome,
-}
-
-/// What is to be made of AWS's answer.
-fn sent(result: WriteResult) -> Result<Sent, Stop> {
-    match result {
-        WriteResult::Done { request_id } => Ok(Sent { request_id, unseen: Outcome::Failed(Failure::NotVerified) }),
-        WriteResult::Unknown(error) => {
-            tracing::warn!(%error, "Outcome of a write unknown: reading");
-            Ok(Sent { request_id: error.request_id, unseen: Outcome::Failed(Failure::OutcomeUnknown) })
-        }
-        // What is to be added is there, or what is to be removed is not: somebody else may have done just that.
-        WriteResult::Refused(AwsError { class: ErrorClass::Duplicate | ErrorClass::NotFound, request_id, .. }) => {
-            Ok(Sent { request_id, unseen: Outcome::Withheld(Withheld::ForeignChange) })
-        }
-        WriteResult::Refused(error) => {
-            tracing::warn!(%error, detail = error.detail, "Write refused");
-            Err(Stop { reason: Outcome::Failed(refused(error.class)), request_id: error.request_id })
-        }
-        WriteResult::NotSent(reason) => {
-            tracing::warn!(%reason, "Write not sent");
-            Err(Stop { reason: Outcome::Failed(not_sent(&reason)), request_id: None })
-        }
+/// The properties that are to be seen of a resource around a call.
+fn properties(step: &Step) -> BTreeSet<Property> {
+    match &step.after {
+        State::Group { .. } => BTreeSet::new(),
+        State::Properties(values) => values.keys().cloned().collect(),
     }
 }
 
 /// The read itself, or a new one where it has grown old.
-async fn refreshed(live: LiveGroup, connection: &Connection) -> Result<LiveGroup, AwsError> {
-    if Timestamp::now().duration_since(live.read_at) < FRESHNESS / 2 {
+async fn refreshed(target: &Target, step: &Step, live: Live, connection: &Connection) -> Result<Live, AwsError> {
+    if Timestamp::now().duration_since(live.read_at()) < FRESHNESS / 2 {
         return Ok(live);
     }
-    let mut found = read_live(connection, std::slice::from_ref(&live.id), Timestamp::now).await?;
-    // A group that is gone shows as a foreign change, since nothing equals it.
-    Ok(found.remove(&live.id).unwrap_or(LiveGroup { rules: Vec::new(), tags: Default::default(), ..live }))
+    let properties = properties(step);
+    let mut found = read_live(connection, &[Wanted::new(target, &properties)], Timestamp::now).await?;
+    // A resource that is gone shows as a foreign change, since it is named by nothing.
+    Ok(found.remove(&target.id).unwrap_or_else(|| gone(live)))
 }
 
-/// Reads until the group is as expected, or for as long as EC2 may take to show a change.
-async fn verified(id: &String, expected: &State, acting: &Acting<'_>) -> Option<LiveGroup> {
+fn gone(live: Live) -> Live {
+    match live {
+        Live::Group(group) => Live::Group(LiveGroup { rules: Vec::new(), tags: Tags::default(), ..group }),
+        Live::Function(function) => Live::Function(LiveFunction { id: String::new(), ..function }),
+    }
+}
+
+/// Reads until the resource is as expected and at rest, or for as long as that may take.
+///
+/// # Errors
+/// It is not, or AWS says that it could not carry out the change: then why.
+async fn verified(target: &Target, step: &Step, acting: &Acting<'_>) -> Result<Live, Option<Failure>> {
+    let (properties, asked_at) = (properties(step), Instant::now());
     let look = async {
         loop {
-            match read_live(acting.connection, std::slice::from_ref(id), Timestamp::now).await {
-                Ok(mut found) => match found.remove(id) {
-                    Some(live) if State::of(&live) == *expected => return live,
-                    _ => {}
-                },
+            match read_live(acting.connection, &[Wanted::new(target, &properties)], Timestamp::now).await {
+                Ok(mut found) => {
+                    let live = found.remove(&target.id);
+                    match live.as_ref().map(|live| rest(live, step)) {
+                        Some(Rest::AsExpected) => return live.ok_or(None),
+                        Some(Rest::Failed(failure)) => return Err(Some(failure)),
+                        Some(Rest::InProgress) => {}
+                        Some(Rest::Otherwise) | None if asked_at.elapsed() > VISIBLE_WITHIN => return Err(None),
+                        Some(Rest::Otherwise) | None => {}
+                    }
+                }
                 Err(error) => tracing::debug!(%error, "Read after a write failed"),
             }
             tokio::time::sleep(LOOK_AGAIN_AFTER).await;
         }
     };
-    tokio::time::timeout(VISIBLE_WITHIN, within_last_words(acting.stop, look)).await.ok().flatten()
+    let seen = tokio::time::timeout(longest(step), within_last_words(acting.stop, look)).await;
+    seen.ok().flatten().unwrap_or(Err(None))
 }
 
-fn not_sent(reason: &NotSent) -> Failure {
-    match reason {
-        NotSent::NoToken => Failure::Throttled,
-        NotSent::Failed(error) if matches!(error.class, ErrorClass::Denied | ErrorClass::CredentialsExpired) => {
-            Failure::WriteDenied
-        }
-        NotSent::NoWriteRole | NotSent::WrongPermit(_) | NotSent::Failed(_) => Failure::NotSent,
+/// How long to look for what a call has done.
+fn longest(step: &Step) -> Duration {
+    if step.call.operation() == LambdaOperation::UpdateFunctionConfiguration.name() {
+        UPDATED_WITHIN
+    } else {
+        VISIBLE_WITHIN
     }
 }
 
-fn refused(class: ErrorClass) -> Failure {
-    match class {
-        ErrorClass::Denied | ErrorClass::CredentialsExpired => Failure::WriteDenied,
-        ErrorClass::QuotaExceeded => Failure::RuleQuota,
-        ErrorClass::Throttled => Failure::Throttled,
-        ErrorClass::NotFound => Failure::NotFound,
-        ErrorClass::Duplicate
-        | ErrorClass::RegionUnknown
-        | ErrorClass::Invalid
-        | ErrorClass::Unavailable
-        | ErrorClass::TimedOut
-        | ErrorClass::Undecodable => Failure::Refused,
+/// How a resource stands after a call.
+#[derive(Debug, PartialEq, Eq)]
+enum Rest {
+    AsExpected,
+    InProgress,
+    Otherwise,
+    Failed(Failure),
+}
+
+fn rest(live: &Live, step: &Step) -> Rest {
+    let configures = step.call.operation() == LambdaOperation::UpdateFunctionConfiguration.name();
+    let status = match live {
+        Live::Function(function) if configures => function.status.as_ref(),
+        Live::Function(_) | Live::Group(_) => None,
+    };
+    match status {
+        Some(UpdateStatus::InProgress) => Rest::InProgress,
+        Some(UpdateStatus::UpdateFailed(code)) => {
+            tracing::warn!(code, resource = live.id(), "AWS could not carry out an update");
+            Rest::Failed(answers::failed_update(code))
+        }
+        _ if State::of(live) == step.after => Rest::AsExpected,
+        _ => Rest::Otherwise,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use aws::Effect;
-
     use super::*;
-
-    fn error(class: ErrorClass, effect: Effect) -> AwsError {
-        AwsError { class, effect, operation: "x", code: String::new(), request_id: None, detail: None }
-    }
-
-    fn unseen(result: WriteResult) -> Result<Outcome, Outcome> {
-        sent(result).map(|sent| sent.unseen).map_err(|stop| stop.reason)
-    }
-
-    #[test]
-    fn what_is_there_already_or_gone_already_is_read_and_not_a_failure() {
-        let foreign = Outcome::Withheld(Withheld::ForeignChange);
-        for class in [ErrorClass::Duplicate, ErrorClass::NotFound] {
-            assert_eq!(unseen(WriteResult::Refused(error(class, Effect::Refused))), Ok(foreign.clone()));
-        }
-        let invalid = WriteResult::Refused(error(ErrorClass::Invalid, Effect::Refused));
-        assert_eq!(unseen(invalid), Err(Outcome::Failed(Failure::Refused)));
-    }
-
-    #[test]
-    fn what_was_never_sent_was_not_refused_by_aws() {
-        for reason in [
-            NotSent::Failed(error(ErrorClass::Unavailable, Effect::NotSent)),
-            NotSent::Failed(error(ErrorClass::TimedOut, Effect::NotSent)),
-            NotSent::NoWriteRole,
-        ] {
-            assert_eq!(unseen(WriteResult::NotSent(reason)), Err(Outcome::Failed(Failure::NotSent)));
-        }
-        let denied = NotSent::Failed(error(ErrorClass::Denied, Effect::NotSent));
-        assert_eq!(unseen(WriteResult::NotSent(denied)), Err(Outcome::Failed(Failure::WriteDenied)));
-    }
 
     #[tokio::test]
     async fn work_is_given_up_only_once_the_process_stops() {

@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use crds::ChangeSet;
 use engine::facts::{Grant, Location, Rule};
 use engine::plan::PermittedResource;
+use engine::property::{Json, Property};
 use engine::sequence::State;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -99,6 +100,9 @@ struct Call<'a> {
     tags: Vec<&'a str>,
     /// Keys of tags that go.
     removed_tags: Vec<&'a str>,
+    /// Properties that are set, changed or removed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    properties: Vec<String>,
 }
 
 impl Intent<'_> {
@@ -125,7 +129,7 @@ impl Intent<'_> {
             event,
             account: &location.account,
             region: &location.region,
-            resource: &resource.group.id,
+            resource: &resource.target.id,
             change_set: &mandate.change_set,
             undoes: mandate.undoes.as_deref(),
             approval: mandate.approval.as_deref(),
@@ -142,17 +146,48 @@ impl Intent<'_> {
 
 impl<'a> Call<'a> {
     fn between(operation: &'static str, before: &'a State, after: &'a State) -> Self {
-        let changed = after.tags.iter().filter(|(key, value)| before.tags.get(*key) != Some(value));
-        let gone = before.tags.keys().filter(|key| !after.tags.contains_key(*key));
+        let (old, new) = (tags(before), tags(after));
+        let changed = new.iter().filter(|(key, value)| old.get(*key) != Some(*value));
+        let gone = old.keys().filter(|key| !new.contains_key(**key));
         Self {
             operation,
             removed: beyond(before, after),
             added: beyond(after, before),
             descriptions: descriptions(before, after),
-            tags: changed.map(|(key, _)| key.as_str()).collect(),
-            removed_tags: gone.map(String::as_str).collect(),
+            tags: changed.map(|(key, _)| *key).collect(),
+            removed_tags: gone.copied().collect(),
+            properties: properties(before, after),
         }
     }
+}
+
+fn rules(state: &State) -> &[Rule] {
+    match state {
+        State::Group { rules, .. } => rules,
+        State::Properties(_) => &[],
+    }
+}
+
+fn tags(state: &State) -> BTreeMap<&str, &str> {
+    match state {
+        State::Group { tags, .. } => tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect(),
+        State::Properties(_) => BTreeMap::new(),
+    }
+}
+
+/// The properties that differ, and how. Values can be anything, so they stand in the change set alone.
+fn properties(before: &State, after: &State) -> Vec<String> {
+    let (State::Properties(before), State::Properties(after)) = (before, after) else { return Vec::new() };
+    let differs = |(property, new): (&Property, &Option<Json>)| {
+        let how = match (before.get(property).and_then(Option::as_ref), new) {
+            (old, new) if old == new.as_ref() => return None,
+            (None, _) => "set",
+            (_, None) => "removed",
+            (Some(_), Some(_)) => "changed",
+        };
+        Some(format!("{property}: {how}"))
+    };
+    after.iter().filter_map(differs).collect()
 }
 
 /// Says of a resource of a change set that nobody knows what came of it: the process that was to change it ended first.
@@ -191,14 +226,14 @@ fn interruption<'l>(set: &'l ChangeSet, mandate: &'l Mandate, resource: &'l str)
 
 /// What one state lets through and another does not, rule by rule.
 fn beyond(one: &State, other: &State) -> Vec<String> {
-    let grants = |state: &State| state.rules.iter().map(|rule| rule.grant.clone()).collect::<BTreeSet<Grant>>();
+    let grants = |state: &State| rules(state).iter().map(|rule| rule.grant.clone()).collect::<BTreeSet<Grant>>();
     grants(one).difference(&grants(other)).map(text).collect()
 }
 
 /// The rules of both states whose description differs, and how.
 fn descriptions(before: &State, after: &State) -> Vec<String> {
     let known: BTreeMap<&Grant, &Option<String>> =
-        before.rules.iter().map(|rule| (&rule.grant, &rule.description)).collect();
+        rules(before).iter().map(|rule| (&rule.grant, &rule.description)).collect();
     let differs = |rule: &Rule| {
         let how = match (*known.get(&rule.grant)?, &rule.description) {
             (old, new) if old == new => return None,
@@ -208,7 +243,7 @@ fn descriptions(before: &State, after: &State) -> Vec<String> {
         };
         Some(format!("{}: {how}", text(&rule.grant)))
     };
-    after.rules.iter().filter_map(differs).collect()
+    rules(after).iter().filter_map(differs).collect()
 }
 
 fn text(grant: &Grant) -> String {
@@ -231,7 +266,10 @@ fn write(line: &Line<'_>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use engine::approval::Warrant;
+    use engine::facts::ResourceType;
     use engine::facts::{Direction, Tags};
+    use engine::plan::Target;
+    use engine::property::PropertyName;
 
     use super::*;
 
@@ -244,7 +282,7 @@ mod tests {
             },
             description: (*traffic != "tcp/22").then(|| format!("password: hunter2 of {}", tags.len())),
         };
-        State {
+        State::Group {
             rules: rules.iter().map(rule).collect(),
             tags: tags.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<Tags>(),
         }
@@ -281,17 +319,17 @@ mod tests {
 
     #[test]
     fn a_line_says_what_changes_and_no_secret() {
-        let group = engine::facts::SecurityGroup {
+        let target = Target {
+            resource_type: ResourceType::SecurityGroup,
             id: "sg-1".to_owned(),
             name: String::new(),
-            description: "hunter2".to_owned(),
             owner: String::new(),
             vpc: String::new(),
             tags: Tags::new(),
-            rules: Vec::new(),
+            planned: state(&[], &[("team", "hunter2")]),
         };
         let resource =
-            PermittedResource { group, edits: Vec::new(), baselines: Vec::new(), warrant: Warrant::Baselines };
+            PermittedResource { target, edits: Vec::new(), baselines: Vec::new(), warrant: Warrant::Baselines };
         let location = Location { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() };
         let (before, after) = (
             state(
@@ -322,5 +360,19 @@ mod tests {
         let mandate = ["changeSet", "undoes", "approval", "approvedBy"].map(|field| text[field].as_str().unwrap());
         assert_eq!(mandate, ["team/edge-2", "team/edge-1", "cab-1182", "ana"]);
         assert!(!text.to_string().contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn of_properties_a_line_says_which_change_and_how_and_no_value() {
+        let value = |text: &str| Some(Json::of(&text));
+        let properties = |values: [Option<Json>; 3]| {
+            let names = ["kept", "gone", "new"].map(|key| Property::one(PropertyName::Tag, key));
+            State::Properties(names.into_iter().zip(values).collect())
+        };
+        let before = properties([value("hunter2"), value("hunter2"), None]);
+        let after = properties([value("hunter3"), None, value("hunter2")]);
+        let call = Call::between("TagResource", &before, &after);
+        assert_eq!(call.properties, ["Tag gone: removed", "Tag kept: changed", "Tag new: set"]);
+        assert!(!serde_json::to_string(&call).unwrap().contains("hunter"));
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crds::conditions::{self, ACCEPTED, COMPLIANT, OBSERVED, READY, State};
-use crds::{BaselineStatus, SecurityGroupBaseline, Violations};
+use crds::{BaselineObject, BaselineStatus, Violations};
 use engine::edit::BaselineRef;
 use jiff::Timestamp;
 use kube::core::DeserializeGuard;
@@ -62,7 +62,7 @@ fn answers(status: &BaselineStatus) -> bool {
     conditions::find(&status.conditions, OBSERVED).is_some_and(|observed| observed.status != "Unknown")
 }
 
-/// Generation and annotations of each baseline as they were last seen, by namespace and name.
+/// Generation and annotations of each baseline as they were last seen, by kind, namespace and name.
 #[derive(Debug, Default)]
 pub struct Seen(Mutex<HashMap<String, Look>>);
 
@@ -71,7 +71,7 @@ type Look = (Option<String>, Option<i64>, Option<String>);
 
 impl Seen {
     /// Whether a person changed the object since it was last seen. A status that we wrote is no news.
-    fn is_news(&self, object: &DeserializeGuard<SecurityGroupBaseline>) -> bool {
+    fn is_news<B: BaselineObject>(&self, object: &DeserializeGuard<B>) -> bool {
         let metadata = object.meta();
         let asked = metadata.annotations.as_ref().and_then(|all| all.get(crds::RECONCILE_AT)).cloned();
         let look = (metadata.uid.clone(), metadata.generation, asked);
@@ -100,8 +100,8 @@ pub enum ReconcileError {
 ///
 /// # Errors
 /// The status could not be written; the caller tries again.
-pub async fn reconcile(
-    object: Arc<DeserializeGuard<SecurityGroupBaseline>>,
+pub async fn reconcile<B: BaselineObject>(
+    object: Arc<DeserializeGuard<B>>,
     context: Arc<Context>,
 ) -> Result<Action, ReconcileError> {
     if context.seen.is_news(&object) {
@@ -113,7 +113,13 @@ pub async fn reconcile(
         match &object.0 {
             Ok(baseline) => report(baseline, &context).await,
             Err(_) => {
-                context.metrics.forget_baseline(&object.namespace().unwrap_or_default(), &object.name_any());
+                context.metrics.forget_baseline(&BaselineRef {
+                    kind: B::KIND,
+                    namespace: object.namespace().unwrap_or_default(),
+                    name: object.name_any(),
+                    uid: String::new(),
+                    generation: 0,
+                });
                 Ok(undecodable::report(&object, &context, &[ACCEPTED, READY]).await?)
             }
         }
@@ -127,10 +133,10 @@ pub async fn reconcile(
     result
 }
 
-async fn report(baseline: &SecurityGroupBaseline, context: &Context) -> Result<Action, ReconcileError> {
-    let uid = baseline.uid().unwrap_or_default();
+async fn report<B: BaselineObject>(baseline: &B, context: &Context) -> Result<Action, ReconcileError> {
+    let uid = baseline.meta().uid.clone().unwrap_or_default();
     let judged = context.objects.judge(baseline);
-    let (now, previous) = (Timestamp::now(), baseline.status.as_ref());
+    let (now, previous) = (Timestamp::now(), baseline.status());
     let mut status = status(&judged, &context.reports.of(&uid), previous, now);
     status.pending_change_sets = i64::try_from(context.pending.total(&uid)).ok().filter(|pending| *pending > 0);
     count(&judged.baseline.reference, &status, context);
@@ -156,21 +162,21 @@ async fn report(baseline: &SecurityGroupBaseline, context: &Context) -> Result<A
 /// The gauges show what the status shows; of a baseline that counts nothing there are none.
 fn count(reference: &BaselineRef, status: &BaselineStatus, context: &Context) {
     let Some(Violations { critical, high, medium, low }) = status.violations else {
-        return context.metrics.forget_baseline(&reference.namespace, &reference.name);
+        return context.metrics.forget_baseline(reference);
     };
     let by_severity = [("critical", critical), ("high", high), ("medium", medium), ("low", low)];
     let violations = by_severity.map(|(severity, count)| (severity.to_owned(), count)).into();
-    context.metrics.baseline(&reference.namespace, &reference.name, &violations, &status.withheld);
+    context.metrics.baseline(reference, &violations, &status.withheld);
 }
 
-async fn write(baseline: &SecurityGroupBaseline, status: &BaselineStatus, context: &Context) -> kube::Result<()> {
-    let namespace = baseline.namespace();
-    write_status::<SecurityGroupBaseline>(&context.client, namespace.as_deref(), &baseline.name_any(), status).await
+async fn write<B: BaselineObject>(baseline: &B, status: &BaselineStatus, context: &Context) -> kube::Result<()> {
+    let BaselineRef { namespace, name, .. } = baseline.reference();
+    write_status::<B>(&context.client, Some(&namespace), &name, status).await
 }
 
 /// One event for each condition that flipped.
-async fn announce(
-    baseline: &SecurityGroupBaseline,
+async fn announce<B: BaselineObject>(
+    baseline: &B,
     previous: Option<&BaselineStatus>,
     status: &BaselineStatus,
     context: &Context,
@@ -184,23 +190,18 @@ async fn announce(
 }
 
 /// What is done after a reconcile that failed.
-pub fn on_error(
-    object: Arc<DeserializeGuard<SecurityGroupBaseline>>,
+pub fn on_error<B: BaselineObject>(
+    object: Arc<DeserializeGuard<B>>,
     error: &ReconcileError,
     context: Arc<Context>,
 ) -> Action {
-    tracing::warn!(baseline = object.name_any(), namespace = object.namespace(), %error, "Baseline not reconciled: trying again");
+    tracing::warn!(baseline = object.name_any(), namespace = object.namespace(), kind = %B::KIND, %error, "Baseline not reconciled: trying again");
     Action::requeue(context.backoff.next(&key(&object)))
 }
 
-/// The uid of a baseline, whether it decodes or not.
-pub fn uid(object: &DeserializeGuard<SecurityGroupBaseline>) -> Option<String> {
-    object.meta().uid.clone()
-}
-
-/// Namespace and name of a baseline, as `namespace/name`.
-pub fn key(object: &DeserializeGuard<SecurityGroupBaseline>) -> String {
-    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
+/// Kind, namespace and name of a baseline, as `kind/namespace/name`.
+pub fn key<B: BaselineObject>(object: &DeserializeGuard<B>) -> String {
+    format!("{}/{}/{}", B::KIND, object.namespace().unwrap_or_default(), object.name_any())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Cells: exactly one worker for each account and region that a baseline in effect applies to.
+//! Cells: exactly one worker for each kind of baseline in each account and region that one in effect applies to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use engine::desired::Desired;
 use engine::edit::BaselineRef;
 use engine::evaluate::{Evaluation, Keep, evaluate};
 use engine::facts::{Inventory, Location, ReadFailure};
+use engine::kind::Cell;
 use engine::plan::{Applied, Plan, Proposed};
 use engine::report::report;
 use jiff::Timestamp;
@@ -34,17 +35,17 @@ struct Worker {
 
 /// Starts and stops workers until the process stops, and then waits for writes in flight.
 pub async fn run(context: Arc<Context>) {
-    let mut workers: BTreeMap<Location, Worker> = BTreeMap::new();
+    let mut workers: BTreeMap<Cell, Worker> = BTreeMap::new();
     let mut changed = context.wake_cells.subscribe();
     while !context.stopping.is_cancelled() {
-        let mut wanted: BTreeSet<Location> = context.objects.cells().into_keys().collect();
-        wanted.extend(context.rollbacks.locations());
+        let mut wanted: BTreeSet<Cell> = context.objects.cells().into_keys().collect();
+        wanted.extend(context.rollbacks.cells());
         // Somebody has to close them once their baseline is gone.
-        wanted.extend(context.pending.locations());
-        workers.iter().filter(|(location, _)| !wanted.contains(location)).for_each(|(_, worker)| worker.stop.cancel());
+        wanted.extend(context.pending.cells());
+        workers.iter().filter(|(cell, _)| !wanted.contains(cell)).for_each(|(_, worker)| worker.stop.cancel());
         bury(&context, &mut workers).await;
-        for location in wanted {
-            workers.entry(location.clone()).or_insert_with(|| start(&context, location));
+        for cell in wanted {
+            workers.entry(cell.clone()).or_insert_with(|| start(&context, cell));
         }
         tokio::select! {
             () = context.stopping.cancelled() => {}
@@ -52,37 +53,38 @@ pub async fn run(context: Arc<Context>) {
             () = tokio::time::sleep(LOOK_AGAIN_AFTER) => {}
         }
     }
-    for (location, Worker { task, .. }) in workers {
-        ended(&location, task.await);
+    for (cell, Worker { task, .. }) in workers {
+        ended(&cell, task.await);
     }
 }
 
-fn start(context: &Arc<Context>, location: Location) -> Worker {
-    tracing::info!(account = location.account, region = location.region, "Cell started");
+fn start(context: &Arc<Context>, cell: Cell) -> Worker {
+    let Cell { kind, location } = &cell;
+    tracing::info!(%kind, account = location.account, region = location.region, "Cell started");
     let stop = context.stopping.child_token();
-    let task = tokio::spawn(work(Arc::clone(context), location, stop.clone()));
+    let task = tokio::spawn(work(Arc::clone(context), cell, stop.clone()));
     Worker { stop, task }
 }
 
 /// Forgets workers that have ended. One that was told to stop may still be reading from an AWS that does not answer: nobody
 /// waits for it, and its cell gets no second worker before it is gone.
-async fn bury(context: &Context, workers: &mut BTreeMap<Location, Worker>) {
-    let dead: Vec<Location> =
-        workers.iter().filter(|(_, worker)| worker.task.is_finished()).map(|(location, _)| location.clone()).collect();
-    for location in dead {
-        if let Some(Worker { task, .. }) = workers.remove(&location) {
-            ended(&location, task.await);
-            context.forget_cell(&location);
+async fn bury(context: &Context, workers: &mut BTreeMap<Cell, Worker>) {
+    let dead: Vec<Cell> =
+        workers.iter().filter(|(_, worker)| worker.task.is_finished()).map(|(cell, _)| cell.clone()).collect();
+    for cell in dead {
+        if let Some(Worker { task, .. }) = workers.remove(&cell) {
+            ended(&cell, task.await);
+            context.forget_cell(&cell);
         }
     }
 }
 
-fn ended(location: &Location, result: Result<(), JoinError>) {
+fn ended(Cell { kind, location }: &Cell, result: Result<(), JoinError>) {
     let Location { account, region } = location;
     match result {
-        Ok(()) => tracing::info!(account, region, "Cell stopped"),
+        Ok(()) => tracing::info!(%kind, account, region, "Cell stopped"),
         Err(error) => {
-            tracing::error!(%error, account, region, "Cell ended with an error of the program: it is started anew")
+            tracing::error!(%error, %kind, account, region, "Cell ended with an error of the program: it is started anew")
         }
     }
 }
@@ -106,37 +108,37 @@ struct Fingerprint {
 type Proven = Option<[Option<Distrust>; 2]>;
 
 /// The worker of one cell.
-async fn work(context: Arc<Context>, location: Location, stop: CancellationToken) {
+async fn work(context: Arc<Context>, cell: Cell, stop: CancellationToken) {
     let mut changed = context.wake_cells.subscribe();
-    let mut memory = Memory::new(&context, &location);
+    let mut memory = Memory::new(&context, &cell);
     let (mut last, mut troubles, mut unread): (Option<Fingerprint>, _, _) = (None, Vec::new(), 0);
     while !stop.is_cancelled() {
         changed.mark_unchanged();
-        let in_effect = context.objects.in_cell(&location);
-        let seen = fingerprint(&context, &location, &in_effect);
+        let in_effect = context.objects.in_cell(&cell);
+        let seen = fingerprint(&context, &cell, &in_effect);
         if last.is_some_and(|last| mends(&last, &seen)) {
             memory.forget_failures();
         }
         let mut next = Next::default();
-        match context.objects.proof(&location) {
+        match context.objects.proof(&cell.location) {
             Some(Proof { reading: Ok(connection), .. }) => {
                 let Some(swept) = sweep(&context, &connection, &in_effect, &mut memory, &stop).await else { return };
-                log_news(&location, &mut troubles, swept.troubles);
+                log_news(&cell, &mut troubles, swept.troubles);
                 next = swept.next;
             }
             Some(Proof { reading: Err(distrust), .. }) => {
                 let failure = distrust.failure.unwrap_or(ReadFailure::AccessDenied);
-                report_failure(&context, &location, &in_effect, failure).await;
+                report_failure(&context, &cell, &in_effect, failure).await;
             }
             None => {}
         }
         unread = if next.unread { unread + 1 } else { 0 };
         let now = Timestamp::now();
-        let undo = context.rollbacks.next_due(&location, now).map(|due| due.max(LOOK_AGAIN_AFTER));
+        let undo = context.rollbacks.next_due(&cell, now).map(|due| due.max(LOOK_AGAIN_AFTER));
         let due = [memory.next_due(now), next_opening(&in_effect, now), next_soaked(&context, &in_effect, now), undo];
         let pause = pause(jittered(interval(&in_effect)), next, unread, due.into_iter().flatten().min());
         let news = async {
-            while fingerprint(&context, &location, &context.objects.in_cell(&location)) == seen {
+            while fingerprint(&context, &cell, &context.objects.in_cell(&cell)) == seen {
                 // The sender lives as long as the process.
                 let _ = changed.changed().await;
             }
@@ -158,7 +160,7 @@ async fn work(context: Arc<Context>, location: Location, stop: CancellationToken
 /// How long to wait for the next sweep, at most the interval. `unread` sweeps in a row could not read everything, and
 /// something that was tried in vain is due again after `retry`.
 fn pause(interval: Duration, next: Next, unread: u32, retry: Option<Duration>) -> Duration {
-    let again = next.at_once.then_some(BREATH);
+    let again = (next.at_once || next.more).then_some(BREATH);
     let unread = unread.checked_sub(1).map(|before| READ_AGAIN_AFTER.saturating_mul(2u32.saturating_pow(before)));
     let retry = retry.map(|retry| retry.max(BREATH));
     [again, unread, retry].into_iter().flatten().fold(interval, Duration::min)
@@ -175,31 +177,31 @@ fn mends(last: &Fingerprint, seen: &Fingerprint) -> bool {
 }
 
 /// Says which sources cannot be read, once, and not at every sweep.
-fn log_news(location: &Location, known: &mut Vec<Trouble>, now: Vec<Trouble>) {
+fn log_news(Cell { kind, location }: &Cell, known: &mut Vec<Trouble>, now: Vec<Trouble>) {
     if *known != now {
         let Location { account, region } = location;
         for (source, failure) in &now {
-            tracing::warn!(account, region, source, reason = failure.reason(), "Source cannot be read");
+            tracing::warn!(%kind, account, region, source, reason = failure.reason(), "Source cannot be read");
         }
         if now.is_empty() {
-            tracing::info!(account, region, "All sources can be read again");
+            tracing::info!(%kind, account, region, "All sources can be read again");
         }
         *known = now;
     }
 }
 
-fn fingerprint(context: &Context, location: &Location, in_effect: &[(Judged, Desired)]) -> Fingerprint {
+fn fingerprint(context: &Context, cell: &Cell, in_effect: &[(Judged, Desired)]) -> Fingerprint {
     let baselines = in_effect.iter().map(|(judged, desired)| (desired.reference.clone(), judged.reconcile_at.clone()));
-    let proven = context.objects.proof(location).map(|proof| [proof.reading.err(), proof.writing.err()]);
+    let proven = context.objects.proof(&cell.location).map(|proof| [proof.reading.err(), proof.writing.err()]);
     let namespaces: BTreeSet<&str> =
         in_effect.iter().map(|(_, desired)| desired.reference.namespace.as_str()).collect();
     let exemptions = context.objects.exemption_versions(&namespaces, Timestamp::now());
     let approvals = context.objects.approval_versions(&namespaces);
-    let rollbacks = context.rollbacks.waiting(location);
+    let rollbacks = context.rollbacks.waiting(cell);
     let ledger = context.ledger();
     Fingerprint {
         baselines: baselines.collect(),
-        account: context.objects.account_version(location),
+        account: context.objects.account_version(&cell.location),
         proven,
         exemptions,
         approvals,
@@ -231,20 +233,22 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 /// Tells every baseline of the cell that nothing could be looked at.
-async fn report_failure(context: &Context, location: &Location, in_effect: &[(Judged, Desired)], failure: ReadFailure) {
+async fn report_failure(context: &Context, cell: &Cell, in_effect: &[(Judged, Desired)], failure: ReadFailure) {
     let now = Timestamp::now();
-    let inventory = Inventory::failed(location.clone(), failure, now);
+    let inventory = Inventory::failed(cell.location.clone(), failure, now);
     let desired: Vec<Desired> = in_effect.iter().map(|(_, desired)| desired.clone()).collect();
-    let evaluation: Evaluation = evaluate(&desired, &inventory, now, Keep::Worst(0));
-    context.look(&Plan { location: location.clone(), stage: Proposed::default() }, &evaluation, &desired, now);
-    let nothing = Plan { location: location.clone(), stage: Applied::default() };
+    let evaluation: Evaluation = evaluate(cell.kind, &desired, &inventory, now, Keep::Worst(0));
+    context.look(&Plan { cell: cell.clone(), stage: Proposed::default() }, &evaluation, &desired, now);
+    let nothing = Plan { cell: cell.clone(), stage: Applied::default() };
     let reports = report(&evaluation, &nothing, now).into_iter().zip(in_effect);
     let reported = reports.map(|(report, (judged, _))| Reported { report, reconcile_at: judged.reconcile_at.clone() });
-    context.publish(location, reported.collect()).await;
+    context.publish(cell, reported.collect()).await;
 }
 
 #[cfg(test)]
 mod tests {
+    use engine::kind::Kind;
+
     use super::*;
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -266,7 +270,7 @@ mod tests {
     fn a_sweep_that_is_asked_for_and_a_changed_account_mend_and_a_changed_baseline_does_not() {
         let fingerprint = |generation, asked: Option<&str>, account| -> Fingerprint {
             let (namespace, name, uid) = ("team".to_owned(), "edge".to_owned(), "uid".to_owned());
-            let reference = BaselineRef { namespace, name, uid, generation };
+            let reference = BaselineRef { kind: Kind::SecurityGroup, namespace, name, uid, generation };
             Fingerprint {
                 baselines: vec![(reference, asked.map(str::to_owned))],
                 account: Some((None, Some(account))),

@@ -5,20 +5,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws::{Connection, Connector, Target};
-use crds::SecurityGroupBaseline;
 use engine::budget::Ledger;
 use engine::contests::Contests;
 use engine::desired::Desired;
 use engine::edit::BaselineRef;
 use engine::evaluate::Evaluation;
-use engine::facts::{Location, ReadFailure};
+use engine::facts::{Inventory, Location, ReadFailure};
+use engine::kind::{Cell, Kind};
 use engine::plan::{Plan, Proposed};
 use engine::report::CellReport;
 use jiff::Timestamp;
 use kube::Client;
-use kube::core::DeserializeGuard;
 use kube::runtime::events::Recorder;
-use kube::runtime::reflector::ObjectRef;
 use tokio::sync::{OnceCell, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -54,7 +52,9 @@ pub struct Context {
     /// What was changed lately, and what every cell would change.
     pub ledger: Mutex<Ledger>,
     /// What somebody else keeps undoing in every cell: it outlives the worker.
-    pub contests: Mutex<BTreeMap<Location, Contests>>,
+    pub contests: Mutex<BTreeMap<Cell, Contests>>,
+    /// What AWS said last, by account and region: kinds side by side read nothing twice.
+    pub inventories: Mutex<BTreeMap<Location, Inventory>>,
     /// What people want undone.
     pub rollbacks: Orders,
     /// How many change sets wait for people.
@@ -69,8 +69,8 @@ pub struct Context {
     pub wake_cells: watch::Sender<()>,
     /// Bumped whenever an account or a namespace has changed: every baseline is looked at.
     pub wake_baselines: watch::Sender<()>,
-    /// Baselines that a cell has reported on.
-    pub reported: mpsc::UnboundedSender<WatchedBaseline>,
+    /// Baselines that a cell has reported on, by kind.
+    pub reported: BTreeMap<Kind, mpsc::UnboundedSender<WatchedBaseline>>,
     /// What was last seen of each baseline.
     pub seen: Seen,
     /// Cancelled when the process is told to stop: writes in flight are finished, no new one starts.
@@ -79,30 +79,32 @@ pub struct Context {
     pub write_timeout: Duration,
 }
 
-/// Names a baseline for its controller.
-pub type WatchedBaseline = ObjectRef<DeserializeGuard<SecurityGroupBaseline>>;
+/// Namespace and name of a baseline, for the controller of its kind.
+pub type WatchedBaseline = (String, String);
 
 impl Context {
     /// Who may write what in a cell, right now.
-    pub fn authority(&self, location: &Location) -> AuthorityNow {
+    pub fn authority(&self, cell: &Cell) -> AuthorityNow {
         let left = self.leadership.left(Instant::now()).filter(|_| !self.stopping.is_cancelled());
         AuthorityNow {
             approved: BTreeSet::new(),
             namespaces: Vec::new(),
-            desired: self.objects.in_cell(location).into_iter().map(|(_, desired)| desired).collect(),
-            account: self.objects.account(location),
+            desired: self.objects.in_cell(cell).into_iter().map(|(_, desired)| desired).collect(),
+            account: self.objects.account(&cell.location),
             lease_left: left,
             write_timeout: self.write_timeout,
         }
     }
 
     /// Takes the reports of one cell, wakes the baselines that they are about, and says what came of their edits.
-    pub async fn publish(&self, location: &Location, reports: Vec<Reported>) {
-        let published = self.reports.publish(location.clone(), reports);
+    pub async fn publish(&self, cell: &Cell, reports: Vec<Reported>) {
+        let published = self.reports.publish(cell.clone(), reports);
         for (_, now) in &published {
-            let BaselineRef { namespace, name, .. } = &now.report.reference;
-            // Nobody listens only when the process stops.
-            let _ = self.reported.send(ObjectRef::new(name).within(namespace));
+            let BaselineRef { kind, namespace, name, .. } = &now.report.reference;
+            if let Some(reported) = self.reported.get(kind) {
+                // Nobody listens only when the process stops.
+                let _ = reported.send((namespace.clone(), name.clone()));
+            }
         }
         for (before, now) in published {
             let before = before.as_ref().map(|before| &before.report);
@@ -130,46 +132,68 @@ impl Context {
     /// Takes over what happened before this process began to lead.
     pub fn begin_with(&self, past: Past) {
         let Past { ledger, repairs, waiting } = past;
-        waiting.iter().for_each(|(location, by_uid)| self.pending.set(location, by_uid));
+        waiting.iter().for_each(|(cell, by_uid)| self.pending.set(cell, by_uid));
         *self.ledger() = ledger;
-        for (location, repairs) in repairs {
+        for (cell, repairs) in repairs {
             let mut contests = Contests::default();
             repairs.iter().for_each(|(subject, control, at)| contests.restore(subject, control, *at));
-            self.keep_contests(&location, contests);
+            self.keep_contests(&cell, contests);
         }
     }
 
+    /// What AWS said last, for a moment.
+    fn inventories(&self) -> MutexGuard<'_, BTreeMap<Location, Inventory>> {
+        self.inventories.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What AWS said last of an account and region, whatever kind asked.
+    pub fn inventory(&self, location: &Location) -> Inventory {
+        self.inventories().get(location).cloned().unwrap_or_else(|| Inventory::unread(location.clone()))
+    }
+
+    /// Keeps what a look has brought. What another kind has read meanwhile, and this one has not, stays.
+    pub fn keep_inventory(&self, inventory: Inventory) {
+        let mut known = self.inventories();
+        let kept = match known.remove(&inventory.location) {
+            Some(other) => inventory.or_newer(other),
+            None => inventory,
+        };
+        known.insert(kept.location.clone(), kept);
+    }
+
     /// What somebody else keeps undoing in a cell, as it was last kept.
-    pub fn contests(&self, location: &Location) -> Contests {
-        self.contests.lock().unwrap_or_else(PoisonError::into_inner).get(location).cloned().unwrap_or_default()
+    pub fn contests(&self, cell: &Cell) -> Contests {
+        self.contests.lock().unwrap_or_else(PoisonError::into_inner).get(cell).cloned().unwrap_or_default()
     }
 
     /// Keeps what somebody else keeps undoing in a cell: a baseline that is suspended for a moment ends no pause.
-    pub fn keep_contests(&self, location: &Location, contests: Contests) {
-        self.contests.lock().unwrap_or_else(PoisonError::into_inner).insert(location.clone(), contests);
+    pub fn keep_contests(&self, cell: &Cell, contests: Contests) {
+        self.contests.lock().unwrap_or_else(PoisonError::into_inner).insert(cell.clone(), contests);
     }
 
     /// Forgets a cell that no baseline applies to any more.
-    pub fn forget_cell(&self, location: &Location) {
-        self.reports.forget(location);
-        self.pending.set(location, &BTreeMap::new());
-        self.metrics.forget_cell(location);
+    pub fn forget_cell(&self, cell: &Cell) {
+        self.reports.forget(cell);
+        self.pending.set(cell, &BTreeMap::new());
+        self.metrics.forget_cell(cell);
     }
 
     /// Forgets everything about objects that are gone, and lets the others notice.
     pub fn forget_gone(&self) {
-        let baselines = self.objects.baselines.state();
-        let names = || baselines.iter().map(|object| crate::baselines::key(object));
+        let baselines = self.objects.known_baselines();
+        let names = || baselines.iter().map(|known| known.key.clone());
+        let uids = || baselines.iter().filter_map(|known| known.uid.clone()).collect();
         let accounts = self.objects.accounts();
         self.seen.keep(&names().collect());
-        self.status_writes.keep(&baselines.iter().filter_map(|object| crate::baselines::uid(object)).collect());
+        self.status_writes.keep(&uids());
         let exemptions = self.objects.exemptions.state();
         let exemptions = exemptions.iter().map(|object| crate::exemptions::key(object));
         let approvals = self.objects.approvals.state();
         let approvals = approvals.iter().map(|object| crate::approvals::key(object));
         self.backoff.keep(&names().chain(self.objects.account_names()).chain(exemptions).chain(approvals).collect());
-        self.ledger().keep(&baselines.iter().filter_map(|object| crate::baselines::uid(object)).collect());
-        self.contests.lock().unwrap_or_else(PoisonError::into_inner).retain(|location, _| accounts.has(location));
+        self.ledger().keep(&uids());
+        self.contests.lock().unwrap_or_else(PoisonError::into_inner).retain(|cell, _| accounts.has(&cell.location));
+        self.inventories().retain(|location, _| accounts.has(location));
         self.identities.keep(|location| accounts.has(location));
         self.metrics.keep_baselines(&names().collect());
         self.wake_cells.send_replace(());
@@ -274,15 +298,15 @@ type ByUid = BTreeMap<String, Arc<Reported>>;
 /// The report before, if there was one, and the new one.
 type Succession = (Option<Arc<Reported>>, Arc<Reported>);
 
-/// The latest report of every cell, by location and uid of the baseline.
+/// The latest report of every cell, by cell and uid of the baseline.
 #[derive(Debug, Default)]
-pub struct Reports(Mutex<BTreeMap<Location, ByUid>>);
+pub struct Reports(Mutex<BTreeMap<Cell, ByUid>>);
 
 impl Reports {
     /// Replaces the reports of one cell. A look that failed keeps what the look before it counted.
-    fn publish(&self, location: Location, reports: Vec<Reported>) -> Vec<Succession> {
+    fn publish(&self, cell: Cell, reports: Vec<Reported>) -> Vec<Succession> {
         let mut known = self.lock();
-        let mut before = known.remove(&location).unwrap_or_default();
+        let mut before = known.remove(&cell).unwrap_or_default();
         let succeed = |Reported { report, reconcile_at }: Reported| {
             let before = before.remove(&report.reference.uid);
             let report = report.after(before.as_ref().map(|before| &before.report));
@@ -290,12 +314,12 @@ impl Reports {
         };
         let published: Vec<Succession> = reports.into_iter().map(succeed).collect();
         let by_uid = published.iter().map(|(_, now)| (now.report.reference.uid.clone(), Arc::clone(now)));
-        known.insert(location, by_uid.collect());
+        known.insert(cell, by_uid.collect());
         published
     }
 
-    fn forget(&self, location: &Location) {
-        self.lock().remove(location);
+    fn forget(&self, cell: &Cell) {
+        self.lock().remove(cell);
     }
 
     /// The reports of all cells on one baseline.
@@ -303,12 +327,14 @@ impl Reports {
         self.lock().values().filter_map(|by_uid| by_uid.get(uid).cloned()).collect()
     }
 
-    /// When a cell was last swept.
+    /// When any cell of an account and region was last swept.
     pub fn last_sweep(&self, location: &Location) -> Option<Timestamp> {
-        self.lock().get(location)?.values().map(|reported| reported.report.swept_at).max()
+        let known = self.lock();
+        let cells = known.iter().filter(|(cell, _)| cell.location == *location);
+        cells.flat_map(|(_, by_uid)| by_uid.values()).map(|reported| reported.report.swept_at).max()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Location, ByUid>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Cell, ByUid>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

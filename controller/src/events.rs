@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crds::{SecurityGroupBaseline, conditions};
+use crds::conditions;
 use engine::contests::Contest;
 use engine::edit::{BaselineRef, Edit, Withheld};
 use engine::facts::Location;
 use engine::report::CellReport;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::Resource;
 use kube::runtime::events::{Event, EventType, Recorder};
 
 /// What was said last of something that can go wrong, so that it is not said again while it is the same.
@@ -102,8 +101,8 @@ fn listed(counts: &BTreeMap<&'static str, u64>) -> String {
 /// The object of a baseline, for events.
 pub fn baseline(reference: &BaselineRef) -> ObjectReference {
     ObjectReference {
-        api_version: Some(SecurityGroupBaseline::api_version(&()).into_owned()),
-        kind: Some(SecurityGroupBaseline::kind(&()).into_owned()),
+        api_version: Some(format!("{}/{}", crds::GROUP, crds::VERSION)),
+        kind: Some(reference.kind.name().to_owned()),
         name: Some(reference.name.clone()),
         namespace: Some(reference.namespace.clone()),
         uid: Some(reference.uid.clone()),
@@ -125,6 +124,7 @@ pub async fn publish(recorder: &Recorder, object: &ObjectReference, event: &Even
 
 #[cfg(test)]
 mod tests {
+    use engine::kind::Kind;
     use std::collections::BTreeSet;
 
     use super::*;
@@ -132,10 +132,17 @@ mod tests {
     fn report(verified: u64, failures: &[(&'static str, u64)]) -> CellReport {
         let named = |text: &str| text.to_owned();
         CellReport {
-            reference: BaselineRef { namespace: named("team"), name: named("edge"), uid: named("u"), generation: 1 },
+            reference: BaselineRef {
+                kind: Kind::SecurityGroup,
+                namespace: named("team"),
+                name: named("edge"),
+                uid: named("u"),
+                generation: 1,
+            },
             location: Location { account: named("111122223333"), region: named("eu-west-1") },
             swept_at: jiff::Timestamp::UNIX_EPOCH,
             counted_at: None,
+            oldest_fact: None,
             failure: None,
             partial: Vec::new(),
             resources: 0,

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 
-use engine::edit::Withheld;
-use engine::facts::Location;
+use engine::edit::{BaselineRef, Withheld};
+use engine::kind::{Cell, Kind};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -19,6 +19,7 @@ pub struct Metrics {
     sweeps: Family<SweepLabels, Counter>,
     sweep_seconds: Family<CellLabels, Histogram>,
     last_sweep: Family<CellLabels, Gauge<f64, AtomicU64>>,
+    oldest_fact: Family<CellLabels, Gauge<f64, AtomicU64>>,
     writes: Family<WriteLabels, Counter>,
     withheld: Family<WithheldLabels, Gauge>,
     violations: Family<ViolationLabels, Gauge>,
@@ -27,19 +28,25 @@ pub struct Metrics {
 }
 
 /// Namespace and name of a baseline.
-type BaselineName = (String, String);
+type BaselineName = (Kind, String, String);
+
+fn name(BaselineRef { kind, namespace, name, .. }: &BaselineRef) -> BaselineName {
+    (*kind, namespace.clone(), name.clone())
+}
 
 const SEVERITIES: [&str; 4] = ["critical", "high", "medium", "low"];
 const OUTCOMES: [&str; 3] = ["complete", "partial", "failed"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CellLabels {
+    kind: &'static str,
     account: String,
     region: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SweepLabels {
+    kind: &'static str,
     account: String,
     region: String,
     outcome: String,
@@ -53,6 +60,7 @@ struct WriteLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WithheldLabels {
+    kind: &'static str,
     namespace: String,
     baseline: String,
     reason: String,
@@ -60,20 +68,26 @@ struct WithheldLabels {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ViolationLabels {
+    kind: &'static str,
     namespace: String,
     baseline: String,
     severity: String,
 }
 
 impl ViolationLabels {
-    fn of((namespace, baseline): &BaselineName, severity: &str) -> Self {
-        Self { namespace: namespace.clone(), baseline: baseline.clone(), severity: severity.to_owned() }
+    fn of((kind, namespace, baseline): &BaselineName, severity: &str) -> Self {
+        Self {
+            kind: kind.name(),
+            namespace: namespace.clone(),
+            baseline: baseline.clone(),
+            severity: severity.to_owned(),
+        }
     }
 }
 
 impl WithheldLabels {
-    fn of((namespace, baseline): &BaselineName, reason: &str) -> Self {
-        Self { namespace: namespace.clone(), baseline: baseline.clone(), reason: reason.to_owned() }
+    fn of((kind, namespace, baseline): &BaselineName, reason: &str) -> Self {
+        Self { kind: kind.name(), namespace: namespace.clone(), baseline: baseline.clone(), reason: reason.to_owned() }
     }
 }
 
@@ -81,8 +95,8 @@ impl WithheldLabels {
 pub type Counts = BTreeMap<String, i64>;
 
 impl CellLabels {
-    fn of(location: &Location) -> Self {
-        Self { account: location.account.clone(), region: location.region.clone() }
+    fn of(Cell { kind, location }: &Cell) -> Self {
+        Self { kind: kind.name(), account: location.account.clone(), region: location.region.clone() }
     }
 }
 
@@ -93,6 +107,7 @@ impl Default for Metrics {
             sweeps: Family::default(),
             sweep_seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.05, 2.0, 13))),
             last_sweep: Family::default(),
+            oldest_fact: Family::default(),
             writes: Family::default(),
             withheld: Family::default(),
             violations: Family::default(),
@@ -104,8 +119,13 @@ impl Default for Metrics {
         registry.register("sweep_seconds", "Duration of sweeps", metrics.sweep_seconds.clone());
         registry.register(
             "last_complete_sweep_timestamp_seconds",
-            "When the last complete sweep ended: the age of the oldest verdict is the time since",
+            "When the last complete sweep ended",
             metrics.last_sweep.clone(),
+        );
+        registry.register(
+            "oldest_fact_timestamp_seconds",
+            "When the oldest fact was read that a verdict rests on: the age of the oldest verdict is the time since",
+            metrics.oldest_fact.clone(),
         );
         registry.register("aws_writes", "Mutating AWS calls by operation and outcome", metrics.writes.clone());
         registry.register("withheld_edits", "Edits that are held back, by reason", metrics.withheld.clone());
@@ -123,14 +143,19 @@ impl Metrics {
     }
 
     /// Notes a sweep that ended at `ended`, in seconds since the epoch.
-    pub fn sweep(&self, location: &Location, outcome: &str, seconds: f64, ended: f64) {
-        let CellLabels { account, region } = CellLabels::of(location);
-        let labels = SweepLabels { account, region, outcome: outcome.to_owned() };
+    pub fn sweep(&self, cell: &Cell, outcome: &str, seconds: f64, ended: f64) {
+        let CellLabels { kind, account, region } = CellLabels::of(cell);
+        let labels = SweepLabels { kind, account, region, outcome: outcome.to_owned() };
         self.sweeps.get_or_create(&labels).inc();
-        self.sweep_seconds.get_or_create(&CellLabels::of(location)).observe(seconds);
+        self.sweep_seconds.get_or_create(&CellLabels::of(cell)).observe(seconds);
         if outcome == "complete" {
-            self.last_sweep.get_or_create(&CellLabels::of(location)).set(ended);
+            self.last_sweep.get_or_create(&CellLabels::of(cell)).set(ended);
         }
+    }
+
+    /// Notes when the oldest fact of a cell was read, in seconds since the epoch.
+    pub fn oldest_fact(&self, cell: &Cell, read_at: f64) {
+        self.oldest_fact.get_or_create(&CellLabels::of(cell)).set(read_at);
     }
 
     /// Notes whether this process leads.
@@ -139,8 +164,8 @@ impl Metrics {
     }
 
     /// Notes what a baseline counts. Counts that are gone become zero.
-    pub fn baseline(&self, namespace: &str, baseline: &str, violations: &Counts, withheld: &Counts) {
-        let name = (namespace.to_owned(), baseline.to_owned());
+    pub fn baseline(&self, reference: &BaselineRef, violations: &Counts, withheld: &Counts) {
+        let name = name(reference);
         let gauge = |count: &i64| (*count).max(0);
         for (severity, count) in violations {
             self.violations.get_or_create(&ViolationLabels::of(&name, severity)).set(gauge(count));
@@ -156,16 +181,16 @@ impl Metrics {
     }
 
     /// Shows nothing of a baseline that counts nothing any more.
-    pub fn forget_baseline(&self, namespace: &str, baseline: &str) {
-        let name = (namespace.to_owned(), baseline.to_owned());
+    pub fn forget_baseline(&self, reference: &BaselineRef) {
+        let name = name(reference);
         self.baselines.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
         self.remove(&name);
     }
 
-    /// Shows only these baselines, each as `namespace/name`, from now on.
+    /// Shows only these baselines, each as `kind/namespace/name`, from now on.
     pub fn keep_baselines(&self, names: &BTreeSet<String>) {
         self.baselines.lock().unwrap_or_else(PoisonError::into_inner).retain(|name| {
-            let stays = names.contains(&format!("{}/{}", name.0, name.1));
+            let stays = names.contains(&format!("{}/{}/{}", name.0, name.1, name.2));
             if !stays {
                 self.remove(name);
             }
@@ -183,13 +208,14 @@ impl Metrics {
     }
 
     /// Shows nothing of a cell that is no longer looked at.
-    pub fn forget_cell(&self, location: &Location) {
-        let cell = CellLabels::of(location);
+    pub fn forget_cell(&self, cell: &Cell) {
+        let cell = CellLabels::of(cell);
         self.last_sweep.remove(&cell);
+        self.oldest_fact.remove(&cell);
         self.sweep_seconds.remove(&cell);
         for outcome in OUTCOMES {
-            let CellLabels { account, region } = cell.clone();
-            self.sweeps.remove(&SweepLabels { account, region, outcome: outcome.to_owned() });
+            let CellLabels { kind, account, region } = cell.clone();
+            self.sweeps.remove(&SweepLabels { kind, account, region, outcome: outcome.to_owned() });
         }
     }
 
@@ -206,21 +232,34 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use engine::facts::Location;
+
     use super::*;
 
     #[test]
     fn what_is_gone_is_no_longer_shown() {
         let (metrics, one) = (Metrics::default(), Counts::from([("critical".to_owned(), 1)]));
         let withheld = Counts::from([("Audit".to_owned(), 2)]);
+        let reference = |name: &str| BaselineRef {
+            kind: Kind::SecurityGroup,
+            namespace: "team".to_owned(),
+            name: name.to_owned(),
+            uid: String::new(),
+            generation: 1,
+        };
         for name in ["stays", "goes", "silent"] {
-            metrics.baseline("team", name, &one, &withheld);
+            metrics.baseline(&reference(name), &one, &withheld);
         }
         let location = Location { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() };
-        metrics.sweep(&location, "complete", 0.1, 1.0);
+        let cell = Cell { kind: Kind::SecurityGroup, location };
+        metrics.sweep(&cell, "complete", 0.1, 1.0);
         assert!(metrics.render().unwrap().contains("eu-west-1"));
-        metrics.keep_baselines(&BTreeSet::from(["team/stays".to_owned(), "team/silent".to_owned()]));
-        metrics.forget_baseline("team", "silent");
-        metrics.forget_cell(&location);
+        metrics.keep_baselines(&BTreeSet::from([
+            "SecurityGroupBaseline/team/stays".to_owned(),
+            "SecurityGroupBaseline/team/silent".to_owned(),
+        ]));
+        metrics.forget_baseline(&reference("silent"));
+        metrics.forget_cell(&cell);
         let text = metrics.render().unwrap();
         assert!(text.contains("stays") && !text.contains("goes") && !text.contains("silent"), "{text}");
         assert!(!text.contains("eu-west-1"), "{text}");

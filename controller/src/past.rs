@@ -6,13 +6,13 @@ use std::time::Duration;
 use crds::{ChangeSet, EditOutcome, EditRecord, Outcome, Phase};
 use engine::budget::{Charge, DAY, Ledger, Spent, not_as_planned};
 use engine::canary::Wave;
-use engine::edit::{Impact, Operation, Risk};
-use engine::facts::Location;
+use engine::edit::{Impact, Risk};
+use engine::kind::Cell;
 use engine::rivals::{Part, Subject};
 use jiff::Timestamp;
 use kube::Client;
 
-use crate::journal::{INTERRUPTED, Open, baseline, baselines, location, proposed_at};
+use crate::journal::{INTERRUPTED, Open, baseline, baselines, cell, location, proposed_at};
 use crate::kubernetes::each_change_set;
 use crate::rollback::was_undone;
 
@@ -27,9 +27,9 @@ pub struct Past {
     /// What was changed within the last day.
     pub ledger: Ledger,
     /// Findings that were repaired within the last day, oldest first.
-    pub repairs: BTreeMap<Location, Vec<Repair>>,
+    pub repairs: BTreeMap<Cell, Vec<Repair>>,
     /// Change sets that wait for people, by the uid of the baseline and by cell.
-    pub waiting: BTreeMap<Location, BTreeMap<String, usize>>,
+    pub waiting: BTreeMap<Cell, BTreeMap<String, usize>>,
 }
 
 /// Reads the journal, as often as it takes: without it nobody knows what the budgets have room for.
@@ -64,10 +64,10 @@ impl Past {
         if set.spec.undoes.is_some() {
             return;
         }
-        let location = location(set);
+        let Some(cell) = cell(set) else { return };
         self.enter_waves(set);
         if Open::of(set).is_some_and(|open| open.is_pending()) {
-            let waiting = self.waiting.entry(location.clone()).or_default();
+            let waiting = self.waiting.entry(cell.clone()).or_default();
             *waiting.entry(set.spec.baseline.uid.clone()).or_default() += 1;
         }
         let approved = set.status.as_ref().is_some_and(|status| status.decided_by.is_some());
@@ -75,12 +75,12 @@ impl Past {
             let is_recent = |at: &Timestamp| now.duration_since(*at) < DAY;
             let Some(at) = changed_at(set, edit, now).filter(is_recent) else { continue };
             for baseline in &edit.baselines {
-                let charge =
-                    Charge { location: location.clone(), resource: edit.resource.clone(), baseline: baseline.clone() };
+                let Cell { location, kind } = cell.clone();
+                let charge = Charge { location, resource: edit.resource.clone(), kind, baseline: baseline.clone() };
                 self.ledger.enter(charge, Spent { at, approved });
             }
             if outcome_of(set, edit).is_some_and(|outcome| outcome.outcome == Outcome::Verified) {
-                let repairs = self.repairs.entry(location.clone()).or_default();
+                let repairs = self.repairs.entry(cell.clone()).or_default();
                 repairs.extend(edit.controls.iter().map(|control| (subject(edit), control.clone(), at)));
             }
         }
@@ -120,7 +120,7 @@ fn enter_wave(wave: &mut Wave, set: &ChangeSet, baseline: &String) {
 }
 
 fn subject(edit: &EditRecord) -> Subject {
-    let part = if edit.operation == Operation::AddTags.to_string() { Part::Tags } else { Part::Rules };
+    let part = edit.change().map_or(Part::Rules, |change| Part::from(change.operation()));
     Subject { resource: edit.resource.clone(), part }
 }
 
@@ -144,6 +144,7 @@ fn was_interrupted(outcome: &EditOutcome) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use engine::facts::Location;
     use serde_json::{Value, json};
 
     use super::*;
@@ -158,7 +159,7 @@ mod tests {
                 "risk": "ConnectivityRisk", "impact": "2 interfaces", "before": [], "after": [], "calls": [],
             })
         };
-        let baseline = json!({"kind": "K", "name": "edge", "uid": "b", "generation": 1});
+        let baseline = json!({"kind": "SecurityGroupBaseline", "name": "edge", "uid": "b", "generation": 1});
         let others = json!([{"kind": "K", "namespace": "net", "name": "all", "uid": "a", "generation": 3}]);
         let edits = [edit("sg-1"), edit("sg-2")];
         let spec = json!({"baseline": baseline, "otherBaselines": others, "account": "1", "region": "r", "hash": "h", "edits": edits});

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crds::{ChangeSet, Phase, SecurityGroupBaseline};
+use crds::{BaselineObject, ChangeSet, LambdaBaseline, Phase, SecurityGroupBaseline};
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, ListParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
@@ -97,7 +97,13 @@ async fn ended(client: &Client) -> kube::Result<BTreeMap<String, Vec<Ended>>> {
 
 /// What every baseline is now.
 async fn generations(client: &Client) -> kube::Result<BTreeSet<Generation>> {
-    let api: Api<SecurityGroupBaseline> = Api::all(client.clone());
+    let mut all = generations_of::<SecurityGroupBaseline>(client).await?;
+    all.extend(generations_of::<LambdaBaseline>(client).await?);
+    Ok(all)
+}
+
+async fn generations_of<B: BaselineObject>(client: &Client) -> kube::Result<BTreeSet<Generation>> {
+    let api: Api<B> = Api::all(client.clone());
     let baselines = within(api.list_metadata(&ListParams::default())).await?.items;
     Ok(baselines.into_iter().filter_map(|object| Some((object.metadata.uid?, object.metadata.generation?))).collect())
 }

@@ -1,5 +1,6 @@
 //! `baseward run`: wiring. Clients, lease, loops, and an orderly end.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -8,13 +9,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use aws::{Connector, ConnectorOptions};
 use clap::Args;
-use crds::{AWSAccount, BaselineExemption, ChangeSetApproval, SecurityGroupBaseline};
+use crds::{AWSAccount, BaselineExemption, BaselineObject, ChangeSetApproval, LambdaBaseline, SecurityGroupBaseline};
+use engine::kind::Kind;
+use engine::runtimes::stale_notice;
 use futures::{Stream, StreamExt};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::Config as ControllerConfig;
 use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{Controller, WatchStreamExt, reflector, watcher};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -102,6 +106,9 @@ pub async fn run(options: Run) -> anyhow::Result<()> {
     let (stopping, released) = (CancellationToken::new(), CancellationToken::new());
     let address = http::start(options.http_address, Arc::clone(&metrics), readiness.clone(), released.clone()).await?;
     tracing::info!(%address, version = env!("CARGO_PKG_VERSION"), "Baseward started");
+    if let Some(notice) = stale_notice(Timestamp::now()) {
+        tracing::warn!("{notice}");
+    }
     let client = kubernetes::client().await?;
     let connector = Connector::new(options.connector_options()).await;
     let write_timeout = connector.longest_write();
@@ -195,15 +202,21 @@ async fn lead(
 ) -> anyhow::Result<()> {
     let installation_id = installation_id(options.installation_id.as_deref(), &client).await?;
     let gone = watch::Sender::new(());
-    let (baselines_store, baselines) = watched::<SecurityGroupBaseline>(&client, &gone);
+    let (security_groups_store, security_groups) = watched::<SecurityGroupBaseline>(&client, &gone);
+    let (functions_store, functions) = watched::<LambdaBaseline>(&client, &gone);
     let (accounts_store, accounts) = watched::<AWSAccount>(&client, &gone);
     let (exemptions_store, exemptions) = watched::<BaselineExemption>(&client, &gone);
     let (approvals_store, approvals) = watched::<ChangeSetApproval>(&client, &gone);
     let (wake_cells, wake_baselines) = (watch::Sender::new(()), watch::Sender::new(()));
-    let (reported, reports) = mpsc::unbounded_channel();
+    let (reported, reports): (BTreeMap<_, _>, BTreeMap<_, _>) = Kind::ALL
+        .map(|kind| (kind, mpsc::unbounded_channel()))
+        .into_iter()
+        .map(|(kind, (reported, reports))| ((kind, reported), (kind, reports)))
+        .unzip();
     let identities = Arc::new(Identities::default());
     let objects = Objects {
-        baselines: baselines_store,
+        security_groups: security_groups_store,
+        functions: functions_store,
         accounts: accounts_store,
         exemptions: exemptions_store,
         approvals: approvals_store,
@@ -228,6 +241,7 @@ async fn lead(
         identities,
         ledger: Mutex::default(),
         contests: Mutex::default(),
+        inventories: Mutex::default(),
         pending: Pending::default(),
         rollbacks: Orders::default(),
         leadership,
@@ -240,7 +254,7 @@ async fn lead(
     });
     let (client, leadership) = (context.client.clone(), context.leadership.clone());
     tokio::spawn(retention::run(client, options.retention(), leadership, context.stopping.clone()));
-    let watches = Watches { baselines, accounts, exemptions, approvals };
+    let watches = Watches { security_groups, functions, accounts, exemptions, approvals };
     loops(context, watches, reports, &gone, readiness).await;
     Ok(())
 }
@@ -273,8 +287,9 @@ async fn user(client: &Client, stopping: &CancellationToken) -> Option<String> {
 }
 
 /// The changes of the objects that have a loop of their own.
-struct Watches<B, A, E, P> {
-    baselines: B,
+struct Watches<S, F, A, E, P> {
+    security_groups: S,
+    functions: F,
     accounts: A,
     exemptions: E,
     approvals: P,
@@ -285,24 +300,22 @@ async fn loops(
     context: Arc<Context>,
     watches: Watches<
         impl Changes<DeserializeGuard<SecurityGroupBaseline>>,
+        impl Changes<DeserializeGuard<LambdaBaseline>>,
         impl Changes<DeserializeGuard<AWSAccount>>,
         impl Changes<DeserializeGuard<BaselineExemption>>,
         impl Changes<DeserializeGuard<ChangeSetApproval>>,
     >,
-    reports: mpsc::UnboundedReceiver<WatchedBaseline>,
+    mut reports: BTreeMap<Kind, mpsc::UnboundedReceiver<WatchedBaseline>>,
     gone: &watch::Sender<()>,
     readiness: http::Readiness,
 ) {
-    let Watches { baselines, accounts, exemptions, approvals } = watches;
+    let Watches { security_groups, functions, accounts, exemptions, approvals } = watches;
     let (stopping, objects) = (&context.stopping, &context.objects);
     let guarded = ControllerConfig::default().concurrency(CONCURRENCY);
-    let baselines = Controller::for_stream(baselines, objects.baselines.clone())
-        .with_config(guarded.clone())
-        .reconcile_all_on(changes(context.wake_baselines.subscribe()))
-        .reconcile_on(each(reports))
-        .graceful_shutdown_on(stopping.clone().cancelled_owned())
-        .run(baselines::reconcile, baselines::on_error, Arc::clone(&context))
-        .for_each(|_| async {});
+    let mut told = |kind| reports.remove(&kind);
+    let security_groups =
+        baselines_of(&context, security_groups, objects.security_groups.clone(), told(Kind::SecurityGroup));
+    let functions = baselines_of(&context, functions, objects.functions.clone(), told(Kind::Lambda));
     let exemptions = Controller::for_stream(exemptions, objects.exemptions.clone())
         .with_config(guarded.clone())
         .graceful_shutdown_on(stopping.clone().cancelled_owned())
@@ -331,7 +344,26 @@ async fn loops(
         tracing::info!("All objects read");
         cells::run(Arc::clone(&context)).await;
     };
-    tokio::join!(baselines, accounts, exemptions, approvals, forgetting, ready);
+    tokio::join!(security_groups, functions, accounts, exemptions, approvals, forgetting, ready);
+}
+
+/// The loop of one kind of baseline.
+async fn baselines_of<B: BaselineObject + Unpin>(
+    context: &Arc<Context>,
+    changed: impl Changes<DeserializeGuard<B>>,
+    store: reflector::Store<DeserializeGuard<B>>,
+    reports: Option<mpsc::UnboundedReceiver<WatchedBaseline>>,
+) {
+    let reports = futures::stream::iter(reports).flat_map(each);
+    let reported = reports.map(|(namespace, name)| ObjectRef::new(&name).within(&namespace));
+    Controller::for_stream(changed, store)
+        .with_config(ControllerConfig::default().concurrency(CONCURRENCY))
+        .reconcile_all_on(changes(context.wake_baselines.subscribe()))
+        .reconcile_on(reported)
+        .graceful_shutdown_on(context.stopping.clone().cancelled_owned())
+        .run(baselines::reconcile, baselines::on_error, Arc::clone(context))
+        .for_each(|_| async {})
+        .await;
 }
 
 /// The uid of the namespace `kube-system`, which lives as long as the cluster, unless an id is given.

@@ -329,7 +329,7 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use crds::conditions::{COMPLIANT, OBSERVED, RECONCILING, STALLED, find};
-    use crds::{AWSAccount, SecurityGroupBaseline};
+    use crds::{AWSAccount, BaselineObject, SecurityGroupBaseline};
     use engine::facts::Location;
     use engine::readiness::Readiness;
 
@@ -366,6 +366,7 @@ mod tests {
             location: Location { account: "111122223333".to_owned(), region: region.to_owned() },
             swept_at: Timestamp::UNIX_EPOCH,
             counted_at: failure.is_none().then_some(Timestamp::UNIX_EPOCH),
+            oldest_fact: failure.is_none().then_some(Timestamp::UNIX_EPOCH),
             failure,
             partial: Vec::new(),
             resources: if failure.is_none() { 3 } else { 0 },

@@ -4,10 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws::Target;
-use crds::{AWSAccount, BaselineExemption, ChangeSetApproval, RECONCILE_AT, SecurityGroupBaseline};
+use crds::{
+    AWSAccount, BaselineExemption, BaselineObject, ChangeSetApproval, LambdaBaseline, RECONCILE_AT,
+    SecurityGroupBaseline,
+};
 use engine::desired::{Accepted, Baseline, Desired, Reason, Refusal};
 use engine::exempt::Exempting;
 use engine::facts::Location;
+use engine::kind::{Cell, Kind};
 use engine::tenancy::{Account, Namespace};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1;
@@ -18,6 +22,7 @@ use tokio::sync::watch;
 
 use crate::accounts::target;
 use crate::approvals::decided;
+use crate::baselines::key;
 use crate::context::{Identities, Proof};
 use crate::journal::{Decided, Open};
 use crate::policies::{InForce, Policies};
@@ -29,7 +34,9 @@ const POLICIES_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 #[derive(Clone)]
 pub struct Objects {
     /// Every baseline on security groups.
-    pub baselines: Store<DeserializeGuard<SecurityGroupBaseline>>,
+    pub security_groups: Store<DeserializeGuard<SecurityGroupBaseline>>,
+    /// Every baseline on functions.
+    pub functions: Store<DeserializeGuard<LambdaBaseline>>,
     /// Every account.
     pub accounts: Store<DeserializeGuard<AWSAccount>>,
     /// Every exemption.
@@ -128,6 +135,15 @@ impl CompiledAccounts {
     }
 }
 
+/// A baseline that is watched, whether it decodes or not.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Kind, namespace and name.
+    pub key: String,
+    /// Its uid.
+    pub uid: Option<String>,
+}
+
 /// One baseline with what became of it.
 #[derive(Clone, Debug)]
 pub struct Judged {
@@ -207,16 +223,16 @@ impl Objects {
     }
 
     /// Judges one baseline.
-    pub fn judge(&self, object: &SecurityGroupBaseline) -> Judged {
-        let namespace = self.namespace(&object.namespace().unwrap_or_default());
+    pub fn judge<B: BaselineObject>(&self, object: &B) -> Judged {
+        let namespace = self.namespace(&object.meta().namespace.clone().unwrap_or_default());
         let baseline = object.compile(&namespace.labels);
         Judged {
             accepted: baseline
                 .accept(&self.accounts().compiled)
                 .and_then(|accepted| self.refuse_foreign_identity(accepted)),
             baseline,
-            reconcile_at: object.annotations().get(RECONCILE_AT).cloned(),
-            interval: object.spec.common.interval(),
+            reconcile_at: object.meta().annotations.as_ref().and_then(|all| all.get(RECONCILE_AT)).cloned(),
+            interval: object.common().interval(),
             unheard: match self.policies_in_force() {
                 InForce::Since(_) => None,
                 InForce::Not(why) => Some(why),
@@ -237,7 +253,8 @@ impl Objects {
     /// Waits until every object was read once, and tells all others that do.
     pub async fn read_all(&self) {
         // An error means that the watch ended, which it does only when the process stops.
-        let _ = self.baselines.wait_until_ready().await;
+        let _ = self.security_groups.wait_until_ready().await;
+        let _ = self.functions.wait_until_ready().await;
         let _ = self.accounts.wait_until_ready().await;
         let _ = self.exemptions.wait_until_ready().await;
         let _ = self.approvals.wait_until_ready().await;
@@ -253,9 +270,25 @@ impl Objects {
         let _ = self.all_read.subscribe().wait_for(|all| *all).await;
     }
 
-    /// Every baseline that decodes, oldest first.
-    pub fn judged(&self) -> Vec<Judged> {
-        let objects = self.baselines.state();
+    /// Every baseline that is watched.
+    pub fn known_baselines(&self) -> Vec<Known> {
+        fn known<B: BaselineObject>(store: &Store<DeserializeGuard<B>>) -> Vec<Known> {
+            let known = |object: &Arc<DeserializeGuard<B>>| Known { key: key(&**object), uid: object.uid() };
+            store.state().iter().map(known).collect()
+        }
+        [known(&self.security_groups), known(&self.functions)].concat()
+    }
+
+    /// Every baseline of a kind that decodes, oldest first.
+    pub fn judged(&self, kind: Kind) -> Vec<Judged> {
+        match kind {
+            Kind::SecurityGroup => self.judged_of(&self.security_groups),
+            Kind::Lambda => self.judged_of(&self.functions),
+        }
+    }
+
+    fn judged_of<B: BaselineObject>(&self, store: &Store<DeserializeGuard<B>>) -> Vec<Judged> {
+        let objects = store.state();
         let decoded = objects.iter().filter_map(|object| object.0.as_ref().ok());
         let mut judged: Vec<Judged> = decoded.map(|object| self.judge(object)).collect();
         judged.sort_by(|one, other| {
@@ -266,8 +299,8 @@ impl Objects {
     }
 
     /// The baselines in effect in one cell, oldest first.
-    pub fn in_cell(&self, location: &Location) -> Vec<(Judged, Desired)> {
-        let in_effect = self.judged().into_iter().filter(|judged| !judged.baseline.suspended);
+    pub fn in_cell(&self, Cell { kind, location }: &Cell) -> Vec<(Judged, Desired)> {
+        let in_effect = self.judged(*kind).into_iter().filter(|judged| !judged.baseline.suspended);
         let exempting = self.exempting();
         in_effect
             .filter_map(|judged| {
@@ -319,14 +352,18 @@ impl Objects {
         versions
     }
 
-    /// Every account and region that a baseline in effect applies to, with the name of the account.
-    pub fn cells(&self) -> BTreeMap<Location, String> {
-        let judged = self.judged();
-        let in_effect = judged.iter().filter(|judged| !judged.baseline.suspended);
-        let cells = in_effect
-            .filter_map(|judged| judged.accepted.as_ref().ok())
-            .flat_map(|accepted| &accepted.assignments.cells);
-        cells.map(|cell| (cell.location.clone(), cell.account.clone())).collect()
+    /// Every cell that a baseline in effect applies to, with the name of the account.
+    pub fn cells(&self) -> BTreeMap<Cell, String> {
+        let mut cells = BTreeMap::new();
+        for kind in Kind::ALL {
+            let judged = self.judged(kind);
+            let in_effect = judged.iter().filter(|judged| !judged.baseline.suspended);
+            let accepted = in_effect.filter_map(|judged| judged.accepted.as_ref().ok());
+            let assigned = accepted.flat_map(|accepted| &accepted.assignments.cells);
+            let cell = |location: &Location| Cell { kind, location: location.clone() };
+            cells.extend(assigned.map(|assigned| (cell(&assigned.location), assigned.account.clone())));
+        }
+        cells
     }
 }
 

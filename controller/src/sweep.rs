@@ -1,17 +1,19 @@
 //! One sweep of a cell: observe, evaluate, plan, rails, act, report.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
-use aws::Connection;
+use aws::{Connection, Observed};
 use engine::approval::Decision;
 use engine::budget::Reserved;
 use engine::contests::Contest;
-use engine::controls::SECURITY_GROUPS;
+use engine::controls::{oldest, read_at};
 use engine::desired::Desired;
 use engine::edit::{Edit, Withheld};
 use engine::evaluate::{Evaluation, Keep, evaluate};
-use engine::facts::{Inventory, Location, ReadFailure};
-use engine::plan::{Applied, Outcome, Permitted, Plan, Proposed, plan};
+use engine::facts::{Inventory, ReadFailure};
+use engine::kind::Cell;
+use engine::plan::{Applied, Outcome, Permitted, Plan, Proposed, ResourceOutcome, plan};
 use engine::rails::{self, Circumstances, Moment};
 use engine::readiness::{Beside, Others, Outlook};
 use engine::report::{CellReport, NAMED, report};
@@ -30,7 +32,8 @@ use crate::{rivals, rollback};
 
 /// What a worker remembers from one sweep to the next.
 pub struct Memory {
-    /// The facts: prefix lists that have not changed are not read again.
+    cell: Cell,
+    /// The facts of the last look.
     inventory: Option<Inventory>,
     /// What was tried, and what came of it.
     pub circumstances: Circumstances,
@@ -43,10 +46,11 @@ pub struct Memory {
 
 impl Memory {
     /// Of a worker that has just started.
-    pub fn new(context: &Context, location: &Location) -> Self {
-        let journal = Journal::new(context.client.clone(), location.clone(), context.leadership.clone());
-        let circumstances = Circumstances { contests: context.contests(location), ..Circumstances::default() };
+    pub fn new(context: &Context, cell: &Cell) -> Self {
+        let journal = Journal::new(context.client.clone(), cell.clone(), context.leadership.clone());
+        let circumstances = Circumstances { contests: context.contests(cell), ..Circumstances::default() };
         Self {
+            cell: cell.clone(),
             inventory: None,
             circumstances,
             journal,
@@ -78,6 +82,8 @@ pub struct Next {
     pub once_leading: bool,
     /// Soon, since something could not be read.
     pub unread: bool,
+    /// At once, since more is to be read than one look has time for.
+    pub more: bool,
 }
 
 /// What came of a sweep.
@@ -101,17 +107,17 @@ pub async fn sweep(
     memory: &mut Memory,
     stop: &CancellationToken,
 ) -> Option<Swept> {
-    let (started, location) = (Instant::now(), connection.location());
+    let (started, cell) = (Instant::now(), memory.cell.clone());
     let desired: Vec<Desired> = in_effect.iter().map(|(_, desired)| desired.clone()).collect();
-    let observing = aws::observe(connection, memory.inventory.as_ref(), Timestamp::now);
-    let inventory = stop.run_until_cancelled(observing).await?;
+    let sources = sources(&desired);
+    let Observed { inventory, more } = look(context, connection, &cell, &sources, stop).await?;
     let now = Timestamp::now();
-    let evaluation = evaluate(&desired, &inventory, now, Keep::Worst(NAMED));
+    let evaluation = evaluate(cell.kind, &desired, &inventory, now, Keep::Worst(NAMED));
     let proposed = plan(&desired, &inventory, &evaluation);
-    let leading = context.authority(location).lease_left.is_some();
+    let leading = context.authority(&cell).lease_left.is_some();
     hear(context, memory, &Looked { desired: &desired, evaluation: &evaluation, proposed: &proposed }, leading, stop)
         .await;
-    let applied = match context.objects.account(location) {
+    let applied = match context.objects.account(&cell.location) {
         Some(account) => {
             look_ahead(memory, &desired, &inventory, &evaluation, &account);
             let held = rails::hold_for_good(proposed, &inventory, &account);
@@ -123,20 +129,58 @@ pub async fn sweep(
             context.ledger().settle(reserved, &applied);
             applied
         }
-        None => Plan { location: location.clone(), stage: Applied::default() },
+        None => Plan { cell: cell.clone(), stage: Applied::default() },
     };
     remember(context, connection, memory, &applied, stop).await;
-    undo(context, connection, &inventory, memory, stop).await;
-    let read_at = inventory.security_groups.read_at();
+    let undone = undo(context, connection, &inventory, memory, stop).await;
+    let (read_at, oldest) = (read_at(cell.kind, &inventory), oldest(cell.kind, &sources, &inventory));
+    let inventory = forget_changed(inventory, &applied, undone);
+    context.keep_inventory(inventory.clone());
     memory.inventory = Some(inventory);
-    let reports = reports(&evaluation, &applied, &memory.outlook, read_at);
-    publish(context, in_effect, reports, location).await;
-    note(context, location, &evaluation, started);
-    let failed = evaluation.failure.map(|failure| (SECURITY_GROUPS, failure));
+    // The counts are as old as the facts, however long it took to act on them.
+    let mut reports = report(&evaluation, &applied, read_at);
+    for report in &mut reports {
+        report.oldest_fact = oldest;
+        report.readiness = memory.outlook.of(&report.reference).cloned();
+    }
+    publish(context, in_effect, reports, &cell).await;
+    note(context, &cell, &evaluation, started, oldest);
+    let failed = evaluation.failure.map(|failure| (cell.kind.resources(), failure));
     let troubles: Vec<Trouble> = failed.into_iter().chain(evaluation.partial.iter().copied()).collect();
     let mut next = next(&applied.stage, !troubles.is_empty());
+    next.more = more;
     next.once_leading |= !leading && !memory.journal.is_settled();
     Some(Swept { next, troubles })
+}
+
+/// What the controls of some baselines rest on.
+fn sources(desired: &[Desired]) -> BTreeSet<&'static str> {
+    let controls = desired.iter().flat_map(|desired| &desired.controls);
+    controls.flat_map(|active| active.about.sources).copied().collect()
+}
+
+/// Looks at these sources. What takes its turn is cut short by news.
+async fn look(
+    context: &Context,
+    connection: &Connection,
+    cell: &Cell,
+    needed: &BTreeSet<&'static str>,
+    stop: &CancellationToken,
+) -> Option<Observed> {
+    let (known, news) = (context.inventory(&cell.location), context.wake_cells.subscribe());
+    let interrupted = || news.has_changed().unwrap_or(false);
+    let observing = aws::observe(connection, cell.kind, needed, &known, &Timestamp::now, &interrupted);
+    stop.run_until_cancelled(observing).await
+}
+
+/// Forgets what was read one by one of functions that were changed, or turned out to be: nothing is planned on it again.
+fn forget_changed(mut inventory: Inventory, applied: &Plan<Applied>, undone: BTreeSet<String>) -> Inventory {
+    let changed = |outcome: &&ResourceOutcome| {
+        !outcome.is_untouched() || outcome.outcome == Outcome::Withheld(Withheld::ForeignChange)
+    };
+    let changed = applied.stage.outcomes.iter().filter(changed).map(|outcome| outcome.id.clone());
+    changed.chain(undone).for_each(|id| inventory.lambda.forget(&id));
+    inventory
 }
 
 /// Finds out what baselines in `Audit` would do.
@@ -147,9 +191,10 @@ fn look_ahead(
     evaluation: &Evaluation,
     account: &Account,
 ) {
-    let Memory { inventory: before, outlook, others, .. } = memory;
+    let Memory { inventory: before, outlook, others, circumstances, .. } = memory;
     if let Some(before) = before {
-        others.watch(before, inventory, evaluation.now());
+        others.watch(evaluation.kind, before, inventory, evaluation.now());
+        circumstances.retries.heed(evaluation.kind, before, inventory);
     }
     outlook.renew(desired, Beside { inventory, evaluation, account, others });
 }
@@ -202,14 +247,13 @@ async fn make(
     memory: &mut Memory,
     stop: &CancellationToken,
 ) -> Plan<Applied> {
-    let location = connection.location();
-    let Memory { journal, unread, .. } = memory;
+    let Memory { journal, unread, cell, .. } = memory;
     let open = journal.open().to_vec();
     let authority = || {
         let policies = context.objects.policies_in_force();
         let approved = |open: &&Open| context.objects.decided(open, &policies).decision == Decision::Approved;
         let approved = open.iter().filter(approved).map(|open| open.name().clone()).collect();
-        AuthorityNow { approved, ..context.authority(location) }
+        AuthorityNow { approved, ..context.authority(cell) }
     };
     let acting = Acting { connection, authority: &authority, metrics: &context.metrics, unread, stop };
     // Who does not know yet what an earlier process has proposed would propose it again.
@@ -218,7 +262,7 @@ async fn make(
     }
     let applied = act(permitted, journal, &acting).await;
     if journal.is_settled() {
-        context.pending.set(location, &journal.pending());
+        context.pending.set(cell, &journal.pending());
     }
     applied
 }
@@ -230,21 +274,21 @@ async fn undo(
     inventory: &Inventory,
     memory: &mut Memory,
     stop: &CancellationToken,
-) {
-    let location = connection.location();
-    if context.rollbacks.waiting(location) == 0 {
-        return;
+) -> BTreeSet<String> {
+    let Memory { journal, unread, others, cell, .. } = memory;
+    if context.rollbacks.waiting(cell) == 0 {
+        return BTreeSet::new();
     }
-    let Memory { journal, unread, others, .. } = memory;
     let authority = || AuthorityNow {
-        approved: context.rollbacks.approved(location, &context.objects),
-        namespaces: context.rollbacks.namespaces(location, &context.objects),
-        ..context.authority(location)
+        approved: context.rollbacks.approved(cell, &context.objects),
+        namespaces: context.rollbacks.namespaces(cell, &context.objects),
+        ..context.authority(cell)
     };
     let acting = Acting { connection, authority: &authority, metrics: &context.metrics, unread, stop };
-    let resources = context.rollbacks.resources(location);
+    let resources = context.rollbacks.resources(cell);
     Box::pin(rollback::carry_out(context, inventory, journal, &acting)).await;
-    others.except(resources, Timestamp::now());
+    others.except(resources.iter().cloned(), Timestamp::now());
+    resources
 }
 
 /// Remembers what came of it, and says what is undone by somebody else, once.
@@ -264,7 +308,7 @@ async fn remember(
     rivals::look(connection, contests, stop).await;
     for (edit, contest) in told {
         let contest = Contest { rival: contests.rival(edit), ..contest };
-        events::contested(&context.recorder, &applied.location, edit, contest).await;
+        events::contested(&context.recorder, &applied.cell.location, edit, contest).await;
     }
     let touched = outcomes.iter().filter(|outcome| !outcome.is_untouched());
     memory.others.except(touched.map(|outcome| outcome.id.clone()), now);
@@ -272,35 +316,30 @@ async fn remember(
     retries.prune(now);
     contests.note(&applied.stage);
     contests.prune(now);
-    context.keep_contests(&applied.location, contests.clone());
+    context.keep_contests(&applied.cell, contests.clone());
 }
 
-/// What every baseline is told. The counts are as old as the facts, however long it took to act on them.
-fn reports(evaluation: &Evaluation, applied: &Plan<Applied>, outlook: &Outlook, read_at: Timestamp) -> Vec<CellReport> {
-    let mut reports = report(evaluation, applied, read_at);
-    for report in &mut reports {
-        report.readiness = outlook.of(&report.reference).cloned();
-    }
-    reports
-}
-
-async fn publish(context: &Context, in_effect: &[(Judged, Desired)], reports: Vec<CellReport>, location: &Location) {
+async fn publish(context: &Context, in_effect: &[(Judged, Desired)], reports: Vec<CellReport>, cell: &Cell) {
     let reported = reports
         .into_iter()
         .zip(in_effect)
         .map(|(report, (judged, _))| Reported { report, reconcile_at: judged.reconcile_at.clone() });
-    context.publish(location, reported.collect()).await;
+    context.publish(cell, reported.collect()).await;
 }
 
-fn note(context: &Context, location: &Location, evaluation: &Evaluation, started: Instant) {
+fn note(context: &Context, cell: &Cell, evaluation: &Evaluation, started: Instant, oldest: Option<Timestamp>) {
     let outcome = match (evaluation.failure, evaluation.partial.is_empty()) {
         (Some(_), _) => "failed",
         (None, false) => "partial",
         (None, true) => "complete",
     };
     let ended = Timestamp::now().as_duration().as_secs_f64();
-    context.metrics.sweep(location, outcome, started.elapsed().as_secs_f64(), ended);
-    tracing::debug!(account = location.account, region = location.region, outcome, "Sweep ended");
+    context.metrics.sweep(cell, outcome, started.elapsed().as_secs_f64(), ended);
+    if let Some(oldest) = oldest {
+        context.metrics.oldest_fact(cell, oldest.as_duration().as_secs_f64());
+    }
+    let Cell { kind, location } = cell;
+    tracing::debug!(%kind, account = location.account, region = location.region, outcome, "Sweep ended");
 }
 
 /// When to look again. What failed has its own time for the next try, and leaves its turn to others.
@@ -316,6 +355,7 @@ fn next(applied: &Applied, unread: bool) -> Next {
     Next {
         at_once: changed || (gave_way && held().any(|reason| *reason == Withheld::SweepLimit)),
         once_leading: withheld.chain(held()).any(|reason| *reason == Withheld::NotLeader),
+        more: false,
         unread: unread || outcomes().any(|outcome| *outcome == Outcome::Withheld(Withheld::IncompleteKnowledge)),
     }
 }
@@ -326,7 +366,7 @@ mod tests {
     use engine::edit::{Change, Edit, Impact, Operation};
     use engine::facts::Tags;
     use engine::finding::Severity;
-    use engine::plan::{Failure, ResourceOutcome, WithheldEdit};
+    use engine::plan::{Failure, WithheldEdit};
 
     use super::*;
 

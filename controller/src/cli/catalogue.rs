@@ -1,8 +1,10 @@
 //! `baseward controls` and `baseward crds`.
 
 use clap::{Args, ValueEnum};
-use engine::controls::About;
-use engine::controls::security_group::controls as security_group_controls;
+use engine::controls::{About, listed};
+use engine::kind::Kind;
+use engine::runtimes;
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::output::{show, show_line};
@@ -36,9 +38,12 @@ struct Entry {
 /// # Errors
 /// The output cannot be written.
 pub fn controls(options: &Controls) -> anyhow::Result<()> {
-    let entries: Vec<Entry> = security_group_controls()
-        .map(|control| Entry { kind: "SecurityGroupBaseline", about: control.about })
-        .collect();
+    let of =
+        |kind: Kind| listed(kind).into_iter().map(move |control| Entry { kind: kind.name(), about: *control.about });
+    let entries: Vec<Entry> = Kind::ALL.into_iter().flat_map(of).collect();
+    if let Some(notice) = runtimes::stale_notice(Timestamp::now()) {
+        tracing::warn!("{notice}");
+    }
     match options.output {
         Output::Json => show_line(serde_json::to_string_pretty(&entries)?),
         Output::Table => show(table(&entries)),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use anyhow::Context as _;
-use crds::{AWSAccount, SecurityGroupBaseline};
+use crds::{AWSAccount, AnyBaseline, LambdaBaseline, SecurityGroupBaseline};
 use engine::exempt::Exempting;
 use engine::tenancy::Namespace;
 use jiff::Timestamp;
@@ -27,10 +27,14 @@ pub async fn load(client: &Client) -> anyhow::Result<Documents> {
     let mut ids = BTreeSet::new();
     accounts.retain(|account| ids.insert(account.spec.account_id.clone()));
     let mut labels = labels(client).await?;
-    let mut baselines: Vec<SecurityGroupBaseline> = list(client, "SecurityGroupBaselines").await?;
-    baselines.sort_by_key(|object| (object.creation_timestamp().map(|time| time.0), object.reference()));
-    let namespaced = |baseline: SecurityGroupBaseline| {
-        let name = baseline.namespace().unwrap_or_default();
+    let groups: Vec<SecurityGroupBaseline> = list(client, "SecurityGroupBaselines").await?;
+    let functions: Vec<LambdaBaseline> = list(client, "LambdaBaselines").await?;
+    let groups = groups.into_iter().map(Box::new).map(AnyBaseline::SecurityGroup);
+    let mut baselines: Vec<AnyBaseline> =
+        groups.chain(functions.into_iter().map(Box::new).map(AnyBaseline::Lambda)).collect();
+    baselines.sort_by_key(|object| (object.meta().creation_timestamp.as_ref().map(|time| time.0), object.reference()));
+    let namespaced = |baseline: AnyBaseline| {
+        let name = baseline.meta().namespace.clone().unwrap_or_default();
         let labels = labels.entry(name.clone()).or_default().clone();
         (baseline, Namespace { name, labels })
     };

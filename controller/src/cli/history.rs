@@ -7,14 +7,14 @@ use crds::{ChangeSet, EditOutcome};
 use engine::approval::{Decision, Proposal, Warrant};
 use engine::budget::{DAY, Ledger};
 use engine::edit::{Edit, Withheld};
-use engine::facts::Location;
+use engine::kind::Cell;
 use engine::plan::{Failure, Outcome, Plan, Proposed, ResourceOutcome};
 use engine::rails::Circumstances;
 use engine::retries::Retries;
 use jiff::Timestamp;
 use kube::Client;
 
-use crate::journal::{Entry, Open, location, proposal_of};
+use crate::journal::{Entry, Open, cell, proposal_of};
 use crate::kubernetes::each_change_set;
 use crate::past::Past;
 
@@ -23,14 +23,14 @@ use crate::past::Past;
 pub struct History {
     past: Past,
     /// Change sets that people decide on.
-    open: Vec<(Location, Proposal)>,
+    open: Vec<(Cell, Proposal)>,
     /// What came of resources within the last day, oldest first.
     tried: Vec<Tried>,
 }
 
 #[derive(Debug)]
 struct Tried {
-    location: Location,
+    cell: Cell,
     set: Arc<Proposal>,
     resource: String,
     outcome: Outcome,
@@ -56,9 +56,9 @@ impl History {
 
     fn enter(&mut self, set: &ChangeSet, now: Timestamp) {
         self.past.enter(set, now);
-        let location = location(set);
+        let Some(cell) = cell(set) else { return };
         if let Some(open) = Open::of(set) {
-            self.open.push((location.clone(), open.proposal().clone()));
+            self.open.push((cell.clone(), open.proposal().clone()));
         }
         let outcomes = set.status.iter().flat_map(|status| &status.edits);
         let mut proposal: Option<Arc<Proposal>> = None;
@@ -66,8 +66,8 @@ impl History {
             let Some(outcome) = outcome(edit) else { continue };
             let proposal =
                 Arc::clone(proposal.get_or_insert_with(|| Arc::new(proposal_of(set, &Entry::of(set), Decision::Open))));
-            let (location, resource, at) = (location.clone(), edit.resource.clone(), edit.finished_at.0);
-            self.tried.push(Tried { location, set: proposal, resource, outcome, at });
+            let (cell, resource, at) = (cell.clone(), edit.resource.clone(), edit.finished_at.0);
+            self.tried.push(Tried { cell, set: proposal, resource, outcome, at });
         }
     }
 
@@ -79,10 +79,10 @@ impl History {
     /// What the rails have to know before they judge the plan of a cell.
     pub fn circumstances(&self, plan: &Plan<Proposed>, now: Timestamp) -> Circumstances {
         let mut circumstances = Circumstances { retries: self.retries(plan, now), ..Circumstances::default() };
-        for (subject, control, at) in self.past.repairs.get(&plan.location).into_iter().flatten() {
+        for (subject, control, at) in self.past.repairs.get(&plan.cell).into_iter().flatten() {
             circumstances.contests.restore(subject, control, *at);
         }
-        let open = self.open.iter().filter(|(location, _)| *location == plan.location);
+        let open = self.open.iter().filter(|(cell, _)| *cell == plan.cell);
         circumstances.proposals = open.map(|(_, proposal)| proposal.clone()).collect();
         circumstances
     }
@@ -90,9 +90,7 @@ impl History {
     /// What the controller remembers of what it tried, unless it was started anew since.
     fn retries(&self, plan: &Plan<Proposed>, now: Timestamp) -> Retries {
         let mut retries = Retries::default();
-        for Tried { set, resource, outcome, at, .. } in
-            self.tried.iter().filter(|tried| tried.location == plan.location)
-        {
+        for Tried { set, resource, outcome, at, .. } in self.tried.iter().filter(|tried| tried.cell == plan.cell) {
             let edits = plan.stage.edits.iter().map(|proposed| &proposed.edit);
             let edits: Vec<Edit> =
                 edits.filter(|edit| edit.resource == *resource && set.holds(edit)).cloned().collect();
@@ -128,7 +126,8 @@ fn outcome(edit: &EditOutcome) -> Option<Outcome> {
 #[cfg(test)]
 mod tests {
     use engine::edit::{BaselineRef, Change, Demand, Impact};
-    use engine::facts::Tags;
+    use engine::facts::{Location, Tags};
+    use engine::kind::Kind;
     use engine::plan::ProposedEdit;
     use serde_json::json;
 
@@ -141,7 +140,7 @@ mod tests {
     /// A tag that is missing on sg-1.
     fn edit(generation: i64) -> Edit {
         let (namespace, name, uid) = ("team".to_owned(), "edge".to_owned(), "u".to_owned());
-        let baseline = BaselineRef { namespace, name, uid, generation };
+        let baseline = BaselineRef { kind: Kind::SecurityGroup, namespace, name, uid, generation };
         let change = Change::Tags { before: Tags::new(), after: [("owner".to_owned(), "ana".to_owned())].into() };
         Edit::new("sg-1", change, vec![Demand { baseline, control: "sg-required-tags" }], Impact::None)
     }
@@ -171,7 +170,8 @@ mod tests {
         sets.iter().for_each(|set| history.enter(set, at(0)));
         let location = Location { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() };
         let edits = vec![ProposedEdit { edit: edit.clone(), hold: None }];
-        let plan = Plan { location, stage: Proposed { edits, baselines: Vec::new() } };
+        let cell = Cell { kind: Kind::SecurityGroup, location };
+        let plan = Plan { cell, stage: Proposed { edits, baselines: Vec::new() } };
         history.in_order().circumstances(&plan, at(minute))
     }
 

@@ -1,7 +1,8 @@
 //! `baseward init`: a baseline with every recommended value written out.
 
 use clap::{Args, ValueEnum};
-use crds::{Common, SecurityGroupBaseline, SecurityGroupBaselineSpec};
+use crds::{AnyBaseline, Common, LambdaBaseline, LambdaBaselineSpec, SecurityGroupBaseline, SecurityGroupBaselineSpec};
+use engine::controls::lambda::LambdaParameters;
 use engine::controls::security_group::SecurityGroupParameters;
 use engine::spec::{Accounts, Select};
 
@@ -29,6 +30,9 @@ enum Kind {
     /// What good looks like for EC2 security groups.
     #[value(name = "SecurityGroupBaseline", aliases = ["securitygroupbaseline", "sgb"])]
     SecurityGroupBaseline,
+    /// What good looks like for Lambda functions.
+    #[value(name = "LambdaBaseline", aliases = ["lambdabaseline", "lamb"])]
+    LambdaBaseline,
 }
 
 /// Prints the baseline as YAML.
@@ -36,22 +40,29 @@ enum Kind {
 /// # Errors
 /// The output cannot be written.
 pub fn init(options: &Init) -> anyhow::Result<()> {
-    let Kind::SecurityGroupBaseline = options.kind;
-    let mut baseline = SecurityGroupBaseline::new(&options.name, spec(options));
-    baseline.metadata.namespace = Some(options.namespace.clone());
+    let common = common(options);
+    let mut baseline = match options.kind {
+        Kind::SecurityGroupBaseline => {
+            let parameters = SecurityGroupParameters::recommended();
+            let spec = SecurityGroupBaselineSpec { common, parameters };
+            AnyBaseline::SecurityGroup(Box::new(SecurityGroupBaseline::new(&options.name, spec)))
+        }
+        Kind::LambdaBaseline => {
+            let spec = LambdaBaselineSpec { common, parameters: LambdaParameters::recommended() };
+            AnyBaseline::Lambda(Box::new(LambdaBaseline::new(&options.name, spec)))
+        }
+    };
+    baseline.meta_mut().namespace = Some(options.namespace.clone());
     show_line(
         "# Every recommended value, in mode Audit: nothing is changed. With mode: Enforce all that stands here is put right.",
     )?;
-    show(serde_saphyr::to_string(&serde_json::to_value(&baseline)?)?)
+    show(serde_saphyr::to_string(&baseline.to_value()?)?)
 }
 
-fn spec(options: &Init) -> SecurityGroupBaselineSpec {
-    SecurityGroupBaselineSpec {
-        common: Common {
-            accounts: Accounts { names: vec![options.account.clone()], ..Accounts::default() },
-            select: Select { all: Some(true), ..Select::default() },
-            ..Common::default()
-        },
-        parameters: SecurityGroupParameters::recommended(),
+fn common(options: &Init) -> Common {
+    Common {
+        accounts: Accounts { names: vec![options.account.clone()], ..Accounts::default() },
+        select: Select { all: Some(true), ..Select::default() },
+        ..Common::default()
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use crds::admission::{self, Object};
-use crds::{AWSAccount, BaselineExemption, SecurityGroupBaseline};
+use crds::{AWSAccount, AnyBaseline, BaselineExemption};
 use engine::edit::BaselineRef;
 use engine::tenancy::Namespace;
 use kube::ResourceExt;
@@ -17,8 +17,8 @@ use serde_json::Value;
 pub struct Documents {
     /// Every `AWSAccount`.
     pub accounts: Vec<AWSAccount>,
-    /// Every `SecurityGroupBaseline` with its namespace.
-    pub baselines: Vec<(SecurityGroupBaseline, Namespace)>,
+    /// Every baseline of any kind with its namespace.
+    pub baselines: Vec<(AnyBaseline, Namespace)>,
     /// Every `BaselineExemption`.
     pub exemptions: Vec<BaselineExemption>,
 }
@@ -53,7 +53,7 @@ pub fn load(files: &[PathBuf]) -> anyhow::Result<Documents> {
     for (position, (baseline, namespace)) in documents.baselines.iter_mut().enumerate() {
         // Nobody has given these objects a uid yet, and two of them must not be taken for one.
         let BaselineRef { namespace: name, .. } = baseline.reference();
-        baseline.metadata.uid = Some(format!("file-{position}"));
+        baseline.meta_mut().uid = Some(format!("file-{position}"));
         *namespace = Namespace { labels: labels.get(&name).cloned().unwrap_or_default(), name };
     }
     Ok(documents)
@@ -73,8 +73,8 @@ impl Documents {
                     .push(format!("AWSAccount {other} and AWSAccount {name} are both for account {id}: leave one out"));
             }
         }
-        let baselines =
-            self.baselines.iter().map(|(baseline, _)| format!("SecurityGroupBaseline {}", baseline.reference()));
+        let title = |reference: BaselineRef| format!("{} {reference}", reference.kind);
+        let baselines = self.baselines.iter().map(|(baseline, _)| title(baseline.reference()));
         let exemptions = self.exemptions.iter().map(|exemption| {
             let namespace = exemption.namespace().unwrap_or_else(|| crds::DEFAULT_NAMESPACE.to_owned());
             format!("BaselineExemption {namespace}/{}", exemption.name_any())
@@ -90,7 +90,7 @@ impl Documents {
     fn add(&mut self, object: Object) {
         match object {
             Object::Account(account) => self.accounts.push(*account),
-            Object::SecurityGroupBaseline(baseline) => self.baselines.push((*baseline, Namespace::default())),
+            Object::Baseline(baseline) => self.baselines.push((baseline, Namespace::default())),
             Object::Exemption(exemption) => self.exemptions.push(*exemption),
             Object::ChangeSet(set) => {
                 tracing::warn!(name = set.name_any(), "ChangeSet passed over: the controller alone writes them")
@@ -135,13 +135,13 @@ mod tests {
         AWSAccount::new(name, spec)
     }
 
-    fn baseline(namespace: &str) -> (SecurityGroupBaseline, Namespace) {
+    fn baseline(namespace: &str) -> (AnyBaseline, Namespace) {
         let text = serde_json::json!({
             "apiVersion": "baseward.dev/v1alpha1", "kind": "SecurityGroupBaseline",
             "metadata": {"name": "edge", "namespace": namespace},
             "spec": {"accounts": {"names": ["one"]}, "select": {"all": true}},
         });
-        (serde_json::from_value(text).unwrap(), Namespace::default())
+        (AnyBaseline::SecurityGroup(serde_json::from_value(text).unwrap()), Namespace::default())
     }
 
     #[test]

@@ -7,13 +7,16 @@ use std::time::Duration;
 use anyhow::bail;
 use aws::{Connection, Connector, ConnectorOptions, Role};
 use clap::Args;
+use crds::AnyBaseline;
 use engine::approval::Proposal;
+use engine::controls::resources;
 use engine::desired::{Accepted, Baseline, Desired, Refusal};
 use engine::edit::{BaselineRef, Withheld};
 use engine::evaluate::{Evaluation, Finding, Keep, evaluate};
 use engine::exempt::Exempting;
-use engine::facts::{Inventory, Location, ReadFailure};
+use engine::facts::{Inventory, ReadFailure};
 use engine::finding::Verdict;
+use engine::kind::{Cell, Kind};
 use engine::plan::{Permitted, Plan, Proposed, plan as propose};
 use engine::rails::{self, Circumstances, Moment};
 use engine::tenancy::Account;
@@ -92,20 +95,23 @@ pub fn in_effect(weighed: &[Weighed]) -> impl Iterator<Item = &Accepted> {
     })
 }
 
-/// The accounts and regions that baselines look at, sorted.
-pub fn locations<'a>(accepted: impl IntoIterator<Item = &'a Accepted>) -> Vec<Location> {
-    let cells = accepted.into_iter().flat_map(|accepted| &accepted.assignments.cells);
-    let mut locations: Vec<Location> = cells.map(|cell| cell.location.clone()).collect();
-    locations.sort();
-    locations.dedup();
-    locations
+/// The cells that baselines look at, sorted.
+pub fn cells_of<'a>(accepted: impl IntoIterator<Item = &'a Accepted>) -> Vec<Cell> {
+    let cells = |accepted: &'a Accepted| {
+        let kind = accepted.reference.kind;
+        accepted.assignments.cells.iter().map(move |assigned| Cell { kind, location: assigned.location.clone() })
+    };
+    let mut cells: Vec<Cell> = accepted.into_iter().flat_map(cells).collect();
+    cells.sort();
+    cells.dedup();
+    cells
 }
 
-/// Everything that is known of one account and region.
+/// Everything that is known of one cell.
 #[derive(Debug)]
 pub struct CellPlan {
-    /// The account and region.
-    pub location: Location,
+    /// The kind, and the account and region.
+    pub cell: Cell,
     /// What AWS said.
     pub inventory: Inventory,
     /// The baselines that look at it.
@@ -116,7 +122,7 @@ pub struct CellPlan {
     pub permitted: Permitted,
     /// Change sets that people decide on.
     pub proposals: Vec<Proposal>,
-    /// Names of the groups, by id.
+    /// Names of the resources whose id says less, by id.
     pub names: BTreeMap<String, String>,
     /// What could not be read, why, and what to do.
     pub unread: Vec<Unread>,
@@ -166,9 +172,11 @@ impl Look<'_> {
     ///
     /// # Errors
     /// There is no object for the account. What cannot be read is no error: the plan says so.
-    pub async fn cell(&mut self, location: &Location) -> anyhow::Result<CellPlan> {
+    pub async fn cell(&mut self, cell: &Cell) -> anyhow::Result<CellPlan> {
+        let Cell { kind, location } = cell;
         let Self { documents, accounts, accepted, exempting, connector, installation_id, history: _ } = &*self;
-        let desired = accepted.iter().filter_map(|accepted| accepted.in_cell(location));
+        let mine = accepted.iter().filter(|accepted| accepted.reference.kind == *kind);
+        let desired = mine.filter_map(|accepted| accepted.in_cell(location));
         let desired: Vec<Desired> = desired.map(|desired| desired.exempted(exempting)).collect();
         let object = documents.accounts.iter().find(|object| object.spec.account_id == location.account);
         let account = accounts.iter().find(|account| account.account_id == location.account);
@@ -177,22 +185,23 @@ impl Look<'_> {
         let mut account = account.clone();
         account.write_distrust = connection.prove(Role::Write).await.err().map(|error| error.to_string());
         account.writes_stopped |= self.is_stopped();
-        let (inventory, foreign) = observe(&connection).await;
-        let evaluation = evaluate(&desired, &inventory, Timestamp::now(), Keep::All);
+        let (inventory, foreign) = observe(&connection, *kind, &desired).await;
+        let evaluation = evaluate(*kind, &desired, &inventory, Timestamp::now(), Keep::All);
         let held = rails::hold_for_good(propose(&desired, &inventory, &evaluation), &inventory, &account);
         self.history.ledger().look(&held, &evaluation, &desired, Timestamp::now());
         let held = rails::hold_for_now(held, &account, true);
         let (permitted, proposals) = self.permitted(held, &desired, &inventory, &account);
-        let groups = inventory.security_groups.facts().map(Vec::as_slice).unwrap_or_default();
-        let names = groups.iter().map(|group| (group.id.clone(), group.name.clone())).collect();
+        let found = resources(*kind, &inventory).unwrap_or_default();
+        let named = found.iter().filter(|resource| resource.id != resource.name);
+        let names = named.map(|resource| (resource.id.to_owned(), resource.name.to_owned())).collect();
         let failure = evaluation.failure.map(|failure| Unread::of(EVERYTHING, failure));
         let partial = evaluation.partial.iter().map(|(source, failure)| Unread::of(source, *failure));
         let unread = match foreign.or(failure) {
             Some(everything) => vec![everything],
             None => partial.collect(),
         };
-        let location = location.clone();
-        Ok(CellPlan { location, inventory, desired, evaluation, permitted, proposals, names, unread })
+        let cell = cell.clone();
+        Ok(CellPlan { cell, inventory, desired, evaluation, permitted, proposals, names, unread })
     }
 
     /// What the controller would let through now, and the change sets that people decide on.
@@ -245,7 +254,7 @@ impl Look<'_> {
     fn reports(&self, baseline: &BaselineRef, reason: &str) -> bool {
         let mut baselines = self.documents.baselines.iter();
         let object = baselines.find(|(object, _)| object.reference() == *baseline).map(|(object, _)| object);
-        let status = object.and_then(|object| object.status.as_ref());
+        let status = object.and_then(AnyBaseline::status);
         status.is_some_and(|status| {
             status.observed_generation == Some(baseline.generation) && status.withheld.contains_key(reason)
         })
@@ -253,9 +262,19 @@ impl Look<'_> {
 }
 
 /// Reads a cell, unless the role that reads is not proven to be of the account: then nothing is read, and this is why.
-async fn observe(connection: &Connection) -> (Inventory, Option<Unread>) {
+async fn observe(connection: &Connection, kind: Kind, desired: &[Desired]) -> (Inventory, Option<Unread>) {
     let Err(error) = connection.prove(Role::Read).await else {
-        return (aws::observe(connection, None, Timestamp::now).await, None);
+        let controls = desired.iter().flat_map(|desired| &desired.controls);
+        let needed = controls.flat_map(|active| active.about.sources).copied().collect();
+        let mut known = Inventory::unread(connection.location().clone());
+        // What is read one by one takes as many looks as it needs: nobody judges half of it here.
+        loop {
+            let observed = aws::observe(connection, kind, &needed, &known, &Timestamp::now, &|| false).await;
+            if !observed.more {
+                return (observed.inventory, None);
+            }
+            known = observed.inventory;
+        }
     };
     let (distrust, now) = (distrust(&error), Timestamp::now());
     let failure = distrust.failure.unwrap_or(ReadFailure::AccessDenied);

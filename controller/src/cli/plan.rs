@@ -13,7 +13,7 @@ use kube::ResourceExt;
 
 use super::history::History;
 use super::load::{Documents, load};
-use super::look::{Access, Look, Standing, Weighed, exit_code, in_effect, locations, weigh};
+use super::look::{Access, Look, Standing, Weighed, cells_of, exit_code, in_effect, weigh};
 use super::output::{show, show_line};
 use super::render;
 
@@ -61,8 +61,8 @@ pub async fn plan(options: PlanOptions) -> anyhow::Result<ExitCode> {
         history: History::default(),
     };
     let mut cells = Vec::new();
-    for location in locations(in_effect(&weighed)) {
-        cells.push(look.cell(&location).await?);
+    for cell in cells_of(in_effect(&weighed)) {
+        cells.push(look.cell(&cell).await?);
     }
     match options.output {
         Output::Text => show(render::text(&cells))?,
@@ -82,7 +82,7 @@ fn accept(documents: &Documents, accounts: &[Account]) -> anyhow::Result<Vec<Wei
     }
     let (weighed, mut refusals) = (weigh(documents, accounts), Vec::new());
     for Weighed { baseline, standing } in &weighed {
-        let title = format!("SecurityGroupBaseline {}", baseline.reference);
+        let title = format!("{} {}", baseline.reference.kind, baseline.reference);
         match standing {
             Standing::InEffect(_) => (),
             Standing::Suspended => tracing::warn!(baseline = title, "Suspended: passed over"),

@@ -9,6 +9,7 @@ use engine::edit::{Change, Edit, Operation, Withheld};
 use engine::evaluate::Finding;
 use engine::facts::{Location, Rule};
 use engine::finding::{Severity, Verdict};
+use engine::property::{Json, PropertyChange, PropertyName};
 use engine::report::cut;
 use serde::Serialize;
 
@@ -77,12 +78,14 @@ pub fn json(cells: &[CellPlan]) -> serde_json::Result<String> {
             baseline
                 .findings
                 .iter()
-                .map(move |finding| finding_document(&cell.location, baseline.reference.to_string(), finding))
+                .map(move |finding| finding_document(&cell.cell.location, baseline.reference.to_string(), finding))
         })
     });
-    let edits =
-        cells.iter().flat_map(|cell| edits(cell).map(|(edit, reason)| edit_document(&cell.location, edit, reason)));
-    let unread = cells.iter().flat_map(|cell| cell.unread.iter().map(|unread| unread_document(&cell.location, unread)));
+    let edits = cells
+        .iter()
+        .flat_map(|cell| edits(cell).map(|(edit, reason)| edit_document(&cell.cell.location, edit, reason)));
+    let unread =
+        cells.iter().flat_map(|cell| cell.unread.iter().map(|unread| unread_document(&cell.cell.location, unread)));
     let (findings, edits, unread) = (findings.collect(), edits.collect(), unread.collect());
     serde_json::to_string_pretty(&Document { findings, edits, unread })
 }
@@ -144,7 +147,7 @@ pub fn unread(cells: &[CellPlan]) -> String {
     let line = |Location { account, region }: &Location, Unread { what, reason, advice }: &Unread| {
         format!("baseward: account {account}, region {region}: {what} could not be read ({reason}): {advice}\n")
     };
-    cells.iter().flat_map(|cell| cell.unread.iter().map(move |unread| line(&cell.location, unread))).collect()
+    cells.iter().flat_map(|cell| cell.unread.iter().map(move |unread| line(&cell.cell.location, unread))).collect()
 }
 
 /// The plan for people.
@@ -159,7 +162,7 @@ pub fn text(cells: &[CellPlan]) -> String {
 }
 
 fn write_cell(out: &mut String, cell: &CellPlan) -> std::fmt::Result {
-    let Location { account, region } = &cell.location;
+    let Location { account, region } = &cell.cell.location;
     writeln!(out, "Account {account}, region {region}")?;
     for Unread { what, reason, advice } in &cell.unread {
         writeln!(out, "  {what} could not be read ({reason}): {advice}")?;
@@ -265,9 +268,9 @@ fn write_edits(out: &mut String, cell: &CellPlan) -> std::fmt::Result {
 /// That of the writer: a string has none.
 pub fn write_edit(out: &mut String, edit: &Edit, reason: Option<&Withheld>) -> std::fmt::Result {
     let mark = match edit.operation {
-        Operation::RemoveGrant => '-',
-        Operation::AddGrant | Operation::AddTags => '+',
-        Operation::NarrowGrant | Operation::DescribeGrant => '~',
+        Operation::RemoveGrant | Operation::RemoveStatement => '-',
+        Operation::AddGrant | Operation::AddTags | Operation::AddStatement => '+',
+        _ => '~',
     };
     writeln!(out, "    {mark} {}", change(edit))?;
     writeln!(out, "        {} {}", edit.severity, edit.controls().join(", "))?;
@@ -280,6 +283,7 @@ pub fn write_edit(out: &mut String, edit: &Edit, reason: Option<&Withheld>) -> s
 fn change(edit: &Edit) -> String {
     let grants = |rules: &[Rule]| rules.iter().map(|rule| rule.grant.to_string()).collect::<Vec<_>>().join(" + ");
     match (&edit.change, edit.operation) {
+        (Change::Properties(changes), _) => changes.iter().map(property).collect::<Vec<_>>().join("; "),
         (Change::Tags { after, .. }, _) => {
             let tags: Vec<String> = after.iter().map(|(key, value)| format!("{key}={value}")).collect();
             format!("tag {}", cut(&tags.join(", ")))
@@ -295,6 +299,15 @@ fn change(edit: &Edit) -> String {
     }
 }
 
+/// A property and its values. Statements are told by their names: their text stands in the change set.
+fn property(PropertyChange { property, before, after }: &PropertyChange) -> String {
+    let text = |value: &Option<Json>| value.as_ref().map_or_else(|| "not set".to_owned(), |value| cut(value.text()));
+    match property.name {
+        PropertyName::Statement | PropertyName::LayerStatement => property.to_string(),
+        _ => format!("{property}: {} -> {}", text(before), text(after)),
+    }
+}
+
 fn write_totals(out: &mut String, cells: &[CellPlan]) -> std::fmt::Result {
     let mut made: BTreeMap<Operation, usize> = BTreeMap::new();
     let mut held: BTreeMap<&'static str, usize> = BTreeMap::new();
@@ -304,16 +317,19 @@ fn write_totals(out: &mut String, cells: &[CellPlan]) -> std::fmt::Result {
             Some(reason) => *held.entry(reason.reason()).or_default() += 1,
         }
     }
-    let count = |operation| made.get(&operation).copied().unwrap_or_default();
+    let of = |operations: &[Operation]| operations.iter().filter_map(|operation| made.get(operation)).sum::<usize>();
+    let narrowed = of(&[Operation::NarrowGrant, Operation::NarrowStatement]);
+    let removed = of(&[Operation::RemoveGrant, Operation::RemoveStatement]);
+    let added = of(&[Operation::AddGrant, Operation::AddStatement]);
+    let (described, tagged) = (of(&[Operation::DescribeGrant]), of(&[Operation::AddTags]));
     write!(
         out,
-        "Plan: {} to narrow, {} to remove, {} to add, {} to describe, {} to tag",
-        count(Operation::NarrowGrant),
-        count(Operation::RemoveGrant),
-        count(Operation::AddGrant),
-        count(Operation::DescribeGrant),
-        count(Operation::AddTags)
+        "Plan: {narrowed} to narrow, {removed} to remove, {added} to add, {described} to describe, {tagged} to tag"
     )?;
+    let set = made.values().sum::<usize>() - narrowed - removed - added - described - tagged;
+    if set > 0 {
+        write!(out, ", {set} to set")?;
+    }
     if held.is_empty() {
         return writeln!(out, ".");
     }

@@ -7,6 +7,7 @@ use crds::{
 use engine::approval::{ChangeSetName, Warrant};
 use engine::edit::BaselineRef;
 use engine::facts::Location;
+use engine::kind::{Cell, Kind};
 use engine::plan::{PermittedResource, ResourceOutcome};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -66,7 +67,7 @@ impl Entry {
 
     /// Whether the edits of a resource are in it.
     pub fn covers(&self, resource: &PermittedResource) -> bool {
-        self.holds(&resource.warrant, &resource.group.id)
+        self.holds(&resource.warrant, &resource.target.id)
     }
 
     fn holds(&self, warrant: &Warrant, resource: &String) -> bool {
@@ -117,14 +118,14 @@ impl Entry {
 /// The generation of the baseline that a change set was made for.
 pub fn baseline(set: &ChangeSet) -> BaselineRef {
     let BaselineName { name, uid, generation, .. } = set.spec.baseline.clone();
-    BaselineRef { namespace: set.namespace().unwrap_or_default(), name, uid, generation }
+    BaselineRef { kind: kind(set), namespace: set.namespace().unwrap_or_default(), name, uid, generation }
 }
 
 /// The generations of all baselines that demand edits of a change set.
 pub fn baselines(set: &ChangeSet) -> impl Iterator<Item = BaselineRef> {
     let reference = |other: &OtherBaseline| {
         let OtherBaseline { namespace, name, uid, generation, .. } = other.clone();
-        BaselineRef { namespace, name, uid, generation }
+        BaselineRef { kind: kind(set), namespace, name, uid, generation }
     };
     [baseline(set)].into_iter().chain(set.spec.other_baselines.iter().map(reference))
 }
@@ -133,6 +134,17 @@ pub fn baselines(set: &ChangeSet) -> impl Iterator<Item = BaselineRef> {
 pub fn proposed_at(set: &ChangeSet) -> Timestamp {
     let created = set.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     created.saturating_add(SignedDuration::from_secs(1)).unwrap_or(Timestamp::MAX)
+}
+
+/// The kind of all baselines of a change set. One of a newer version names a kind that is not known: it is in no cell, and
+/// nobody asks.
+fn kind(set: &ChangeSet) -> Kind {
+    Kind::of(&set.spec.baseline.kind).unwrap_or(Kind::SecurityGroup)
+}
+
+/// The cell of a change set, if its kind is known.
+pub fn cell(set: &ChangeSet) -> Option<Cell> {
+    Some(Cell { kind: Kind::of(&set.spec.baseline.kind)?, location: location(set) })
 }
 
 /// The account and region of a change set.

@@ -13,8 +13,9 @@ use crds::{ChangeSet, ChangeSetStatus, Phase};
 use engine::approval::Warrant;
 use engine::edit::Withheld;
 use engine::facts::Location;
+use engine::kind::Cell;
 use engine::plan::ResourceOutcome;
-pub use entry::{Entry, INTERRUPTED, baseline, baselines, location, proposed_at};
+pub use entry::{Entry, INTERRUPTED, baseline, baselines, cell, location, proposed_at};
 use entry::{abandoned, interrupted};
 use jiff::Timestamp;
 use kube::api::{ListParams, PostParams};
@@ -35,7 +36,7 @@ pub const FIELD_MANAGER: &str = "baseward";
 /// Writes the change sets of one cell.
 pub struct Journal {
     client: Client,
-    location: Location,
+    cell: Cell,
     leadership: Leadership,
     /// Statuses that could not be written yet.
     unwritten: Vec<(Entry, ChangeSetStatus)>,
@@ -67,15 +68,20 @@ pub struct Recorded {
 
 impl Journal {
     /// A journal of one cell.
-    pub fn new(client: Client, location: Location, leadership: Leadership) -> Self {
-        Self { client, location, leadership, unwritten: Vec::new(), leftovers: Leftovers::Unknown, open: Vec::new() }
+    pub fn new(client: Client, cell: Cell, leadership: Leadership) -> Self {
+        Self { client, cell, leadership, unwritten: Vec::new(), leftovers: Leftovers::Unknown, open: Vec::new() }
+    }
+
+    /// The cell that it is of.
+    pub fn cell(&self) -> &Cell {
+        &self.cell
     }
 
     /// Writes down what is about to be changed. What cannot be written down keeps no other resource from being changed.
     pub async fn record(&mut self, prepared: &[Prepared], authority: &AuthorityNow) -> Recorded {
         let (approved, own): (Vec<&Prepared>, Vec<&Prepared>) =
             prepared.iter().partition(|ready| matches!(ready.resource.warrant, Warrant::Approval(_)));
-        let Packed { sets, refused } = change_sets(&self.location, own, authority);
+        let Packed { sets, refused } = change_sets(&self.cell.location, own, authority);
         let mut recorded = Recorded { entries: Vec::new(), refused };
         for set in sets {
             self.begin(set, &mut recorded).await;
@@ -226,13 +232,15 @@ impl Journal {
     async fn take_over(&mut self, after: Leftovers) {
         let api: Api<DeserializeGuard<ChangeSet>> = Api::all(self.client.clone());
         let ended = Phase::ENDED.map(|phase| format!("status.phase!={phase:?}"));
-        let Location { account, region } = &self.location;
+        let Location { account, region } = &self.cell.location;
         let open = format!("spec.account={account},spec.region={region},{}", ended.join(","));
         match within(api.list(&ListParams::default().fields(&open))).await {
             Ok(found) => {
                 self.leftovers = after;
                 let now = Timestamp::now();
-                for set in found.items.into_iter().filter_map(decoded) {
+                let mine = |set: &ChangeSet| entry::cell(set).as_ref() == Some(&self.cell);
+                let sets: Vec<ChangeSet> = found.items.into_iter().filter_map(decoded).filter(mine).collect();
+                for set in sets {
                     let entry = Entry::of(&set);
                     if self.knows(&entry) {
                         continue;

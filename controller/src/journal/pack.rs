@@ -11,8 +11,6 @@ use sha2::{Digest, Sha256};
 use crate::act::Prepared;
 use crate::authority::AuthorityNow;
 
-const KIND: &str = "SecurityGroupBaseline";
-
 /// Characters of the hash that end up in the name of a change set.
 const HASH_IN_NAME: usize = 10;
 
@@ -35,8 +33,8 @@ pub fn change_sets<'p>(
     let mut refused = BTreeMap::new();
     for ready in prepared {
         if let Err(reason) = pack(location, ready, authority, &mut by_baseline) {
-            tracing::warn!(resource = ready.resource.group.id, reason = reason.reason(), "Edits not written down");
-            refused.insert(ready.resource.group.id.clone(), reason);
+            tracing::warn!(resource = ready.resource.target.id, reason = reason.reason(), "Edits not written down");
+            refused.insert(ready.resource.target.id.clone(), reason);
         }
     }
     let named = |(baseline, specs): (BaselineRef, Vec<ChangeSetSpec>)| {
@@ -77,7 +75,7 @@ fn answering(ready: &Prepared, authority: &AuthorityNow) -> Option<BaselineRef> 
     let proposes = |demand: &&Demand| {
         let mut baselines = authority.desired.iter().filter(|desired| desired.reference == demand.baseline);
         let mut controls = baselines.next().into_iter().flat_map(|desired| &desired.controls);
-        controls.any(|active| active.control.about.id == demand.control && active.hold == Some(Withheld::Approval))
+        controls.any(|active| active.about.id == demand.control && active.hold == Some(Withheld::Approval))
     };
     let age = |reference: &BaselineRef| {
         authority.desired.iter().position(|desired| desired.reference == *reference).unwrap_or(usize::MAX)
@@ -101,7 +99,7 @@ fn empty(location: &Location, baseline: &BaselineRef, warrant: &Warrant) -> Chan
     };
     ChangeSetSpec {
         baseline: BaselineName {
-            kind: KIND.to_owned(),
+            kind: baseline.kind.name().to_owned(),
             name: baseline.name.clone(),
             uid: baseline.uid.clone(),
             generation: baseline.generation,
@@ -119,8 +117,8 @@ fn empty(location: &Location, baseline: &BaselineRef, warrant: &Warrant) -> Chan
 fn extend(spec: &ChangeSetSpec, records: &[EditRecord], others: &BTreeSet<BaselineRef>) -> ChangeSetSpec {
     let mut extended = spec.clone();
     let named = others.iter().map(|baseline| {
-        let BaselineRef { namespace, name, uid, generation } = baseline.clone();
-        OtherBaseline { kind: KIND.to_owned(), namespace, name, uid, generation }
+        let BaselineRef { kind, namespace, name, uid, generation } = baseline.clone();
+        OtherBaseline { kind: kind.name().to_owned(), namespace, name, uid, generation }
     });
     extended.other_baselines.extend(named.filter(|other| !spec.other_baselines.contains(other)));
     extended.edits.extend(records.iter().take(MAX_EDITS + 1).cloned());

@@ -205,7 +205,7 @@ impl Journal {
 
     /// Puts edits that wait for an approval into change sets of their own, as long as there is room for one.
     pub async fn propose(&mut self, prepared: &[Prepared], authority: &AuthorityNow, has_room: impl Fn(&str) -> bool) {
-        let Packed { sets, .. } = change_sets(&self.location, prepared, authority);
+        let Packed { sets, .. } = change_sets(&self.cell.location, prepared, authority);
         for mut set in sets {
             set.spec.proposed = true;
             if !has_room(&set.spec.baseline.uid) {

@@ -1,12 +1,14 @@
 use engine::edit::{Change, Demand, Edit, Impact, Operation};
-use engine::facts::{LiveGroup, SecurityGroup, Tags};
+use engine::facts::{Live, LiveGroup, ResourceType, Tags};
 use engine::finding::Severity;
-use engine::plan::PermittedResource;
+use engine::kind::Kind;
+use engine::plan::{PermittedResource, Target};
 
 use crds::{ChangeSetSpec, Outcome, Phase, Undoes};
 use engine::approval::{ChangeSetName, Decision, Undo, Warrant};
 use engine::edit::BaselineRef;
 use engine::plan::Failure;
+use engine::sequence::State;
 
 use super::entry::resources;
 use super::*;
@@ -14,8 +16,13 @@ use crate::audit::Mandate;
 
 /// A resource that gets so many tags with values of so many bytes, for a baseline in a namespace.
 fn prepared(id: &str, namespace: &str, tags: usize, bytes: usize) -> Prepared {
-    let baseline =
-        BaselineRef { namespace: namespace.to_owned(), name: "edge".to_owned(), uid: String::new(), generation: 1 };
+    let baseline = BaselineRef {
+        kind: Kind::SecurityGroup,
+        namespace: namespace.to_owned(),
+        name: "edge".to_owned(),
+        uid: String::new(),
+        generation: 1,
+    };
     let after: Tags = (0..tags).map(|tag| (format!("tag-{tag}"), "x".repeat(bytes))).collect();
     let edit = Edit {
         resource: id.to_owned(),
@@ -26,24 +33,24 @@ fn prepared(id: &str, namespace: &str, tags: usize, bytes: usize) -> Prepared {
         exposed: 0,
         impact: Impact::None,
     };
-    let group = SecurityGroup {
+    let target = Target {
+        resource_type: ResourceType::SecurityGroup,
         id: id.to_owned(),
         name: String::new(),
-        description: String::new(),
         owner: String::new(),
         vpc: String::new(),
         tags: Tags::new(),
-        rules: Vec::new(),
+        planned: State::Group { rules: Vec::new(), tags: Tags::new() },
     };
     let live = LiveGroup { id: id.to_owned(), rules: Vec::new(), tags: Tags::new(), read_at: Timestamp::UNIX_EPOCH };
     Prepared {
         resource: PermittedResource {
-            group,
+            target,
             edits: vec![edit],
             baselines: vec![baseline],
             warrant: Warrant::Baselines,
         },
-        live,
+        live: Live::Group(live),
         steps: Vec::new(),
     }
 }
@@ -156,7 +163,7 @@ async fn whoever_rejects_what_is_being_made_ends_it_for_good_and_the_rest_stays_
     let made = Entry::of(&set()).progress(&[outcome("sg-1", engine::plan::Outcome::Verified, 1)]);
     let begun = ChangeSetStatus { phase: Some(Phase::Applying), decided_by: Some("ana".to_owned()), ..made };
     let set = ChangeSet { status: Some(begun), ..set() };
-    let mut journal = Journal::new(creating().await, location(&set), Leadership::default());
+    let mut journal = Journal::new(creating().await, cell(&set).unwrap(), Leadership::default());
     journal.open.extend(Open::of(&set));
     let says = |decision, by: &str| Decided { decision, by: Some(by.to_owned()) };
     for decided in [says(Decision::Rejected, "bob"), says(Decision::Approved, "ana")] {
@@ -226,7 +233,8 @@ async fn creating() -> Client {
 #[tokio::test]
 async fn what_is_proposed_is_known_also_while_nobody_can_say_so_in_it() {
     let location = Location { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() };
-    let mut journal = Journal::new(creating().await, location, Leadership::default());
+    let mut journal =
+        Journal::new(creating().await, Cell { kind: Kind::SecurityGroup, location }, Leadership::default());
     let prepared = [prepared("sg-1", "one", 1, 10)];
     journal.propose(&prepared, &authority(), |_| true).await;
     assert_eq!(journal.proposals().len(), 1);

@@ -5,15 +5,16 @@ mod orders;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use aws::ec2::live::read_live;
+use aws::live::{Wanted, read_live};
 use crds::{BaselineExemption, BaselineExemptionSpec, ChangeSet, EditRecord, Outcome as Came, Phase};
 use engine::approval::{ChangeSetName, Undo, Warrant};
-use engine::controls::security_group::controls;
-use engine::edit::{Demand, Edit, Impact, Withheld};
-use engine::evaluate::arn;
-use engine::facts::{Inventory, LiveGroup, SecurityGroup, Tags};
-use engine::plan::{Outcome, Permitted, PermittedResource, Plan};
+use engine::controls::{listed, resources};
+use engine::edit::{Change, Demand, Edit, Impact, Withheld};
+use engine::facts::{Inventory, Live, Resource, Tags};
+use engine::plan::{Outcome, Permitted, PermittedResource, Plan, Target};
+use engine::property::Property;
 use engine::rails::still_allowed;
+use engine::sequence::State;
 use engine::spec::{ExemptResources, Match};
 use engine::undo::{Made, undo};
 use jiff::Timestamp;
@@ -36,7 +37,7 @@ const CHANGED_SINCE: &str = "what it changed was changed again by somebody else,
 
 /// Carries out the orders of a cell.
 pub async fn carry_out(context: &Context, inventory: &Inventory, journal: &mut Journal, acting: &Acting<'_>) {
-    for order in context.rollbacks.due(acting.connection.location(), Timestamp::now()) {
+    for order in context.rollbacks.due(journal.cell(), Timestamp::now()) {
         if (acting.authority)().lease_left.is_none() {
             return;
         }
@@ -93,16 +94,29 @@ async fn carry_out_one(
         Phase::RolledBack => return Ok(Tried::Refused("it is undone already".to_owned())),
         _ => {}
     }
-    let Ok(groups) = inventory.security_groups.facts() else {
-        return Ok(Tried::Waits("the security groups could not be read".to_owned()));
+    let cell = journal.cell().clone();
+    let Ok(found) = resources(cell.kind, inventory) else {
+        return Ok(Tried::Waits(format!("the {} could not be read", cell.kind.resources())));
     };
     let touched = touched(&set);
-    let ids: Vec<String> = touched.iter().map(|id| (*id).to_owned()).collect();
-    let live = read_live(acting.connection, &ids, Timestamp::now).await?;
+    let found: Vec<(Resource<'_>, BTreeSet<Property>)> = found
+        .into_iter()
+        .filter(|resource| touched.contains(resource.id))
+        .map(|resource| (resource, properties(&set, resource.id)))
+        .collect();
+    let wanted: Vec<Wanted<'_>> = found
+        .iter()
+        .map(|(Resource { resource_type, id, .. }, properties)| Wanted {
+            resource_type: *resource_type,
+            id,
+            properties,
+        })
+        .collect();
+    let live = read_live(acting.connection, &wanted, Timestamp::now).await?;
     let (mut resources, mut back) = (Vec::new(), Vec::new());
-    for group in groups.iter().filter(|group| touched.contains(group.id.as_str())) {
-        match live.get(&group.id).and_then(|live| plan(order, &set, group, live)) {
-            Some(resource) if resource.edits.is_empty() => back.push(group.id.clone()),
+    for (resource, _) in &found {
+        match live.get(resource.id).and_then(|live| plan(order, &set, *resource, live)) {
+            Some(planned) if planned.edits.is_empty() => back.push(resource.id.to_owned()),
             Some(resource) => resources.push(resource),
             None => {}
         }
@@ -118,7 +132,7 @@ async fn carry_out_one(
     }
     exempt(context, order, &set, &resources).await?;
     let stage = Permitted { resources, to_propose: Vec::new(), withheld: Vec::new() };
-    let plan = Plan { location: acting.connection.location().clone(), stage };
+    let plan = Plan { cell, stage };
     let applied = Box::pin(act(plan, journal, acting)).await;
     for outcome in applied.stage.outcomes {
         match outcome.outcome {
@@ -167,18 +181,33 @@ fn held(resources: &[PermittedResource], acting: &Acting<'_>) -> Option<Withheld
     all.find_map(|resource| still_allowed(location, resource, &authority.as_authority(), Timestamp::now()).err())
 }
 
-/// The edits that put a group back; `None` where it is not as it was left.
-fn plan(order: &Order, set: &ChangeSet, group: &SecurityGroup, live: &LiveGroup) -> Option<PermittedResource> {
-    let records = || set.spec.edits.iter().filter(|edit| edit.resource == group.id);
+/// The properties that a change set changed of a resource.
+fn properties(set: &ChangeSet, id: &str) -> BTreeSet<Property> {
+    let records = set.spec.edits.iter().filter(|edit| edit.resource == id);
+    let changes = records.filter_map(EditRecord::change).flat_map(|change| match change {
+        Change::Properties(changes) => changes,
+        Change::Rule { .. } | Change::Restore { .. } | Change::Tags { .. } => Vec::new(),
+    });
+    changes.map(|change| change.property).collect()
+}
+
+/// The edits that put a resource back; `None` where it is not as it was left.
+fn plan(order: &Order, set: &ChangeSet, resource: Resource<'_>, live: &Live) -> Option<PermittedResource> {
+    let records = || set.spec.edits.iter().filter(|edit| edit.resource == resource.id);
     let mut outcomes = set.status.iter().flat_map(|status| &status.edits);
-    let whole = outcomes.any(|edit| edit.resource == group.id && edit.outcome == Came::Verified);
+    let whole = outcomes.any(|edit| edit.resource == resource.id && edit.outcome == Came::Verified);
     let made: Option<Vec<Made>> = records().map(|record| made(record, whole)).collect();
     let change_set = ChangeSetName { namespace: set.namespace()?, name: set.name_any() };
     let demands = demands(set, records());
-    let edit = |change| Edit::new(&group.id, change, demands.clone(), Impact::Unknown);
+    let edit = |change| Edit::new(resource.id, change, demands.clone(), Impact::Unknown);
+    let edits: Vec<Edit> = undo(&made?, live).ok()?.into_iter().map(edit).collect();
+    let planned = match live {
+        Live::Group(_) => State::of(live),
+        Live::Function(_) => State::before(&edits),
+    };
     Some(PermittedResource {
-        group: SecurityGroup { rules: live.plain_rules(), tags: live.tags.clone(), ..group.clone() },
-        edits: undo(&made?, live).ok()?.into_iter().map(edit).collect(),
+        target: Target::new(resource, planned),
+        edits,
         baselines: Vec::new(),
         warrant: Warrant::Rollback(Undo { change_set, approval: order.approval.clone(), by: order.by.clone() }),
     })
@@ -193,7 +222,7 @@ fn made(record: &EditRecord, whole: bool) -> Option<Made> {
 fn demands<'r>(set: &ChangeSet, records: impl Iterator<Item = &'r EditRecord>) -> Vec<Demand> {
     let baseline = baseline(set);
     let named: BTreeSet<&str> = records.flat_map(|record| &record.controls).map(String::as_str).collect();
-    let known = controls().map(|control| control.about.id).filter(|id| named.contains(id));
+    let known = listed(baseline.kind).into_iter().map(|control| control.about.id).filter(|id| named.contains(id));
     known.map(|control| Demand { baseline: baseline.clone(), control }).collect()
 }
 
@@ -206,11 +235,11 @@ async fn exempt(
     resources: &[PermittedResource],
 ) -> anyhow::Result<()> {
     let (namespace, location) = (set.namespace().unwrap_or_default(), location(set));
-    let arns: Vec<String> = resources.iter().map(|resource| arn(&location, &resource.group)).collect();
+    let arns: Vec<String> = resources.iter().map(|resource| resource.target.resource(&location).arn()).collect();
     if arns.is_empty() {
         return Ok(());
     }
-    let ids: BTreeSet<&str> = resources.iter().map(|resource| resource.group.id.as_str()).collect();
+    let ids: BTreeSet<&str> = resources.iter().map(|resource| resource.target.id.as_str()).collect();
     let edits = set.spec.edits.iter().filter(|edit| ids.contains(edit.resource.as_str()));
     let controls: BTreeSet<String> = edits.flat_map(|edit| edit.controls.clone()).collect();
     let matches = Match { arns, tags: Tags::new(), ..Match::default() };

@@ -5,12 +5,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crds::ChangeSet;
 use engine::approval::ChangeSetName;
-use engine::facts::Location;
+use engine::kind::Cell;
 use engine::tenancy::Namespace;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use crate::journal::location;
+use crate::journal::cell;
 use crate::store::Objects;
 
 /// The pause after the first try in vain. It doubles with each further one.
@@ -40,7 +40,7 @@ pub struct Orders(Mutex<Book>);
 
 #[derive(Debug, Default)]
 struct Book {
-    waiting: BTreeMap<Location, Vec<Waiting>>,
+    waiting: BTreeMap<Cell, Vec<Waiting>>,
     /// By the uid of the approval, until that says so.
     refused: BTreeMap<String, String>,
 }
@@ -61,7 +61,12 @@ impl Orders {
         if refused.contains_key(&order.uid) {
             return;
         }
-        let waiting = waiting.entry(location(&order.set)).or_default();
+        let Some(cell) = cell(&order.set) else {
+            let why = format!("this version does not know the kind {:?} of its baseline", order.set.spec.baseline.kind);
+            refused.insert(order.uid, why);
+            return;
+        };
+        let waiting = waiting.entry(cell).or_default();
         if waiting.iter().all(|other| other.order.uid != order.uid) {
             waiting.push(Waiting { order, why: None, pause: FIRST_PAUSE, due: Timestamp::MIN });
         }
@@ -84,53 +89,53 @@ impl Orders {
     }
 
     /// Where orders wait.
-    pub fn locations(&self) -> Vec<Location> {
+    pub fn cells(&self) -> Vec<Cell> {
         self.lock().waiting.keys().cloned().collect()
     }
 
     /// How many orders wait in a cell.
-    pub fn waiting(&self, location: &Location) -> usize {
-        self.lock().waiting.get(location).map_or(0, Vec::len)
+    pub fn waiting(&self, cell: &Cell) -> usize {
+        self.lock().waiting.get(cell).map_or(0, Vec::len)
     }
 
     /// How long it is until an order of a cell is to be tried.
-    pub fn next_due(&self, location: &Location, now: Timestamp) -> Option<std::time::Duration> {
+    pub fn next_due(&self, cell: &Cell, now: Timestamp) -> Option<std::time::Duration> {
         let book = self.lock();
-        let due = book.waiting.get(location)?.iter().map(|waiting| waiting.due).min()?;
+        let due = book.waiting.get(cell)?.iter().map(|waiting| waiting.due).min()?;
         Some(now.duration_until(due).try_into().unwrap_or_default())
     }
 
     /// The change sets that may be undone in a cell right now.
-    pub fn approved(&self, location: &Location, objects: &Objects) -> BTreeSet<ChangeSetName> {
+    pub fn approved(&self, cell: &Cell, objects: &Objects) -> BTreeSet<ChangeSetName> {
         let name = |order: Order| Some(ChangeSetName { namespace: order.set.namespace()?, name: order.set.name_any() });
-        let orders = self.due(location, Timestamp::MAX).into_iter();
+        let orders = self.due(cell, Timestamp::MAX).into_iter();
         orders.filter(|order| objects.has_approval(&order.uid)).filter_map(name).collect()
     }
 
     /// The namespaces in which somebody wants something undone in a cell, as they are right now.
-    pub fn namespaces(&self, location: &Location, objects: &Objects) -> Vec<Namespace> {
-        let orders = self.due(location, Timestamp::MAX);
+    pub fn namespaces(&self, cell: &Cell, objects: &Objects) -> Vec<Namespace> {
+        let orders = self.due(cell, Timestamp::MAX);
         let names: BTreeSet<String> = orders.iter().filter_map(|order| order.set.namespace()).collect();
         names.iter().map(|name| objects.namespace(name)).collect()
     }
 
     /// What is to be put back in a cell.
-    pub fn resources(&self, location: &Location) -> BTreeSet<String> {
-        let orders = self.due(location, Timestamp::MAX);
+    pub fn resources(&self, cell: &Cell) -> BTreeSet<String> {
+        let orders = self.due(cell, Timestamp::MAX);
         orders.iter().flat_map(|order| &order.set.spec.edits).map(|edit| edit.resource.clone()).collect()
     }
 
     /// The orders of a cell that are to be tried now.
-    pub(super) fn due(&self, location: &Location, now: Timestamp) -> Vec<Order> {
+    pub(super) fn due(&self, cell: &Cell, now: Timestamp) -> Vec<Order> {
         let book = self.lock();
-        let waiting = book.waiting.get(location).into_iter().flatten();
+        let waiting = book.waiting.get(cell).into_iter().flatten();
         waiting.filter(|waiting| waiting.due <= now).map(|waiting| waiting.order.clone()).collect()
     }
 
     /// Ends an order: it was carried out, or refused for this reason.
     pub(super) fn end(&self, order: &Order, refused: Option<String>) {
         let book = &mut *self.lock();
-        if let Some(orders) = book.waiting.get_mut(&location(&order.set)) {
+        for orders in book.waiting.values_mut() {
             orders.retain(|other| other.order.uid != order.uid);
         }
         book.waiting.retain(|_, orders| !orders.is_empty());
@@ -159,6 +164,7 @@ mod tests {
 
     fn order(uid: &str) -> Order {
         let mut set = ChangeSet::new("edge-1", Default::default());
+        set.spec.baseline.kind = "SecurityGroupBaseline".to_owned();
         set.spec.account = "111122223333".to_owned();
         let text = |text: &str| text.to_owned();
         let (by, reason) = (text("ana"), text("INC-77"));
@@ -168,7 +174,7 @@ mod tests {
     #[test]
     fn an_order_in_vain_is_tried_again_after_ever_longer_pauses_and_says_why_it_waits() {
         let (orders, order) = (Orders::default(), order("u"));
-        let (place, at) = (location(&order.set), |second| Timestamp::from_second(second).unwrap());
+        let (place, at) = (cell(&order.set).unwrap(), |second| Timestamp::from_second(second).unwrap());
         orders.take(order.clone());
         orders.take(order.clone());
         assert_eq!((orders.waiting(&place), orders.waits_for("u")), (1, None));
@@ -185,7 +191,7 @@ mod tests {
         orders.take(order.clone());
         orders.end(&order, Some("it was changed since".to_owned()));
         orders.take(order.clone());
-        assert_eq!((orders.locations().len(), orders.refusal("u").is_some()), (0, true));
+        assert_eq!((orders.cells().len(), orders.refusal("u").is_some()), (0, true));
         orders.forget_refusal("u");
         assert_eq!(orders.refusal("u"), None);
     }

@@ -1,4 +1,4 @@
-//! `baseward explain`: everything about one security group, and nothing written.
+//! `baseward explain`: everything about one resource, and nothing written.
 
 mod render;
 
@@ -9,26 +9,28 @@ use anyhow::bail;
 use clap::Args;
 use crds::AWSAccount;
 use engine::approval::{Proposal, proposal};
+use engine::controls::resources;
 use engine::desired::Scope;
 use engine::edit::{BaselineRef, Edit, Impact, Withheld};
-use engine::evaluate::{BaselineEvaluation, Finding, arn};
+use engine::evaluate::{BaselineEvaluation, Finding};
 use engine::exempt::Exempting;
-use engine::facts::{Location, SecurityGroup};
+use engine::facts::{Location, Resource};
 use engine::finding::Verdict;
+use engine::kind::{Cell, Kind};
 use engine::tenancy::Account;
 
 use super::history::History;
 use super::load::{Documents, load};
-use super::look::{Access, CellPlan, Look, Standing, Unread, Weighed, exit_code, in_effect, locations, weigh};
+use super::look::{Access, CellPlan, Look, Standing, Unread, Weighed, cells_of, exit_code, in_effect, weigh};
 use super::output::{show, show_line};
 use super::plan::{self, Output};
 use super::{cluster, render as plan_render};
 use crate::{kubernetes, run};
 
-/// Which group, where to look, and how to show it.
+/// Which resource, where to look, and how to show it.
 #[derive(Args, Clone, Debug)]
 pub struct ExplainOptions {
-    /// Id of the security group, such as sg-0f12.
+    /// Id of a security group, such as sg-0f12, name of a function, or layer:NAME:VERSION.
     resource: String,
     /// Files with AWSAccount, baseline and exemption documents (and Namespaces, for grants by label); - is standard input. Left
     /// out: what is in the cluster of the current kubeconfig.
@@ -50,10 +52,10 @@ pub struct ExplainOptions {
     access: Access,
 }
 
-/// What is known of one group.
+/// What is known of one resource.
 struct Explanation<'c> {
     cell: &'c CellPlan,
-    group: &'c SecurityGroup,
+    resource: Resource<'c>,
     baselines: Vec<View<'c>>,
     /// How many baselines look at other accounts and regions alone.
     elsewhere: usize,
@@ -86,9 +88,6 @@ enum Sight<'c> {
 /// # Errors
 /// The objects cannot be read, no baseline has an effect where it is to be looked, or the group is not found.
 pub async fn explain(options: ExplainOptions) -> anyhow::Result<ExitCode> {
-    if !options.resource.starts_with("sg-") {
-        bail!("{:?} is no security group: give its id, such as sg-0f12", options.resource);
-    }
     let Source { documents, exempting, installation_id, history } = read(&options).await?;
     let accounts: Vec<Account> = documents.accounts.iter().map(AWSAccount::compile).collect();
     let weighed = weigh(&documents, &accounts);
@@ -143,16 +142,20 @@ async fn find(look: &mut Look<'_>, weighed: &[Weighed], options: &ExplainOptions
         options.account.as_ref().is_none_or(|account| *account == location.account)
             && options.region.as_ref().is_none_or(|region| *region == location.region)
     };
-    let locations: Vec<Location> = locations(in_effect(weighed)).into_iter().filter(is_wanted).collect();
-    if locations.is_empty() {
+    let kind = kind(&options.resource);
+    let cells: Vec<Cell> = cells_of(in_effect(weighed))
+        .into_iter()
+        .filter(|cell| cell.kind == kind && is_wanted(&cell.location))
+        .collect();
+    if cells.is_empty() {
         bail!("{}", nowhere_to_look(weighed));
     }
     let (mut shared, mut looked_at) = (None, Vec::new());
-    for location in &locations {
-        let cell = look.cell(location).await?;
-        match group(&cell, &options.resource) {
-            Some(group) if group.owner == location.account => return Ok(cell),
-            Some(_) => shared = shared.or(Some(cell)),
+    for wanted in &cells {
+        let cell = look.cell(wanted).await?;
+        match resource(&cell, &options.resource).map(|found| found.owner == wanted.location.account) {
+            Some(true) => return Ok(cell),
+            Some(false) => shared = shared.or(Some(cell)),
             None => looked_at.push(place(&cell)),
         }
     }
@@ -164,6 +167,11 @@ async fn find(look: &mut Look<'_>, weighed: &[Weighed], options: &ExplainOptions
             looked_at.join("\n")
         ),
     }
+}
+
+/// What a resource is that is named so.
+fn kind(id: &str) -> Kind {
+    if id.starts_with("sg-") { Kind::SecurityGroup } else { Kind::Lambda }
 }
 
 fn nowhere_to_look(weighed: &[Weighed]) -> String {
@@ -185,7 +193,7 @@ fn nowhere_to_look(weighed: &[Weighed]) -> String {
 
 /// An account and region that was looked at, and what could not be read of it.
 fn place(cell: &CellPlan) -> String {
-    let Location { account, region } = &cell.location;
+    let Location { account, region } = &cell.cell.location;
     let unread = cell
         .unread
         .iter()
@@ -193,8 +201,9 @@ fn place(cell: &CellPlan) -> String {
     format!("  account {account}, region {region}{}", unread.collect::<String>())
 }
 
-fn group<'c>(cell: &'c CellPlan, id: &str) -> Option<&'c SecurityGroup> {
-    cell.inventory.security_groups.facts().ok()?.iter().find(|group| group.id == id)
+fn resource<'c>(cell: &'c CellPlan, id: &str) -> Option<Resource<'c>> {
+    let found = resources(cell.cell.kind, &cell.inventory).ok()?;
+    found.into_iter().find(|resource| resource.id == id)
 }
 
 /// Why a baseline sees nothing anywhere, if it does not.
@@ -212,27 +221,30 @@ fn sight_without_cell(standing: &Standing) -> Option<(&'static str, String)> {
 
 impl<'c> Explanation<'c> {
     fn of(id: &str, cell: &'c CellPlan, weighed: &'c [Weighed]) -> Option<Self> {
-        let group = group(cell, id)?;
+        let resource = resource(cell, id)?;
         let view = |weighed: &'c Weighed| {
-            Some(View { baseline: &weighed.baseline.reference, sight: Sight::of(weighed, cell, group)? })
+            Some(View { baseline: &weighed.baseline.reference, sight: Sight::of(weighed, cell, resource)? })
         };
         let baselines: Vec<View<'c>> = weighed.iter().filter_map(view).collect();
         let explained =
             |(edit, held): (&'c Edit, _)| Explained { edit, held, change_set: proposal(&cell.proposals, edit) };
         Some(Self {
             cell,
-            group,
+            resource,
             elsewhere: weighed.len() - baselines.len(),
             baselines,
             edits: plan_render::edits(cell).filter(|(edit, _)| edit.resource == id).map(explained).collect(),
         })
     }
 
-    /// What hangs on the group.
+    /// What hangs on the resource.
     fn impact(&self) -> String {
+        if self.cell.cell.kind == Kind::Lambda {
+            return Impact::Callers.to_string();
+        }
         match self.cell.inventory.network_interfaces.facts() {
             Err(_) => Impact::Unknown,
-            Ok(usage) => Impact::from(usage.get(&self.group.id).copied().unwrap_or_default()),
+            Ok(usage) => Impact::from(usage.get(self.resource.id).copied().unwrap_or_default()),
         }
         .to_string()
     }
@@ -266,22 +278,21 @@ impl<'c> Explanation<'c> {
 
 impl<'c> Sight<'c> {
     /// `None` if the baseline looks at other accounts and regions.
-    fn of(Weighed { baseline, standing }: &'c Weighed, cell: &'c CellPlan, group: &'c SecurityGroup) -> Option<Self> {
+    fn of(Weighed { baseline, standing }: &'c Weighed, cell: &'c CellPlan, resource: Resource<'c>) -> Option<Self> {
         if let Some((reason, why)) = sight_without_cell(standing) {
             return Some(Self::Unseen { reason, why });
         }
         let unseen = |reason, why: &str| Self::Unseen { reason, why: why.to_owned() };
-        let arn = arn(&cell.location, group);
         let desired = cell.desired.iter().find(|desired| desired.reference == baseline.reference)?;
-        if !desired.is_granted(group, &arn) {
-            let why = "the AWSAccount does not grant its namespace this group: spec.namespaces[].select there";
+        if !desired.is_granted(resource) {
+            let why = "the AWSAccount does not grant its namespace this resource: spec.namespaces[].select there";
             return Some(unseen("NotGranted", why));
         }
         let evaluation = cell.evaluation.baselines.iter().find(|found| found.reference == baseline.reference);
-        Some(match (desired.scope(group, &arn), evaluation) {
+        Some(match (desired.scope(resource), evaluation) {
             (Scope::Outside, _) | (_, None) => unseen("NotSelected", "does not select it: spec.select"),
             (scope, Some(evaluation)) => {
-                let findings = evaluation.findings.iter().filter(|finding| finding.resource == group.id).collect();
+                let findings = evaluation.findings.iter().filter(|finding| finding.resource == resource.id).collect();
                 Self::Seen { scope, evaluation, findings }
             }
         })

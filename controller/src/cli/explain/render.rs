@@ -5,7 +5,7 @@ use std::fmt::Write;
 use engine::approval::Decision;
 use engine::desired::Scope;
 use engine::edit::{Edit, Withheld};
-use engine::facts::{Location, SecurityGroup};
+use engine::facts::{Location, Resource};
 use engine::finding::Verdict;
 use engine::report::cut;
 use serde::Serialize;
@@ -68,11 +68,11 @@ struct ExplainedEdit<'e> {
 /// # Errors
 /// None in practice: plain values can be written as JSON.
 pub fn json(explanation: &Explanation<'_>) -> serde_json::Result<String> {
-    let Explanation { cell, group, baselines, elsewhere, edits } = explanation;
-    let SecurityGroup { id, name, vpc, owner, .. } = group;
-    let Location { account, region } = &cell.location;
+    let Explanation { cell, resource, baselines, elsewhere, edits } = explanation;
+    let Resource { id, name, vpc, owner, .. } = *resource;
+    let Location { account, region } = &cell.cell.location;
     let baselines = baselines.iter().map(|view| baseline_document(explanation, view)).collect();
-    let edits = edits.iter().map(|edit| edit_explained(&cell.location, edit)).collect();
+    let edits = edits.iter().map(|edit| edit_explained(&cell.cell.location, edit)).collect();
     let impact = explanation.impact();
     serde_json::to_string_pretty(&Document {
         resource: id,
@@ -96,7 +96,7 @@ fn baseline_document<'e>(explanation: &'e Explanation<'_>, view: &'e View<'_>) -
         }
         Sight::Seen { evaluation, findings, .. } => {
             let findings = findings.iter().map(|finding| ExplainedFinding {
-                finding: finding_document(&explanation.cell.location, view.baseline.to_string(), finding),
+                finding: finding_document(&explanation.cell.cell.location, view.baseline.to_string(), finding),
                 unmade: explanation.unmade(evaluation, finding),
             });
             BaselineDocument { baseline, unseen: None, why: None, findings: findings.collect() }
@@ -140,10 +140,12 @@ pub fn text(explanation: &Explanation<'_>) -> String {
 }
 
 fn write(out: &mut String, explanation: &Explanation<'_>) -> std::fmt::Result {
-    let Explanation { cell, group, baselines: views, elsewhere, edits } = explanation;
-    let Location { account, region } = &cell.location;
-    writeln!(out, "{} ({}) [{}]", group.id, cut(&group.name), explanation.impact())?;
-    writeln!(out, "in {}, account {account}, region {region}", group.vpc)?;
+    let Explanation { cell, resource, baselines: views, elsewhere, edits } = explanation;
+    let Location { account, region } = &cell.cell.location;
+    let Resource { id, name, vpc, .. } = *resource;
+    writeln!(out, "{id} ({}) [{}]", cut(name), explanation.impact())?;
+    let vpc = if vpc.is_empty() { String::new() } else { format!("{vpc}, ") };
+    writeln!(out, "in {vpc}account {account}, region {region}")?;
     for Unread { what, reason, advice } in &cell.unread {
         writeln!(out, "{what} could not be read ({reason}): {advice}")?;
     }
