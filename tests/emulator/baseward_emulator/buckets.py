@@ -1,4 +1,4 @@
-"""Request rates: one token bucket per account, region and operation. Mends: moto never throttles."""
+"""Request rates: token buckets per account and region, mostly one per operation. Mends: moto never throttles."""
 
 import time
 from dataclasses import dataclass
@@ -28,6 +28,17 @@ OWN_RATES = {
     "DeleteTags": Rate(100, 10),
     # From the API reference of CloudTrail.
     "LookupEvents": Rate(2, 2),
+    # AWS publishes no rate of the tagging API; this one is assumed.
+    "GetResources": Rate(15, 15),
+}
+
+# From the page "Lambda quotas": one rate for the whole control plane but two operations. Bursts are not
+# documented and taken to be one second's worth; GetResourcePolicy is taken to share the rate of GetPolicy.
+CONTROL_PLANE = ("Lambda", Rate(15, 15))
+LAMBDA_RATES = {
+    "GetFunction": ("GetFunction", Rate(100, 100)),
+    "GetPolicy": ("GetPolicy", Rate(15, 15)),
+    "GetResourcePolicy": ("GetPolicy", Rate(15, 15)),
 }
 
 # Operations that have a smaller bucket for calls with neither page size nor filter nor ids.
@@ -40,6 +51,8 @@ PAGE_OR_FILTER = {
 def rate_of(call: Call) -> tuple[str, Rate]:
     """Name and rate of the bucket that a call draws from."""
     operation = call.operation
+    if call.service == "lambda":
+        return LAMBDA_RATES.get(operation, CONTROL_PLANE)
     if operation in OWN_RATES:
         return operation, OWN_RATES[operation]
     limiting = PAGE_OR_FILTER.get(operation)

@@ -7,7 +7,11 @@ from enum import Enum
 from typing import Any
 
 from .journal import Journal
+from .lambda_.journal import FunctionJournal
+from .lambda_.names import function_name
 
+# Parameters of Lambda that name what a call is about.
+NAMING = ("FunctionName", "Resource", "ResourceArn", "LayerName", "CodeSigningConfigArn")
 READ_PREFIXES = ("Describe", "Get", "List", "Lookup", "Search", "AssumeRole")
 
 
@@ -54,6 +58,7 @@ class Call:
     page_fault: PageFault | None = None
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     journal: Journal = field(default_factory=Journal)
+    function_journal: FunctionJournal = field(default_factory=FunctionJournal)
 
     @property
     def is_read(self) -> bool:
@@ -62,7 +67,10 @@ class Call:
 
     @property
     def resources(self) -> list[str]:
-        """The ids of the resources that the call is to change."""
+        """The ids of the resources that the call is to change; of Lambda the function's name, or what else it names."""
+        if self.service == "lambda":
+            given = [str(self.parameters.get(name, "")) for name in NAMING]
+            return [*given, *map(function_name, given)]
         return [*self.parameters.get("Resources", []), self.parameters.get("GroupId", "")]
 
 
@@ -77,12 +85,16 @@ class Transport(Enum):
 
 @dataclass
 class Reply:
-    """An HTTP reply. `error_code` is the AWS error in it; `seconds` bounds a hang."""
+    """An HTTP reply.
+
+    `error_code` is the AWS error in it, `error_type` what its header says of that; `seconds` bounds a hang.
+    """
 
     status: int
     content_type: str
     body: bytes
     request_id: str | None = None
     error_code: str | None = None
+    error_type: str | None = None
     transport: Transport = Transport.SEND
     seconds: float | None = None

@@ -1,6 +1,6 @@
 """CloudTrail's event history, made from the ledger. Mends: moto's CloudTrail has no LookupEvents.
 
-What AWS records minutes later is there at once. Only EC2's events are recorded, those that read left out.
+What AWS records minutes later is there at once. Only events of EC2 and Lambda are recorded, those that read left out.
 """
 
 import json
@@ -11,10 +11,11 @@ from typing import Any
 from . import paging
 from .call import Call, is_read
 from .errors import AwsError
+from .lambda_ import trail
 from .ledger import Ledger
 
 KEYS = {"EventId", "EventName", "EventSource", "ReadOnly", "ResourceName", "ResourceType", "Username", "AccessKeyId"}
-SOURCE = "ec2.amazonaws.com"
+SOURCES = {"ec2": "ec2.amazonaws.com", "lambda": trail.SOURCE}
 RESOURCE_TYPES = {"sg": "AWS::EC2::SecurityGroup", "sgr": "AWS::EC2::SecurityGroupRule"}
 
 
@@ -51,23 +52,26 @@ class CloudTrail:
 
     def _events(self) -> Iterator[dict[str, Any]]:
         for entry in self._ledger.read(self.call.account, 0, "*"):
-            if entry["service"] == "ec2" and entry["region"] == self.call.region and not is_read(entry["operation"]):
-                for operation in _operations(entry):
+            if entry["service"] in SOURCES and entry["region"] == self.call.region and not is_read(entry["operation"]):
+                own = trail.operations if entry["service"] == "lambda" else _operations
+                for operation in own(entry):
                     yield _event(entry, operation)
 
 
 def _event(entry: dict[str, Any], operation: str) -> dict[str, Any]:
     """An entry of the ledger as an event."""
-    identity, when = _identity(entry), int(entry["time"])
+    identity, when, source = _identity(entry), int(entry["time"]), SOURCES[entry["service"]]
+    of_lambda = entry["service"] == "lambda"
+    resources = trail.resources(entry) if of_lambda else _resources(entry)
     record = {
         "eventVersion": "1.09",
         "userIdentity": identity,
         "eventTime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(when)),
-        "eventSource": SOURCE,
+        "eventSource": source,
         "eventName": operation,
         "awsRegion": entry["region"],
         "userAgent": entry["userAgent"],
-        "requestParameters": entry["parameters"],
+        "requestParameters": trail.request_parameters(entry) if of_lambda else entry["parameters"],
         "requestID": entry["requestId"],
         "eventID": f"{entry['requestId']}/{operation}",
         "readOnly": False,
@@ -77,15 +81,15 @@ def _event(entry: dict[str, Any], operation: str) -> dict[str, Any]:
         "eventCategory": "Management",
     }
     if entry["errorCode"] and not entry["effect"]:
-        record["errorCode"] = f"Client.{entry['errorCode']}"
+        record["errorCode"] = entry["errorCode"] if of_lambda else f"Client.{entry['errorCode']}"
     return {
         "EventId": record["eventID"],
         "EventName": operation,
         "ReadOnly": "false",
         "EventTime": when,
-        "EventSource": SOURCE,
+        "EventSource": source,
         "Username": entry["session"].rpartition(":")[2].rpartition("/")[2],
-        "Resources": [{"ResourceType": kind, "ResourceName": name} for name, kind in _resources(entry).items()],
+        "Resources": [{"ResourceType": kind, "ResourceName": name} for name, kind in resources.items()],
         "CloudTrailEvent": json.dumps(record),
     }
 

@@ -12,6 +12,9 @@ from .emulator import Emulator
 from .errors import AwsError
 from .fleet import seed_fleet
 from .journal import GroupState, rules_record
+from .lambda_.lifecycle import settle_all
+from .lambda_.model import region_of
+from .lambda_.record import function_record
 from .seed import seed
 
 PREFIX = "/_emulator/"
@@ -89,12 +92,18 @@ class Control:
         owner = backend(query["account"], query["region"])
         return {"groups": [_group(owner, group) for groups in owner.groups.values() for group in groups.values()]}
 
+    def get_functions(self, query: dict[str, str], _body: Any) -> Any:
+        """All functions of an account in a region with all that belongs to them."""
+        region = region_of(query["account"], query["region"])
+        settle_all(region)
+        return {"functions": [function_record(each, values=True) for each in region.functions.values()]}
+
     def post_seed(self, _query: dict[str, str], body: Any) -> Any:
-        """Make VPCs, prefix lists, groups and interfaces."""
+        """Make VPCs, prefix lists, groups, interfaces, functions and what else they need."""
         return seed(body)
 
     def post_fleet(self, _query: dict[str, str], body: Any) -> Any:
-        """Make thousands of groups, some of them bad."""
+        """Make thousands of groups or functions, some of them bad."""
         return seed_fleet(body)
 
 

@@ -8,6 +8,7 @@ from moto.ec2.responses import EC2Response
 from .call import Call
 from .describe import Describes
 from .errors import AwsError
+from .networks import Networks
 from .operations import prepare
 from .permissions import rule_id_not_found
 from .prefix_lists import PrefixLists
@@ -15,7 +16,7 @@ from .security_groups import SecurityGroupWrites
 from .settings import AccountSettings
 
 
-class Ec2(SecurityGroupWrites, Describes, PrefixLists, EC2Response):
+class Ec2(SecurityGroupWrites, Describes, Networks, PrefixLists, EC2Response):
     """The EC2 API for one call."""
 
     def __init__(self, call: Call, settings: AccountSettings) -> None:

@@ -1,5 +1,6 @@
 """The way of one call: credentials, request rate, faults, effect, ledger."""
 
+import json
 import re
 import sys
 import threading
@@ -13,7 +14,7 @@ from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult
 from moto.core.utils import camelcase_to_underscores
 
-from . import errors
+from . import errors, rest
 from .buckets import Buckets
 from .call import Call, HttpRequest, Reply, Transport
 from .cloudtrail import CloudTrail
@@ -24,11 +25,17 @@ from .foreign import foreign_write
 from .identify import identify
 from .identity import Sessions, Sts
 from .journal import History
+from .lambda_.api import Lambda
+from .lambda_.journal import FunctionHistory
+from .lambda_.model import region_of
 from .ledger import Ledger
 from .settings import Settings
+from .tagging import Tagging
 
 REQUEST_ID = re.compile(r"(?<=<requestId>)[^<]*|(?<=<RequestId>)[^<]*")
 RULE_WRITES = re.compile(r"(Authorize|Revoke|UpdateSecurityGroupRule|ModifySecurityGroupRules).*")
+# Writes of Lambda that neither a function nor a layer version shows.
+UNRECORDED = {"CreateCodeSigningConfig"}
 # Faults that answer without doing what the call asks.
 WITHOUT_EFFECT = {*ERRORS, "hang", "reset", "custom"}
 GARBAGE = "<DescribeSecurityGroupsResponse><securityGroupInfo><item>\x00<<&"
@@ -40,7 +47,8 @@ class Emulator:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.settings, self.sessions, self.faults = Settings(), Sessions(), Faults()
-        self.buckets, self.ledger, self.history = Buckets(), Ledger(), History()
+        self.buckets, self.ledger = Buckets(), Ledger()
+        self.history, self.function_history = History(), FunctionHistory()
 
     def serve(self, request: HttpRequest) -> Reply:
         """Serve one AWS request."""
@@ -68,7 +76,7 @@ class Emulator:
     def _perform(self, call: Call, plan: FaultPlan) -> Reply:
         """Do what the call asks as far as its faults let it, and write it down."""
         for change in plan.changes:
-            foreign_write(call, change, self.ledger, self.history)
+            foreign_write(call, change, self.ledger, self.history, self.function_history)
         main = plan.main.given if plan.main else {"kind": None}
         effect = False
         if main["kind"] in WITHOUT_EFFECT:
@@ -87,6 +95,8 @@ class Emulator:
     def _staleness(self, call: Call, plan: FaultPlan) -> AbstractContextManager[None]:
         if plan.stale is None:
             return nullcontext()
+        if call.service in ("lambda", "tagging"):
+            return self.function_history.before_last(region_of(call.account, call.region), plan.stale)
         owner = backend(call.account, call.region)
         return self.history.before_last(call.account, call.region, owner, plan.stale)
 
@@ -94,6 +104,10 @@ class Emulator:
         """Let moto or the layer's own operation answer."""
         if call.service == "ec2":
             response: Any = Ec2(call, self.settings.of(call.account))
+        elif call.service == "lambda":
+            response = Lambda(call, self.settings.of(call.account))
+        elif call.service == "tagging":
+            response = Tagging(call)
         elif call.service == "cloudtrail":
             response = CloudTrail(call, self.ledger)
         else:
@@ -111,7 +125,9 @@ class Emulator:
             return error_reply(call, ERRORS["internalError"][call.service])
 
     def _note_effect(self, call: Call, reply: Reply) -> bool:
-        """Close the call's journal, and tell whether it changed anything."""
+        """Close the call's journals, and tell whether it changed anything."""
+        if call.service == "lambda":
+            return self._note_functions(call, reply)
         journal = call.journal
         journal.close()
         if journal.changed:
@@ -120,6 +136,14 @@ class Emulator:
             return False
         return journal.changed or (reply.status == 200 and not RULE_WRITES.fullmatch(call.operation))
 
+    def _note_functions(self, call: Call, reply: Reply) -> bool:
+        """The same for functions and layers."""
+        journal = call.function_journal
+        journal.close()
+        if journal.changed:
+            self.function_history.record(journal)
+        return journal.changed or (call.operation in UNRECORDED and reply.status < 300)
+
 
 def _answer(call: Call, response: Any) -> Reply:
     """Call the operation. Mends: moto lists all its 700 methods for each call to find one."""
@@ -127,6 +151,10 @@ def _answer(call: Call, response: Any) -> Reply:
     if operation is None:
         raise not_implemented(f"{call.service} {call.operation}")
     result = operation()
+    if call.protocol == "rest-json":
+        body = b"" if result is None else json.dumps(result).encode()
+        status = rest.status_of(call.service, call.operation, result)
+        return Reply(status, rest.CONTENT_TYPE, body, call.request_id)
     if isinstance(result, ActionResult):
         _, _, result = response.serialized(result)
         text = result.decode() if isinstance(result, bytes) else result
@@ -136,6 +164,9 @@ def _answer(call: Call, response: Any) -> Reply:
 
 def error_reply(call: Call, error: AwsError) -> Reply:
     """An error in the wire format of the call's service."""
+    if call.protocol == "rest-json":
+        body = rest.error_body(call.service, error)
+        return Reply(error.status, rest.CONTENT_TYPE, body, call.request_id, error.code, error_type=error.code)
     content_type, body = errors.render(call.protocol, error, call.request_id)
     return Reply(error.status, content_type, body, call.request_id, error.code)
 

@@ -34,7 +34,7 @@ def not_implemented(what: str) -> AwsError:
 
 def content_type(protocol: str) -> str:
     """The content type of replies in a protocol."""
-    return JSON if protocol == "json" else XML
+    return {"json": JSON, "rest-json": "application/json"}.get(protocol, XML)
 
 
 def render(protocol: str, error: AwsError, request_id: str) -> tuple[str, bytes]:

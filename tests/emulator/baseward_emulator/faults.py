@@ -8,6 +8,7 @@ from typing import Any
 from .call import Call, PageFault
 from .errors import AwsError
 from .grants import grant_of_record
+from .lambda_.foreign import check_change
 from .paging import PAGE_SIZES
 
 # Error codes and statuses of each service for the same trouble.
@@ -15,28 +16,36 @@ ERRORS = {
     "throttle": {
         "cloudtrail": AwsError("ThrottlingException", "Request limit exceeded.", 400),
         "ec2": AwsError("RequestLimitExceeded", "Request limit exceeded.", 503),
+        "lambda": AwsError("TooManyRequestsException", "Rate exceeded", 429),
         "sts": AwsError("Throttling", "Rate exceeded", 400),
+        "tagging": AwsError("ThrottledException", "Rate exceeded", 400),
     },
     "accessDenied": {
         "cloudtrail": AwsError("AccessDeniedException", "You are not authorized to perform this operation.", 400),
         "ec2": AwsError("UnauthorizedOperation", "You are not authorized to perform this operation.", 403),
+        "lambda": AwsError("AccessDeniedException", "You are not authorized to perform this operation.", 403),
         "sts": AwsError("AccessDenied", "You are not authorized to perform this operation.", 403),
+        "tagging": AwsError("AccessDeniedException", "You are not authorized to perform this operation.", 400),
     },
     "expiredToken": {
         "cloudtrail": AwsError("ExpiredTokenException", "Request has expired.", 400),
         "ec2": AwsError("RequestExpired", "Request has expired.", 400),
+        "lambda": AwsError("ExpiredTokenException", "The security token included in the request is expired", 403),
         "sts": AwsError("ExpiredToken", "The security token included in the request is expired", 403),
+        "tagging": AwsError("ExpiredTokenException", "The security token included in the request is expired", 400),
     },
     "internalError": {
         "cloudtrail": AwsError("InternalFailure", "An internal error has occurred", 500),
         "ec2": AwsError("InternalError", "An internal error has occurred", 500),
+        "lambda": AwsError("ServiceException", "An error occurred and the request cannot be processed.", 500),
         "sts": AwsError("InternalFailure", "An internal error has occurred", 500),
+        "tagging": AwsError("InternalServiceException", "An internal error has occurred", 500),
     },
 }
 COMMON = {"id", "service", "operation", "region", "principal", "resource", "nth", "times", "every", "kind"}
 # Kinds that do not decide the answer by themselves and go together with others.
 COMPANIONS = {"latency", "foreignWrite", "stale", "partialPage", "repeatToken"}
-STALE_READS = {"DescribeSecurityGroups", "DescribeSecurityGroupRules"}
+STALE_READS = {"DescribeSecurityGroups", "DescribeSecurityGroupRules", "GetResources"}
 
 
 def _is_count(value: Any, least: int) -> bool:
@@ -52,6 +61,9 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_change(value: Any) -> bool:
+    if isinstance(value, dict) and "function" in value:
+        check_change(value)
+        return True
     if not isinstance(value, dict) or not set(value) <= {"groupId", "authorize", "revoke"}:
         return False
     for side in ("authorize", "revoke"):
@@ -109,7 +121,7 @@ class FaultRule:
         return times is None or self.fired < times
 
     def _matches(self, call: Call) -> bool:
-        if self.kind == "stale" and call.operation not in STALE_READS:
+        if self.kind == "stale" and not (call.operation in STALE_READS or (call.service == "lambda" and call.is_read)):
             return False
         if self.kind in ("partialPage", "repeatToken") and call.operation not in PAGE_SIZES:
             return False

@@ -1,4 +1,4 @@
-"""Fleets: thousands of groups, most of them good, made in seconds and the same for the same seed."""
+"""Fleets: thousands of groups or functions, most of them good, made in seconds and the same for the same seed."""
 
 import random
 from collections.abc import Callable
@@ -6,13 +6,17 @@ from typing import Any
 
 from moto.ec2.models import security_groups
 
+from .checks import check_keys
 from .ec2 import backend
 from .grants import CIDR_V4, CIDR_V6, Grant, Rule, rule_record
-from .seed import check_keys, subnet_of
+from .lambda_.fleet import seed_functions
+from .lambda_.model import region_of
+from .seed import subnet_of
 
 KEYS = {
     "account", "region", "groups", "rulesMin", "rulesMax", "bad", "badShare",
-    "interfaces", "seed", "tags", "namePrefix",
+    "interfaces", "seed", "tags", "namePrefix", "functions", "badFunctions",
+    "functionProblems",
 }  # fmt: skip
 ANYWHERE = {CIDR_V4: "0.0.0.0/0", CIDR_V6: "::/0"}
 GOOD_PORTS = (80, 443, 8080, 8443, 5432, 6379, 9090, 22)
@@ -43,8 +47,21 @@ _new_group: Any = security_groups.SecurityGroup
 
 
 def seed_fleet(given: Any) -> dict[str, Any]:
-    """Make a fleet; answers the VPC and the bad groups with what is wrong with each. Raises ValueError."""
+    """Make a fleet; answers what is wrong with each bad group and function. Raises ValueError.
+
+    A fleet that asks for functions has no groups, unless it asks for them too.
+    """
     check_keys("fleet", given, KEYS)
+    answer: dict[str, Any] = {"vpc": None, "groups": 0, "interfaces": 0, "bad": []}
+    if "groups" in given or "functions" not in given:
+        answer = _seed_groups(given)
+    if "functions" in given:
+        return {**answer, **seed_functions(region_of(given["account"], given["region"]), given)}
+    return {**answer, "functions": 0, "badFunctions": []}
+
+
+def _seed_groups(given: dict[str, Any]) -> dict[str, Any]:
+    """The groups of a fleet in a VPC of their own."""
     owner = backend(given["account"], given["region"])
     count, number = given.get("groups", 10_000), given.get("seed", 42)
     chance = random.Random(f"{given['account']}/{given['region']}/{number}")

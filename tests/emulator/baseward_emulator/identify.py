@@ -3,19 +3,23 @@
 import re
 from urllib.parse import parse_qsl
 
-from . import parameters
+from . import parameters, rest, validation
 from .call import Call, HttpRequest
 from .errors import AwsError, missing, not_implemented
 from .identity import Sessions, role_account
 
 SCOPE = re.compile(r"Credential=([^/,\s]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 UNSIGNED = "AssumeRoleWithWebIdentity"
-PROTOCOLS = {"cloudtrail": "json", "ec2": "ec2", "sts": "query"}
+# Lambda answers another error for these values than for others that its model does not have.
+CHECKED_LATER = frozenset({"Runtime"})
+PROTOCOLS = {"cloudtrail": "json", "ec2": "ec2", "lambda": "rest-json", "sts": "query", "tagging": "json"}
 # How a service calls credentials that nobody has given out.
 UNKNOWN_KEY = {
     "cloudtrail": AwsError("UnrecognizedClientException", "The security token included in the request is invalid."),
     "ec2": AwsError("AuthFailure", "AWS was not able to validate the provided access credentials", 401),
+    "lambda": AwsError("UnrecognizedClientException", "The security token included in the request is invalid.", 403),
     "sts": AwsError("InvalidClientTokenId", "The security token included in the request is invalid.", 403),
+    "tagging": AwsError("UnrecognizedClientException", "The security token included in the request is invalid."),
 }
 
 
@@ -30,10 +34,9 @@ def identify(request: HttpRequest, sessions: Sessions) -> tuple[Call, AwsError |
         access_key, region, service = match.groups()
     else:
         access_key, region, service = "", "us-east-1", "sts" if operation == UNSIGNED else ""
-    target = request.headers.get("x-amz-target")
     call = Call(
         service=service,
-        operation=operation or (target or f"{request.method} {request.path}").rpartition(".")[2],
+        operation=operation or _named_operation(request),
         region=region,
         account="",
         principal="",
@@ -45,21 +48,30 @@ def identify(request: HttpRequest, sessions: Sessions) -> tuple[Call, AwsError |
         form=form,
     )
     try:
-        _complete(call, request.body, sessions)
+        _complete(call, request, sessions)
     except AwsError as error:
         return call, error
     return call, None
 
 
-def _complete(call: Call, body: bytes, sessions: Sessions) -> None:
+def _named_operation(request: HttpRequest) -> str:
+    """The operation in the header of the JSON protocol, else what is known of a request before it is routed."""
+    target = request.headers.get("x-amz-target")
+    return target.rpartition(".")[2] if target else f"{request.method} {request.path}"
+
+
+def _complete(call: Call, request: HttpRequest, sessions: Sessions) -> None:
     """Find the caller and the parameters."""
     if call.service not in PROTOCOLS:
         call.account = call.access_key
         raise not_implemented(f"{call.service or 'unsigned'} {call.operation}")
     if call.access_key:
         _find_caller(call, sessions)
+    if call.protocol == "rest-json":
+        _route(call, request)
+        return
     if call.protocol == "json":
-        call.parameters = parameters.parse_json(body)
+        call.parameters = parameters.parse_json(request.body)
     else:
         call.parameters = parameters.parse(call.service, call.operation, call.form)
     call.target_account = role_account(call.parameters.get("RoleArn"))
@@ -67,6 +79,18 @@ def _complete(call: Call, body: bytes, sessions: Sessions) -> None:
         call.account, call.principal = call.target_account or "", "web-identity"
     if absent := parameters.missing_parameters(call.service, call.operation, call.parameters):
         raise missing(absent[0])
+
+
+def _route(call: Call, request: HttpRequest) -> None:
+    """Find operation and parameters of a REST call."""
+    routed = rest.route(call.service, request.method, request.path, request.query)
+    if routed is None:
+        raise not_implemented(f"{call.service} {call.operation}")
+    call.operation, labels = routed
+    call.parameters = rest.parse(call.service, call.operation, labels, request.query, request.body)
+    model = parameters.operation_model(call.service, call.operation)
+    assert model is not None, "routes come from the model"
+    validation.check(model, call.parameters, exempt=CHECKED_LATER)
 
 
 def _find_caller(call: Call, sessions: Sessions) -> None:

@@ -36,6 +36,8 @@ class Ledger:
                 "effect": effect,
                 "requestId": call.request_id,
                 "groups": call.journal.groups,
+                "functions": call.function_journal.functions,
+                "layers": call.function_journal.layers,
             }
         )
 

@@ -29,7 +29,8 @@ class Operations(EC2BaseResponse):
 
     def conditions(self) -> list[dict[str, Any]]:
         """The filters of a describe. Mends: moto takes any number of them."""
-        given: list[dict[str, Any]] = self.call.parameters.get("Filters", [])
+        parameters = self.call.parameters
+        given: list[dict[str, Any]] = parameters.get("Filters", parameters.get("Filter", []))
         if len(given) > 50 or any(len(condition.get("Values", ())) > 200 for condition in given):
             raise AwsError(
                 "FilterLimitExceeded", "You can specify up to 50 filters with up to 200 values each in a request."

@@ -16,23 +16,59 @@ Item = TypeVar("Item")
 class PageSize:
     """Allowed page sizes; `default` None answers everything in one page. `ids` excludes MaxResults.
 
-    The last two are the codes of what is refused.
+    `clamped` answers less than a larger number instead of refusing it. Then the names of the two parameters, and
+    the codes of what is refused.
     """
 
     smallest: int
     largest: int
     default: int | None = None
     ids: str | None = None
+    clamped: bool = False
+    size_name: str = "MaxResults"
+    token_name: str = "NextToken"
     bad_size: str = "InvalidParameterValue"
     bad_token: str = "InvalidPaginationToken"
 
 
+# Whatever the caller asks for, Lambda answers 50 items at most.
+FIFTY = PageSize(
+    1,
+    50,
+    default=50,
+    clamped=True,
+    size_name="MaxItems",
+    token_name="Marker",
+    bad_size="InvalidParameterValueException",
+    bad_token="InvalidParameterValueException",
+)
 PAGE_SIZES = {
     "DescribeSecurityGroups": PageSize(5, 1000, ids="GroupIds"),
     "DescribeSecurityGroupRules": PageSize(5, 1000),
     "DescribeNetworkInterfaces": PageSize(5, 1000, ids="NetworkInterfaceIds"),
     "DescribeManagedPrefixLists": PageSize(1, 100, default=100),
     "GetManagedPrefixListEntries": PageSize(1, 100, default=100),
+    "DescribeSubnets": PageSize(5, 1000),
+    "DescribeRouteTables": PageSize(5, 100),
+    "DescribeNatGateways": PageSize(5, 1000),
+    "ListAliases": FIFTY,
+    "ListCodeSigningConfigs": FIFTY,
+    "ListFunctionEventInvokeConfigs": FIFTY,
+    "ListFunctionUrlConfigs": FIFTY,
+    "ListFunctions": FIFTY,
+    "ListFunctionsByCodeSigningConfig": FIFTY,
+    "ListLayerVersions": FIFTY,
+    "ListLayers": FIFTY,
+    "ListVersionsByFunction": FIFTY,
+    "GetResources": PageSize(
+        1,
+        100,
+        default=50,
+        size_name="ResourcesPerPage",
+        token_name="PaginationToken",
+        bad_size="InvalidParameterException",
+        bad_token="PaginationTokenExpiredException",
+    ),
     "LookupEvents": PageSize(
         1, 50, default=50, bad_size="InvalidMaxResultsException", bad_token="InvalidNextTokenException"
     ),
@@ -58,18 +94,21 @@ def page(call: Call, items: list[Item]) -> tuple[list[Item], str | None]:
 
 
 def _page_size(call: Call) -> int | None:
-    allowed, given = PAGE_SIZES[call.operation], call.parameters.get("MaxResults")
+    allowed = PAGE_SIZES[call.operation]
+    given = call.parameters.get(allowed.size_name)
     if given is None:
         return allowed.default
     if allowed.ids and call.parameters.get(allowed.ids):
         raise AwsError(
             "InvalidParameterCombination",
-            f"The parameter {allowed.ids} cannot be used with the parameter MaxResults",
+            f"The parameter {allowed.ids} cannot be used with the parameter {allowed.size_name}",
         )
+    if allowed.clamped:
+        given = min(given, allowed.largest)
     if not allowed.smallest <= given <= allowed.largest:
         raise AwsError(
             allowed.bad_size,
-            f"Value ( {given} ) for parameter maxResults is invalid. "
+            f"Value ( {given} ) for parameter {allowed.size_name[0].lower()}{allowed.size_name[1:]} is invalid. "
             f"Expecting a value between {allowed.smallest} and {allowed.largest}.",
         )
     return int(given)
@@ -77,7 +116,9 @@ def _page_size(call: Call) -> int | None:
 
 def _fingerprint(call: Call) -> str:
     """What a token is bound to: everything of the request but the page itself."""
-    asked = {name: value for name, value in call.parameters.items() if name not in ("MaxResults", "NextToken")}
+    allowed = PAGE_SIZES[call.operation]
+    own = (allowed.size_name, allowed.token_name)
+    asked = {name: value for name, value in call.parameters.items() if name not in own}
     bound = json.dumps([call.account, call.region, call.operation, asked], sort_keys=True)
     return hashlib.sha256(bound.encode()).hexdigest()[:20]
 
@@ -87,7 +128,8 @@ def _token(call: Call, offset: int) -> str:
 
 
 def _offset(call: Call) -> int:
-    token = call.parameters.get("NextToken")
+    allowed = PAGE_SIZES[call.operation]
+    token = call.parameters.get(allowed.token_name)
     if not token:
         return 0
     try:
@@ -95,6 +137,5 @@ def _offset(call: Call) -> int:
     except (ValueError, TypeError):
         fingerprint = None
     if fingerprint != _fingerprint(call):
-        bad_token = PAGE_SIZES[call.operation].bad_token
-        raise AwsError(bad_token, "The specified pagination token is not valid or is expired.")
+        raise AwsError(allowed.bad_token, "The specified pagination token is not valid or is expired.")
     return int(offset)

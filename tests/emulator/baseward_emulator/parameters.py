@@ -15,12 +15,14 @@ from moto.core.utils import get_service_model
 from .errors import AwsError, invalid
 
 Tree = dict[str, Any]
+# Services that botocore knows by another name than the one they sign with.
+MODEL_NAMES = {"tagging": "resourcegroupstaggingapi"}
 
 
 @cache
 def operation_model(service: str, operation: str) -> OperationModel | None:
     """The model of an operation, or None if AWS has no operation of that name."""
-    model = get_service_model(service)
+    model = get_service_model(MODEL_NAMES.get(service, service))
     return model.operation_model(operation) if operation in model.operation_names else None
 
 

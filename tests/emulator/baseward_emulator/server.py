@@ -69,6 +69,8 @@ class Handler(BaseHTTPRequestHandler):
         ]
         if reply.request_id:
             head.append(f"x-amzn-RequestId: {reply.request_id}")
+        if reply.error_type:
+            head.append(f"x-amzn-ErrorType: {reply.error_type}")
         truncated = reply.transport is Transport.TRUNCATE
         body = reply.body[: len(reply.body) // 2] if truncated else reply.body
         self.wfile.write("\r\n".join(head).encode("latin-1", "replace") + b"\r\n\r\n" + body)

@@ -1,7 +1,18 @@
 """Settings of an account, as tests set them over the control API."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+# Runtimes that Lambda has long stopped to update; for those deprecated since June 2023 the date is still to come.
+BLOCKED_RUNTIMES = (
+    "nodejs", "nodejs4.3", "nodejs4.3-edge", "nodejs6.10", "nodejs8.10", "nodejs10.x", "nodejs12.x", "python2.7",
+    "python3.6", "ruby2.5", "dotnetcore1.0", "dotnetcore2.0", "dotnetcore2.1", "dotnetcore3.1",
+)  # fmt: skip
+
+
+def _blocked_runtimes() -> list[str]:
+    return list(BLOCKED_RUNTIMES)
 
 
 @dataclass(frozen=True)
@@ -14,6 +25,13 @@ class AccountSettings:
     atomicBatches: bool = True
     rulesPerSecurityGroup: int = 60
     rates: str | float = "aws"
+    functionUpdateSeconds: float = 0
+    failingUpdates: dict[str, str] = field(default_factory=dict)
+    failedUpdates: str = "kept"
+    kmsKeys: dict[str, str] = field(default_factory=dict)
+    missingRoles: list[str] = field(default_factory=list)
+    blockedRuntimes: list[str] = field(default_factory=_blocked_runtimes)
+    concurrentExecutions: int = 1000
 
     @classmethod
     def parse(cls, given: Any) -> "AccountSettings":
@@ -44,13 +62,24 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
 
 
-_CHECKS = {
+def _is_strings_by_key(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
+
+
+_CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "externalId": (lambda value: value is None or isinstance(value, str), "a string or null"),
     "deniedRoles": (_is_strings, "a list of role names"),
     "deniedPrefixLists": (_is_strings, "a list of prefix list ids"),
     "atomicBatches": (lambda value: isinstance(value, bool), "true or false"),
     "rulesPerSecurityGroup": (lambda value: _is_number(value) and isinstance(value, int), "a positive integer"),
     "rates": (lambda value: value in ("aws", "off") or _is_number(value), '"aws", "off" or a positive factor'),
+    "functionUpdateSeconds": (lambda value: value == 0 or _is_number(value), "a number from 0"),
+    "failingUpdates": (_is_strings_by_key, "an object from globs of function names to reason codes"),
+    "failedUpdates": (lambda value: value in ("kept", "reverted"), '"kept" or "reverted"'),
+    "kmsKeys": (_is_strings_by_key, "an object from key ARNs to error codes or reason codes"),
+    "missingRoles": (_is_strings, "a list of globs of role ARNs"),
+    "blockedRuntimes": (_is_strings, "a list of runtimes"),
+    "concurrentExecutions": (lambda value: _is_number(value) and isinstance(value, int), "a positive integer"),
 }
 
 
