@@ -2,6 +2,7 @@
 
 #![allow(clippy::indexing_slicing, reason = "a JSON value that lacks a key gives null, it does not panic")]
 
+mod functions;
 mod people;
 
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ use crate::world::World;
 
 const ACCOUNT: &str = "111122223333";
 const REGION: &str = "eu-west-1";
+/// The baseline of the security groups, as kubectl finds it.
+const EDGE: [&str; 2] = ["sgb", "edge"];
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Whoever watches it has a coffee, not a lunch.
 const LONGEST: Duration = Duration::from_secs(180);
@@ -82,10 +85,9 @@ pub async fn play(program: Program) -> Result<()> {
     chapter("Audit: what Baseward sees");
     apply(&world.control_plane.kubectl(), SETUP).await?;
     apply(&kubectl, BASELINE).await?;
-    wait_for_status(&kubectl, "the verdict is there", |status| status["resources"].as_i64().unwrap_or_default() > 0)
-        .await?;
+    wait_for_status(&kubectl, EDGE, "the verdict is there", |status| status["resources"].as_i64() > Some(0)).await?;
     show(&kubectl, &["get", "sgb"]).await?;
-    worst(&kubectl, "Critical").await?;
+    worst(&kubectl, EDGE, "Critical").await?;
 
     chapter("Plan: what it would change");
     plan(&program, &world).await?;
@@ -96,7 +98,7 @@ pub async fn play(program: Program) -> Result<()> {
     let enforced = Instant::now();
     command("kubectl patch sgb edge --type=merge -p '{\"spec\":{\"mode\":\"Enforce\"}}'");
     kubectl.run(["patch", "sgb", "edge", "--type=merge", "-p", r#"{"spec":{"mode":"Enforce"}}"#]).await?;
-    wait_for_status(&kubectl, "only what a template owns is left,", |status| {
+    wait_for_status(&kubectl, EDGE, "only what a template owns is left,", |status| {
         status["violations"]["critical"] == 0 && status["violations"]["high"] == 2
     })
     .await?;
@@ -104,11 +106,12 @@ pub async fn play(program: Program) -> Result<()> {
     ledger(&aws).await?;
     show(&kubectl, &["get", "sgb"]).await?;
     say("what is left of the high ones, and what holds it back:");
-    worst(&kubectl, "High").await?;
+    worst(&kubectl, EDGE, "High").await?;
     show(&kubectl, &["get", "changesets"]).await?;
 
     people::end_exemption(&kubectl, &aws, seeded.group("windows-jump")?).await?;
     people::contest(&world, &kubectl, &aws, seeded.group("bastion")?).await?;
+    functions::close(&kubectl, &aws).await?;
 
     prove(&aws, &seeded).await?;
     let took = started.elapsed();
@@ -133,7 +136,7 @@ async fn prove(aws: &AccountApi, seeded: &Seeded) -> Result<()> {
         assert_never_lost(&of_group, &FlowSet::parse([flow])?)?;
         println!("    {group:<12} {flow}");
     }
-    Ok(())
+    functions::prove(&calls)
 }
 
 /// A realistic account: an edge that works, and what grows beside it.
@@ -180,9 +183,9 @@ async fn installation_id(kubectl: &Kubectl) -> Result<String> {
 }
 
 /// The findings of one severity, as the status names them.
-async fn worst(kubectl: &Kubectl, severity: &str) -> Result<()> {
-    command("kubectl get sgb edge -o yaml   # status.worst");
-    let output = kubectl.run(["get", "sgb", "edge", "-o", "json"]).await?;
+async fn worst(kubectl: &Kubectl, [kind, name]: [&str; 2], severity: &str) -> Result<()> {
+    command(&format!("kubectl get {kind} {name} -o yaml   # status.worst"));
+    let output = kubectl.run(["get", kind, name, "-o", "json"]).await?;
     let object: Value = serde_json::from_str(&output.stdout)?;
     let worst = object["status"]["worst"].as_array().context("the status names no findings")?;
     let text = |finding: &Value, field: &str| finding[field].as_str().unwrap_or("-").to_owned();
@@ -203,9 +206,14 @@ async fn ledger(aws: &AccountApi) -> Result<()> {
     Ok(())
 }
 
-async fn wait_for_status(kubectl: &Kubectl, what: &str, is_so: impl Fn(&Value) -> bool) -> Result<()> {
+async fn wait_for_status(
+    kubectl: &Kubectl,
+    [kind, name]: [&str; 2],
+    what: &str,
+    is_so: impl Fn(&Value) -> bool,
+) -> Result<()> {
     wait_until(what, PATIENCE, async || {
-        let output = kubectl.run(["get", "sgb", "edge", "-o", "json"]).await?;
+        let output = kubectl.run(["get", kind, name, "-o", "json"]).await?;
         let object: Value = serde_json::from_str(&output.stdout)?;
         ensure!(is_so(&object["status"]), "{}", object["status"]);
         Ok(())

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use super::{ACCOUNT, PATIENCE, REGION, apply, chapter, command, say, show, wait_for_status};
+use super::{ACCOUNT, EDGE, PATIENCE, REGION, apply, chapter, command, say, show, wait_for_status};
 use crate::aws_client;
 use crate::baseward::Program;
 use crate::emulator::AccountApi;
@@ -82,8 +82,10 @@ async fn wait_for_rdp(aws: &AccountApi, group: &str, open: bool) -> Result<()> {
 pub(super) async fn end_exemption(kubectl: &Kubectl, aws: &AccountApi, group: &str) -> Result<()> {
     chapter("Exempt: it stands until the exemption ends");
     wait_for_rdp(aws, group, true).await?;
-    wait_for_status(kubectl, "the exempt finding is counted", |status| status["verdicts"]["exempt"].as_i64() > Some(0))
-        .await?;
+    wait_for_status(kubectl, EDGE, "the exempt finding is counted", |status| {
+        status["verdicts"]["exempt"].as_i64() > Some(0)
+    })
+    .await?;
     command("kubectl delete baselineexemptions --all");
     kubectl.run(["delete", "baselineexemptions", "--all"]).await?;
     wait_for_rdp(aws, group, false).await
@@ -109,7 +111,7 @@ pub(super) async fn contest(world: &World, kubectl: &Kubectl, aws: &AccountApi, 
     let names_him =
         |finding: &Value| finding["advice"].as_str().is_some_and(|advice| advice.contains("undone by arn:"));
     let is_told = |status: &Value| status["worst"].as_array().is_some_and(|worst| worst.iter().any(names_him));
-    wait_for_status(kubectl, "the contest is told", is_told).await?;
+    wait_for_status(kubectl, EDGE, "the contest is told", is_told).await?;
     command("kubectl get sgb edge -o yaml   # status.worst");
     let path = r#"jsonpath={range .status.worst[?(@.held=="Contested")]}{.control}: {.advice}{"\n"}{end}"#;
     kubectl.run(["get", "sgb", "edge", "-o", path]).await?.stdout.lines().for_each(say);

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Fault, FaultCount, Fleet, FleetSeed, Rule, Seed, Seeded};
+use super::{Fault, FaultCount, Fleet, FleetSeed, FunctionFleet, FunctionFleetSeed, Rule, Seed, Seeded};
 
 /// Seeding ten thousand groups takes a while; anything else is quick.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -64,6 +64,22 @@ pub struct Call {
     /// The security groups that the call touched.
     #[serde(default)]
     pub groups: Vec<GroupChange>,
+    /// The functions that the call touched.
+    #[serde(default)]
+    pub functions: Vec<FunctionChange>,
+}
+
+/// What a call did to one function.
+#[derive(Debug, Clone, Deserialize)]
+pub struct FunctionChange {
+    /// The function.
+    pub name: String,
+    /// All of it before the call, in the emulator's own JSON; null if the call made it.
+    #[serde(default)]
+    pub before: Value,
+    /// All of it after the call; null if the call deleted it.
+    #[serde(default)]
+    pub after: Value,
 }
 
 /// What a call did to one security group.
@@ -132,6 +148,9 @@ pub struct Settings {
     /// Request rates: `"aws"` (the default), `"off"`, or a factor on AWS's rates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rates: Option<Value>,
+    /// Anything else, in the emulator's own JSON: how updates of functions end, what keys and roles cannot be used, ….
+    #[serde(flatten)]
+    pub others: serde_json::Map<String, Value>,
 }
 
 impl EmulatorApi {
@@ -203,6 +222,15 @@ impl AccountApi {
 
     /// Makes thousands of security groups, the same ones each time, without calls in the ledger.
     pub async fn fleet(&self, fleet: &FleetSeed) -> Result<Fleet> {
+        self.make(fleet).await
+    }
+
+    /// Makes thousands of functions, the same ones each time, without calls in the ledger.
+    pub async fn function_fleet(&self, fleet: &FunctionFleetSeed) -> Result<FunctionFleet> {
+        self.make(fleet).await
+    }
+
+    async fn make<T: DeserializeOwned>(&self, fleet: &impl Serialize) -> Result<T> {
         let mut body = serde_json::to_value(fleet)?;
         if let Some(body) = body.as_object_mut() {
             body.insert("account".to_owned(), self.account.clone().into());
@@ -228,6 +256,23 @@ impl AccountApi {
             .into_iter()
             .find(|group| group.group_id == id)
             .with_context(|| format!("account {} has no security group {id} in {region}", self.account))
+    }
+
+    /// The functions in a region, each with all that belongs to it, in the emulator's own JSON.
+    pub async fn functions(&self, region: &str) -> Result<Vec<Value>> {
+        #[derive(Deserialize)]
+        struct Answer {
+            functions: Vec<Value>,
+        }
+        let query = [("account", self.account.as_str()), ("region", region)];
+        let answer: Answer = self.api.send(Method::GET, "functions", &query, None).await?;
+        Ok(answer.functions)
+    }
+
+    /// One function.
+    pub async fn function(&self, region: &str, name: &str) -> Result<Value> {
+        let found = self.functions(region).await?.into_iter().find(|function| function["name"] == name);
+        found.with_context(|| format!("account {} has no function {name} in {region}", self.account))
     }
 
     /// All calls of the account.

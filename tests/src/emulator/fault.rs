@@ -97,6 +97,12 @@ pub enum FaultKind {
         /// What he does.
         change: ForeignChange,
     },
+    /// Somebody else changes a function right before the call takes effect.
+    #[serde(rename = "foreignWrite")]
+    ForeignFunction {
+        /// What he does, in the emulator's own JSON.
+        change: serde_json::Value,
+    },
 }
 
 impl FaultKind {
@@ -145,7 +151,7 @@ impl FaultKind {
             Self::RepeatToken => "repeatToken",
             Self::Latency { .. } => "latency",
             Self::Custom { .. } => "custom",
-            Self::ForeignWrite { .. } => "foreignWrite",
+            Self::ForeignWrite { .. } | Self::ForeignFunction { .. } => "foreignWrite",
         }
     }
 }

@@ -66,6 +66,22 @@ pub struct FleetSeed {
     pub tags: BTreeMap<String, String>,
 }
 
+/// Thousands of functions, most of them good.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FunctionFleetSeed {
+    /// Where.
+    pub region: String,
+    /// How many functions.
+    pub functions: u32,
+    /// How many of them are bad.
+    pub bad_functions: u32,
+    /// What is wrong with the bad ones, in a word each.
+    pub function_problems: Vec<String>,
+    /// Tags of every function.
+    pub tags: BTreeMap<String, String>,
+}
+
 /// A fleet that was made.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Fleet {
@@ -87,6 +103,23 @@ pub struct BadGroup {
     pub problem: String,
     /// Its rules that are open to the world.
     pub rules: Vec<Rule>,
+}
+
+/// A fleet of functions that was made.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FunctionFleet {
+    /// The functions that are bad.
+    pub bad_functions: Vec<BadFunction>,
+}
+
+/// A function of a fleet that is bad.
+#[derive(Debug, Clone, Deserialize)]
+pub struct BadFunction {
+    /// The function's name.
+    pub name: String,
+    /// What is wrong with it, in a word.
+    pub problem: String,
 }
 
 impl Default for FleetSeed {

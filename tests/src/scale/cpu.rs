@@ -2,15 +2,17 @@
 //!
 //! It runs in a process of its own, since the credentials of an AWS client come from the environment.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use aws::{Connector, ConnectorOptions, Target};
-use crds::{AWSAccount, SecurityGroupBaseline};
+use crds::{AWSAccount, BaselineObject, SecurityGroupBaseline};
 use engine::controls::security_group::Internet;
 use engine::desired::Desired;
 use engine::evaluate::{Keep, evaluate};
 use engine::facts::{Inventory, Location};
+use engine::kind::Kind;
 use engine::plan::{Applied, Plan, plan};
 use engine::rails::{self, Circumstances, Moment};
 use engine::report::{NAMED, report};
@@ -54,7 +56,10 @@ pub async fn print() -> Result<()> {
         rate_share: 100,
     };
     let before = usage::own_cpu();
-    let inventory = aws::observe(&connector.connect(&target, REGION), None, Timestamp::now).await;
+    let connection = connector.connect(&target, REGION);
+    let (kind, unread) = (Kind::SecurityGroup, Inventory::unread(connection.location().clone()));
+    let observed = aws::observe(&connection, kind, &BTreeSet::new(), &unread, &Timestamp::now, &|| false).await;
+    let inventory = observed.inventory;
     let mut seconds = Seconds::from([("observe".to_owned(), usage::own_cpu() - before)]);
     ensure!(inventory.security_groups.facts().is_ok(), "the groups cannot be read");
     ensure!(inventory.network_interfaces.facts().is_ok(), "the interfaces cannot be read");
@@ -132,7 +137,8 @@ impl Steps {
 
     fn run(desired: &[Desired], inventory: &Inventory, account: &Account) -> Self {
         let now = Timestamp::now();
-        let (evaluation, evaluate) = usage::thread_cpu(|| evaluate(desired, inventory, now, Keep::Worst(NAMED)));
+        let (evaluation, evaluate) =
+            usage::thread_cpu(|| evaluate(Kind::SecurityGroup, desired, inventory, now, Keep::Worst(NAMED)));
         let (proposed, plan) = usage::thread_cpu(|| plan(desired, inventory, &evaluation));
         let edits = proposed.stage.edits.len();
         let (proposed, rest) = usage::thread_cpu(|| {

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use serde_json::json;
-use tests::emulator::{Call, Direction, Fault, FaultKind, FleetSeed, ForeignChange, GroupSeed, Seed, Settings};
+use tests::emulator::{
+    Call, Direction, Fault, FaultKind, FleetSeed, ForeignChange, FunctionFleetSeed, GroupSeed, Seed, Settings,
+};
 use tests::flows::{FlowSet, assert_never_lost, assert_never_opened};
 use tests::{Emulator, World};
 
@@ -150,6 +152,7 @@ async fn settings_and_fleets_are_taken() -> Result<()> {
         atomic_batches: Some(false),
         rules_per_security_group: Some(5),
         rates: Some(json!("off")),
+        others: serde_json::Map::from_iter([("concurrentExecutions".to_owned(), json!(500))]),
     };
     aws.configure(&settings).await?;
 
@@ -161,6 +164,19 @@ async fn settings_and_fleets_are_taken() -> Result<()> {
     }
     let groups = aws.groups(REGION).await?;
     assert_eq!(groups.iter().filter(|group| group.vpc_id.as_ref() == Some(&fleet.vpc)).count(), 41);
+
+    let fleet = FunctionFleetSeed {
+        region: REGION.to_owned(),
+        functions: 12,
+        bad_functions: 3,
+        function_problems: vec!["tracingOff".to_owned()],
+        tags: [("team".to_owned(), "a".to_owned())].into(),
+    };
+    let bad = aws.function_fleet(&fleet).await?.bad_functions;
+    assert_eq!(bad.iter().map(|bad| bad.problem.as_str()).collect::<Vec<_>>(), ["tracingOff"; 3]);
+    let functions = aws.functions(REGION).await?;
+    let untraced = functions.iter().filter(|it| it["configuration"]["TracingConfig"]["Mode"] == "PassThrough");
+    assert_eq!((functions.len(), untraced.count()), (12, 3));
     Ok(())
 }
 

@@ -238,16 +238,19 @@ async fn what_init_prints_passes_admission() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_catalogue_lists_twenty_controls() -> Result<()> {
+async fn the_catalogue_lists_every_control_of_every_kind() -> Result<()> {
     let world = World::shared().await?;
     let json = program().run(world, ["controls", "-o", "json"]).await?;
     let entries: Vec<Value> = serde_json::from_str(&json.stdout)?;
-    assert_eq!(entries.len(), 20);
-    assert!(entries.iter().all(|entry| entry["kind"] == "SecurityGroupBaseline" && entry["field"].is_string()));
+    let of = |kind: &str| entries.iter().filter(|entry| entry["kind"] == kind).count();
+    assert_eq!((of("SecurityGroupBaseline"), of("LambdaBaseline"), entries.len()), (20, 28, 48));
+    assert!(entries.iter().all(|entry| entry["field"].is_string()));
     let table = program().run(world, ["controls"]).await?;
-    assert_eq!(table.stdout.lines().count(), 21);
+    assert_eq!(table.stdout.lines().count(), 49);
     let crds = program().run(world, ["crds"]).await?;
-    assert!(crds.stdout.contains("securitygroupbaselines.baseward.dev"));
+    for kind in ["securitygroupbaselines", "lambdabaselines"] {
+        assert!(crds.stdout.contains(&format!("{kind}.baseward.dev")));
+    }
     Ok(())
 }
 

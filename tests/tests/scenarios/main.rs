@@ -19,6 +19,7 @@ mod cli;
 mod decided;
 mod enforce;
 mod faults;
+mod lambda;
 mod limits;
 mod outages;
 mod policies;
@@ -182,8 +183,9 @@ async fn wait_for_count(scenario: &Scenario<'_>, field: &str, reason: &str) -> R
 async fn wait_for_change_set(scenario: &Scenario<'_>, phase: &str) -> Result<DynamicObject> {
     wait_until(&format!("a change set is {phase}"), scenario.patience, async || {
         let sets = scenario.api("ChangeSet").await?.list(&Default::default()).await?.items;
-        let found = sets.into_iter().find(|set| set.data["status"]["phase"] == phase);
-        found.with_context(|| format!("no change set is {phase}"))
+        let seen: Vec<&Value> = sets.iter().map(|set| &set.data["status"]).collect();
+        let found = sets.iter().find(|set| set.data["status"]["phase"] == phase).cloned();
+        found.with_context(|| format!("no change set is {phase}: {seen:?}"))
     })
     .await
 }
