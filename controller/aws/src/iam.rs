@@ -110,7 +110,8 @@ mod tests {
         let hands_out_code = ["lambda:GetFunction", "lambda:GetLayerVersionByArn", "lambda:*", "*"];
         for policy in [read_policy(), write_policy("aws")] {
             let statements = policy.pointer("/Statement").and_then(Value::as_array).unwrap();
-            let allowed: Vec<&Value> = statements.iter().filter_map(|statement| statement["Action"].as_array()).flatten().collect();
+            let allowed: Vec<&Value> =
+                statements.iter().filter_map(|statement| statement["Action"].as_array()).flatten().collect();
             assert!(!allowed.is_empty());
             assert!(allowed.iter().all(|action| !hands_out_code.iter().any(|code| *action == code)), "{allowed:?}");
         }

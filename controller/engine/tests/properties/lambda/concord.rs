@@ -11,8 +11,7 @@ use engine::sequence::properties::changes;
 use proptest::prelude::*;
 
 use super::world::{NOW, World};
-use super::{sample, worlds};
-use crate::config;
+use super::{config, sample, worlds};
 
 /// The edits that nothing but an approval holds back, by that.
 fn free(edits: &[ProposedEdit], waiting: bool) -> impl Iterator<Item = &Edit> {

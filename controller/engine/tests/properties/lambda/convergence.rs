@@ -12,8 +12,7 @@ use proptest::prelude::*;
 
 use super::service::act;
 use super::world::World;
-use super::{sample, worlds};
-use crate::config;
+use super::{config, sample, worlds};
 
 /// More looks than one are needed only where an edit awaits another: what is proposed beside it, what another control sets
 /// of the same property, or concurrent runs that another function gives back.

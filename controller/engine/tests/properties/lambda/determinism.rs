@@ -11,8 +11,8 @@ use proptest::prelude::*;
 
 use super::statements::respelled;
 use super::world::{NOW, World};
-use super::{worlds, worlds_and_choices};
-use crate::config;
+use super::{config, worlds, worlds_and_choices};
+
 use crate::dice::Dice;
 use crate::world::brief;
 

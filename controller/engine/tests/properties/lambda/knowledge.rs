@@ -18,8 +18,8 @@ use proptest::prelude::*;
 
 use super::generators::hide;
 use super::world::{NOW, Read, World};
-use super::{sample, worlds, worlds_and_choices};
-use crate::config;
+use super::{config, sample, worlds, worlds_and_choices};
+
 use crate::dice::Dice;
 
 type Verdicts = BTreeMap<(BaselineRef, &'static str, String), Verdict>;

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::config;
 use super::world::{NOW, World};
 use crate::dice::Dice;
 use crate::world::World as Groups;
@@ -120,7 +121,7 @@ fn at() -> Timestamp {
 }
 
 proptest! {
-    #![proptest_config(crate::config())]
+    #![proptest_config(config())]
 
     /// Whatever one kind has spent, failed at or waits for, and whatever was read for it: the other does what it would do
     /// if it were alone.

@@ -19,6 +19,12 @@ use proptest::prelude::*;
 use self::world::World;
 use crate::dice::Dice;
 
+/// A tenth of the cases: a world of functions has all facts of all of them, and costs ten times as much as one of groups.
+fn config() -> ProptestConfig {
+    let config = crate::config();
+    ProptestConfig { cases: config.cases.div_ceil(10), ..config }
+}
+
 /// An account with functions, layers and baselines.
 fn worlds() -> impl Strategy<Value = World> {
     prop::collection::vec(any::<u16>(), 0..500).prop_map(|numbers| generators::world(&mut Dice::new(&numbers)))

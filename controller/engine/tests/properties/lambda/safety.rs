@@ -17,8 +17,8 @@ use self::semantics::Request;
 use super::service::act;
 use super::statements::{ORGANIZATION, STRANGER};
 use super::world::{Deep, World, document};
-use super::{sample, worlds_and_choices};
-use crate::config;
+use super::{config, sample, worlds_and_choices};
+
 use crate::dice::Dice;
 use crate::generators::OTHER_ACCOUNT;
 use crate::world::ACCOUNT;

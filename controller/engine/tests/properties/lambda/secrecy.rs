@@ -13,8 +13,7 @@ use proptest::prelude::*;
 use super::generators::CANARY;
 use super::service::{act, live, properties};
 use super::world::{NOW, World};
-use super::{sample, worlds};
-use crate::config;
+use super::{config, sample, worlds};
 
 fn tells(what: &impl Debug) -> bool {
     format!("{what:?}").contains(CANARY)

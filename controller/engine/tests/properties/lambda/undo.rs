@@ -15,8 +15,8 @@ use serde_json::json;
 
 use super::service::{live, perform, properties};
 use super::world::{Deep, Layer, World};
-use super::{sample, worlds_and_choices};
-use crate::config;
+use super::{config, sample, worlds_and_choices};
+
 use crate::dice::Dice;
 
 /// A resource that was changed, wholly or in part, and what is written down of it.
