@@ -462,7 +462,7 @@ impl Withheld {
                 format!("{shortage}: lower limits.concurrency or other reservations, or have the quota of the account raised")
             }
             Self::UpdateInProgress => "an update of the function is in progress: it follows once that has ended".to_owned(),
-            Self::NotActive(state) => format!("the function is not ready to be changed ({state}): mend or invoke it first"),
+            Self::NotActive(state) => format!("the function is not ready to be changed ({state}): invoke or deploy it first"),
             Self::WouldLose(what) => format!("{what} cannot be read and would be lost: let the controller's role read it first"),
             Self::EdgeFunction => {
                 "Lambda@Edge replicates the function: publish a changed version and update the distribution".to_owned()

@@ -192,9 +192,14 @@ async fn wait_for_change_set(scenario: &Scenario<'_>, phase: &str) -> Result<Dyn
 
 /// Waits until so many sweeps that begin from now on have ended, since another one has begun.
 async fn wait_for_sweeps(scenario: &Scenario<'_>, count: usize) -> Result<()> {
+    wait_for_reads(scenario, "DescribeNetworkInterfaces", count).await
+}
+
+/// The same by a read that each sweep makes once.
+async fn wait_for_reads(scenario: &Scenario<'_>, operation: &str, count: usize) -> Result<()> {
     let now = scenario.aws.ledger().await?.last().map_or(0, |call| call.seq);
     wait_until(&format!("{count} more sweeps"), scenario.patience, async || {
-        let sweeps = scenario.aws.calls(now, "DescribeNetworkInterfaces").await?.len();
+        let sweeps = scenario.aws.calls(now, operation).await?.len();
         ensure!(sweeps > count, "{sweeps} have begun");
         Ok(())
     })

@@ -210,7 +210,8 @@ fn status(item: &FunctionConfiguration) -> UpdateStatus {
     match (item.state(), item.last_update_status()) {
         (Some(State::Active), Some(LastUpdateStatus::InProgress)) => UpdateStatus::InProgress,
         (Some(State::Active), Some(LastUpdateStatus::Failed)) => UpdateStatus::UpdateFailed(reason()),
-        (Some(State::Active), _) => UpdateStatus::Ready,
+        (Some(State::Active), Some(LastUpdateStatus::Successful)) => UpdateStatus::Ready,
+        (Some(State::Active), _) => UpdateStatus::NotActive("how its last update ended is unknown".to_owned()),
         (Some(State::Pending), _) => UpdateStatus::InProgress,
         (Some(other), _) => UpdateStatus::NotActive(other.as_str().to_owned()),
         (None, _) => UpdateStatus::NotActive("unknown".to_owned()),

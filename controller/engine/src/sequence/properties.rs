@@ -27,6 +27,10 @@ pub fn sequence(edits: &[Edit], live: &LiveFunction) -> Result<Vec<Step>, Withhe
         if live.properties.get(&change.property) != Some(&change.before) {
             return Err(Withheld::ForeignChange);
         }
+        // What stays as it is only has to be there.
+        if change.before == change.after {
+            continue;
+        }
         let operation = operation(change);
         let together = calls.entry((operation, together(operation, change))).or_default();
         // Several edits may ask for the same.
@@ -131,8 +135,8 @@ fn has_key(changes: &[PropertyChange]) -> bool {
 fn ready(live: &LiveFunction) -> Result<(), Withheld> {
     match &live.status {
         Some(UpdateStatus::Ready) => Ok(()),
-        // What failed is mended by the next update, ours or that of somebody else.
-        Some(UpdateStatus::UpdateFailed(_)) => Ok(()),
+        // The next update would make what failed take effect along with it, whoever asked for that.
+        Some(UpdateStatus::UpdateFailed(code)) => Err(Withheld::NotActive(format!("its last update failed: {code}"))),
         Some(UpdateStatus::InProgress) => Err(Withheld::UpdateInProgress),
         Some(UpdateStatus::NotActive(state)) => Err(Withheld::NotActive(state.clone())),
         None => Err(Withheld::IncompleteKnowledge),

@@ -325,7 +325,7 @@ fn a_function_is_configured_only_while_it_is_ready_and_nothing_is_lost() {
     let to = |status: UpdateStatus| move |live: &mut LiveFunction| live.status = Some(status.clone());
     for (expected, status) in [
         (Ok(1), UpdateStatus::Ready),
-        (Ok(1), UpdateStatus::UpdateFailed("InvalidSubnet".to_owned())),
+        (Err("NotActive"), UpdateStatus::UpdateFailed("InvalidSubnet".to_owned())),
         (Err("UpdateInProgress"), UpdateStatus::InProgress),
         (Err("NotActive"), UpdateStatus::NotActive("Inactive".to_owned())),
     ] {
@@ -501,6 +501,28 @@ fn a_url_is_signed_before_the_statements_go_that_opened_it() {
     };
     let made: Vec<PropertyName> = changes(&case.resource().edits[0]);
     assert_eq!(made, [PropertyName::UrlAuth, PropertyName::Statement]);
+}
+
+#[test]
+fn a_wide_statement_goes_only_while_the_narrower_one_is_there() {
+    let service = |sid: &str, condition: Value| {
+        json!({"Sid": sid, "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"},
+            "Action": "lambda:InvokeFunction", "Resource": ARN, "Condition": condition})
+    };
+    let own = json!({"StringEquals": {"AWS:SourceAccount": ACCOUNT}});
+    let names =
+        |case: &Case| -> Vec<String> { case.calls(&case.live()).unwrap().iter().map(Call::to_string).collect() };
+    let binding = json!({"access": {"serviceSource": true, "addSourceAccount": true}});
+    let alone = Case::with(binding.clone(), |case| case.statements = vec![service("s3", json!({}))]);
+    assert_eq!(alone.outcome(), (vec![Operation::NarrowStatement], vec![]));
+    assert_eq!(names(&alone), ["AddPermission", "RemovePermission"]);
+    let both = Case::with(binding, |case| {
+        case.statements = vec![service("s3", json!({})), service("by-hand", own)];
+    });
+    assert_eq!(names(&both), ["RemovePermission"]);
+    let mut gone = both.live();
+    gone.properties.insert(Property::statement("", "by-hand"), None);
+    assert_eq!(refused(&both, &both, &gone), Some(Withheld::ForeignChange));
 }
 
 /// Two baselines that both look at the function.

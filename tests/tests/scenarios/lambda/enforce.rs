@@ -2,9 +2,8 @@
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use tests::emulator::Settings;
 
-use super::{KIND, allow, baseline, function, given, sids, wait_for_function, writes, written};
+use super::{KIND, allow, baseline, function, given, settings, sids, wait_for_function, writes, written};
 use crate::{ACCOUNT, scenario, wait_for_change_set};
 
 #[tokio::test]
@@ -51,9 +50,7 @@ async fn a_public_url_asks_for_a_signature_and_stays() -> Result<()> {
 #[tokio::test]
 async fn a_configuration_is_one_write_under_its_revision_and_is_waited_for() -> Result<()> {
     let scenario = scenario("configuration").await?;
-    let slow =
-        Settings { others: json!({"functionUpdateSeconds": 2}).as_object().unwrap().clone(), ..Settings::default() };
-    scenario.aws.configure(&slow).await?;
+    scenario.aws.configure(&settings(&json!({"functionUpdateSeconds": 2}))).await?;
     let old = json!({"runtime": "nodejs20.x", "tracing": "PassThrough", "environment": {"STAGE": "prod"}});
     given(&scenario, json!([function("pay", old)])).await?;
     scenario.apply(ACCOUNT).await?;

@@ -2,12 +2,13 @@
 
 mod audit;
 mod enforce;
+mod foreign;
 mod secrets;
 mod withheld;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use tests::emulator::{Call, Seed, Seeded};
+use tests::emulator::{Call, Seed, Seeded, Settings};
 use tests::{Scenario, wait_until};
 
 use super::REGION;
@@ -52,6 +53,16 @@ fn allow(sid: &str, principal: Value, condition: Value) -> Value {
         statement["Condition"] = condition;
     }
     statement
+}
+
+/// Settings of the emulator in its own JSON.
+fn settings(others: &Value) -> Settings {
+    Settings { others: others.as_object().unwrap().clone(), ..Settings::default() }
+}
+
+/// Waits until the functions were looked at so many times from now on, since another look has begun.
+async fn wait_for_looks(scenario: &Scenario<'_>, count: usize) -> Result<()> {
+    super::wait_for_reads(scenario, "ListFunctions", count).await
 }
 
 /// The mutating calls of Lambda that the controller made in this account.

@@ -2,15 +2,10 @@
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use tests::emulator::{Fault, FaultKind, Settings};
+use tests::emulator::{Fault, FaultKind};
 
-use super::{allow, baseline, function, given, sids, wait_for_function, wait_for_status, written};
+use super::{allow, baseline, function, given, settings, sids, wait_for_function, wait_for_status, written};
 use crate::{ACCOUNT, scenario};
-
-/// Settings of the emulator in its own JSON.
-fn settings(others: &Value) -> Settings {
-    Settings { others: others.as_object().unwrap().clone(), ..Settings::default() }
-}
 
 const TRACE: &str = "observability: {xray: true}";
 
@@ -53,26 +48,6 @@ async fn a_function_that_cannot_be_changed_is_left_alone_and_says_why() -> Resul
     })
     .await?;
     assert_eq!(written(&scenario).await?, Vec::<String>::new());
-    Ok(())
-}
-
-#[tokio::test]
-async fn what_somebody_else_deploys_in_between_is_never_overwritten() -> Result<()> {
-    let scenario = scenario("deployed").await?;
-    given(&scenario, json!([function("pay", json!({"tracing": "PassThrough", "environment": {"VERSION": "1"}}))]))
-        .await?;
-    let deploy = json!({"function": "pay", "configuration": {"Environment": {"Variables": {"VERSION": "2"}}}});
-    let fault = Fault::from(FaultKind::ForeignFunction { change: deploy })
-        .of_service("lambda")
-        .on("UpdateFunctionConfiguration");
-    scenario.aws.set_faults(&[fault]).await?;
-    scenario.apply(ACCOUNT).await?;
-    scenario.apply(&baseline("Enforce", TRACE)).await?;
-    let traced = |pay: &Value| pay["configuration"]["TracingConfig"]["Mode"] == "Active";
-    let pay = wait_for_function(&scenario, "pay", "is traced", traced).await?;
-    assert_eq!(pay["configuration"]["Environment"]["Variables"]["VERSION"], "2");
-    let calls = scenario.aws.calls(0, "UpdateFunctionConfiguration").await?;
-    assert_eq!(calls[0].error_code.as_deref(), Some("PreconditionFailedException"));
     Ok(())
 }
 

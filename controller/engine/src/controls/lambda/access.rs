@@ -236,14 +236,19 @@ fn bind_to_account(parameters: &Parameters, view: &LambdaView<'_>) -> Vec<Remedy
     found.iter().map(|offender| bound(offender, &view.function.account)).collect()
 }
 
-/// The statement is replaced by the same for the function's own account.
+/// The statement is replaced by the same for the function's own account. One that is there already, as after a plan that
+/// was cut short, stays: it has to be there still when the wide one goes.
 fn bound(offender: &Offender<'_>, account: &str) -> Remedy {
     let mut remedy = removal(offender);
-    let mut narrow = offender.statement.with_source_account(account);
-    let sid = free_sid(offender.policy, offender.statement.sid().unwrap_or_default());
-    if let Some(members) = narrow.as_object_mut() {
-        members.insert("Sid".to_owned(), Value::String(sid.clone()));
+    let wanted = offender.statement.with_source_account(account);
+    if let Some((sid, same)) = same_under_another_sid(offender, &wanted) {
+        let stays = Some(permission::canonical(same));
+        let property = Property::statement(offender.qualifier, sid);
+        remedy.changes.push(PropertyChange { property, before: stays.clone(), after: stays });
+        return remedy;
     }
+    let sid = free_sid(offender.policy, offender.statement.sid().unwrap_or_default());
+    let narrow = under_sid(&wanted, &sid);
     // Where the statement has that condition already, the API has no operator left to write another one with.
     if remedy.held.is_none() && Permission::of(&narrow).is_none() {
         let why = format!("the statement {sid:?} that is to replace it could not be added");
@@ -252,6 +257,26 @@ fn bound(offender: &Offender<'_>, account: &str) -> Remedy {
     let property = Property::statement(offender.qualifier, &sid);
     remedy.changes.push(PropertyChange { property, before: None, after: Some(permission::canonical(&narrow)) });
     remedy
+}
+
+fn under_sid(statement: &Value, sid: &str) -> Value {
+    let mut statement = statement.clone();
+    if let Some(members) = statement.as_object_mut() {
+        members.insert("Sid".to_owned(), Value::String(sid.to_owned()));
+    }
+    statement
+}
+
+/// A statement of the policy that says what is wanted, and alone has its id.
+fn same_under_another_sid<'v>(offender: &Offender<'v>, wanted: &Value) -> Option<(&'v str, &'v Value)> {
+    let statements = offender.policy.statements();
+    let mut others = statements.iter().filter(|other| other.sid() != offender.statement.sid());
+    others.find_map(|other| {
+        let sid = other.sid()?;
+        let is_alone = statements.iter().filter(|statement| statement.sid() == Some(sid)).count() == 1;
+        let is_same = permission::canonical(other.raw()) == permission::canonical(&under_sid(wanted, sid));
+        (is_alone && is_same).then_some((sid, other.raw()))
+    })
 }
 
 /// So many characters of an id are taken over.
@@ -358,6 +383,22 @@ mod tests {
         let any = json!({"StringEquals": {"aws:SourceAccount": ["111122223333", "4444*"]}});
         let taken = remedies(&binding(), DEPUTY, &under(&[statement("s3", s3(), any)]));
         assert!(taken.len() == 1 && held(&taken[0]), "{taken:?}");
+    }
+
+    #[test]
+    fn a_narrower_statement_that_is_there_already_is_not_added_again() {
+        let s3 = || json!({"Service": "s3.amazonaws.com"});
+        let own = json!({"StringEquals": {"AWS:SourceAccount": "111122223333"}});
+        let (wide, narrow) = (open_to("s3", s3()), statement("by-hand", s3(), own));
+        let asked = remedies(&binding(), DEPUTY, &under(&[wide.clone(), narrow.clone()]));
+        let stays = Some(permission::canonical(&narrow));
+        let property = Property::statement("", "by-hand");
+        let [Remedy { changes, held: None }] = asked.as_slice() else { panic!("{asked:?}") };
+        assert_eq!(changes[0].after, None);
+        assert_eq!(changes[1..], [PropertyChange { property, before: stays.clone(), after: stays }]);
+        // One that cannot be told from another one by its id proves nothing.
+        let asked = remedies(&binding(), DEPUTY, &under(&[wide, narrow.clone(), narrow]));
+        assert_eq!(asked[0].changes[1].before, None);
     }
 
     #[test]

@@ -65,7 +65,10 @@ pub(crate) fn act(world: &mut World, desired: &[Desired], permitted: &Permitted,
 
 fn is_busy(live: &Live) -> bool {
     let Live::Function(function) = live else { return false };
-    matches!(function.status, Some(UpdateStatus::InProgress | UpdateStatus::NotActive(_)))
+    matches!(
+        function.status,
+        Some(UpdateStatus::InProgress | UpdateStatus::UpdateFailed(_) | UpdateStatus::NotActive(_))
+    )
 }
 
 /// The properties that edits change.
@@ -266,7 +269,7 @@ fn on_function(
 }
 
 fn configure(deep: &mut Deep, call: &LambdaCall) -> Result<(), &'static str> {
-    if !matches!(deep.status, UpdateStatus::Ready | UpdateStatus::UpdateFailed(_)) {
+    if deep.status != UpdateStatus::Ready {
         return Err("ResourceConflictException");
     }
     if call.revision.as_deref() != Some(revision(deep, "").as_str()) {
