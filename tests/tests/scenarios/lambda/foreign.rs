@@ -130,8 +130,7 @@ async fn a_function_that_is_deleted_half_way_is_done_with_and_its_successor_is_p
     scenario.apply(&baseline("Enforce", EVERYTHING)).await?;
     wait_for_status(&scenario, "nothing is left", |status| status["violationsTotal"] == 0).await?;
     scenario.wait_for_condition(KIND, "edge", "Reconciling", "False").await?;
-    let set = wait_for_change_set(&scenario, "PartlyApplied").await?;
-    ensure!(set.data["status"]["message"].is_string(), "{}", set.data);
+    wait_for_change_set(&scenario, "PartlyApplied").await?;
     let before = written(&scenario).await?.len();
     given(&scenario, json!([function("pay", successor)])).await?;
     wait_for_function(&scenario, "pay", "is mended, too", |pay| {
