@@ -30,10 +30,10 @@ use Proof::{Command, Scenario, Test};
 
 const SILENT: Proof = Scenario("faults::silent", "audit_and_propose_write_nothing_whatever_goes_wrong");
 
-/// Every fault that can befall the guard of security groups.
+/// Every fault that can befall the guard of security groups and functions.
 #[must_use]
 pub fn faults() -> Vec<Fault> {
-    [of_processes(), of_kubernetes(), of_aws(), of_others()].concat()
+    [of_processes(), of_kubernetes(), of_aws(), of_others(), of_functions()].concat()
 }
 
 /// What befalls the process itself, and what it shares with others of its kind.
@@ -245,6 +245,7 @@ fn of_aws() -> Vec<Fault> {
             shown_by: &[
                 Scenario("withheld", "an_unknown_outcome_is_followed_by_a_read_and_not_repeated"),
                 Scenario("withheld", "a_write_that_somebody_else_has_made_a_moment_before"),
+                Scenario("lambda::withheld", "a_reply_that_was_lost_after_its_effect_is_read_and_not_repeated"),
             ],
         },
         Fault {
@@ -328,12 +329,15 @@ fn of_others() -> Vec<Fault> {
     vec![
         Fault {
             id: "F19",
-            what: "somebody edits the group between read and write",
-            promise: "unrelated rules are not touched; what was changed is planned anew",
+            what: "somebody edits the group, or deploys the function, between read and write",
+            promise: "unrelated rules and settings are not touched; what was changed is planned anew",
             shown_by: &[
                 Scenario("withheld", "a_foreign_change_between_read_and_write_is_planned_anew"),
                 Scenario("withheld", "a_hand_that_is_always_there_first_is_counted_and_named_and_never_overwritten"),
                 Test("controller/engine/tests/properties/safety.rs", "a_foreign_change_stops_the_sequence"),
+                Scenario("lambda::foreign", "a_configuration_is_never_written_over_a_newer_one"),
+                Scenario("lambda::foreign", "a_deployment_at_any_step_is_kept_and_all_is_mended_beside_it"),
+                Scenario("lambda::foreign", "a_statement_id_that_somebody_takes_meanwhile_stays_his"),
             ],
         },
         Fault {
@@ -350,12 +354,63 @@ fn of_others() -> Vec<Fault> {
         },
         Fault {
             id: "F21",
-            what: "a group is deleted in the middle of a plan, and made anew under its name",
-            promise: "it is done with; the new group has a plan of its own",
+            what: "a group or a function is deleted in the middle of a plan, and made anew under its name",
+            promise: "it is done with; the new one has a plan of its own",
+            shown_by: &[
+                Scenario(
+                    "faults::aws",
+                    "a_group_that_is_deleted_in_the_middle_of_a_plan_is_done_with_and_its_successor_is_planned_anew",
+                ),
+                Scenario(
+                    "lambda::foreign",
+                    "a_function_that_is_deleted_half_way_is_done_with_and_its_successor_is_planned_anew",
+                ),
+            ],
+        },
+    ]
+}
+
+/// What befalls functions alone.
+fn of_functions() -> Vec<Fault> {
+    vec![
+        Fault {
+            id: "F31",
+            what: "AWS cannot carry out an update of a function: its key is denied or disabled, its role is gone, a subnet is full, its runtime is blocked",
+            promise: "the reason is told; what nobody may update is not tried again before the function has changed",
+            shown_by: &[
+                Scenario("lambda::withheld", "an_update_that_fails_says_by_what_it_failed"),
+                Scenario(
+                    "lambda::foreign",
+                    "a_runtime_that_nobody_may_update_is_tried_again_only_once_the_function_has_changed",
+                ),
+            ],
+        },
+        Fault {
+            id: "F32",
+            what: "a function is pending, inactive, failed or being updated, or its last update has failed",
+            promise: "its configuration is not written, and the reason is told",
+            shown_by: &[
+                Scenario("lambda::withheld", "a_function_that_cannot_be_changed_is_left_alone_and_says_why"),
+                Test(
+                    "controller/engine/tests/rails/lambda.rs",
+                    "a_function_is_configured_only_while_it_is_ready_and_nothing_is_lost",
+                ),
+            ],
+        },
+        Fault {
+            id: "F33",
+            what: "the policy of a function does not parse",
+            promise: "`Unknown`, and no edit",
             shown_by: &[Scenario(
-                "faults::aws",
-                "a_group_that_is_deleted_in_the_middle_of_a_plan_is_done_with_and_its_successor_is_planned_anew",
+                "lambda::withheld",
+                "a_policy_that_cannot_be_read_or_parsed_is_unknown_and_left_alone",
             )],
+        },
+        Fault {
+            id: "F34",
+            what: "more concurrency is to be reserved than the account can spare",
+            promise: "nothing is reserved for anybody, and the shortage is told",
+            shown_by: &[Scenario("lambda::withheld", "concurrency_beyond_the_account_is_reserved_for_nobody")],
         },
     ]
 }
@@ -440,9 +495,9 @@ mod tests {
     }
 
     #[test]
-    fn every_fault_that_concerns_security_groups_is_in_the_table_once() {
+    fn every_fault_is_in_the_table_once() {
         let numbers: Vec<u32> = faults().iter().filter_map(Fault::number).collect();
-        let expected: BTreeSet<u32> = (1..=30).filter(|number| ![2, 25].contains(number)).collect();
+        let expected: BTreeSet<u32> = (1..=34).filter(|number| ![2, 25].contains(number)).collect();
         assert_eq!((numbers.len(), numbers.into_iter().collect()), (expected.len(), expected));
     }
 }

@@ -271,6 +271,20 @@ async fn enforce_takes_the_verb() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_verb_on_functions_is_that_of_their_baselines() -> Result<()> {
+    let admin = namespace("enforce-functions").await?;
+    let of_functions = |mode: &str| in_mode(mode, "").replace(BASELINE, "LambdaBaseline");
+    let may_enforce_groups = [("create", "lambdabaselines"), ("enforce", "securitygroupbaselines")];
+    let gus = user_with(&admin, "gus", &may_enforce_groups).await?;
+    let sentence = "gus lacks the verb enforce on lambdabaselines edge";
+    assert_refused(create(&gus, &of_functions("Enforce")).await, policy::ENFORCE, &[sentence]);
+    create(&gus, &of_functions("Audit")).await?;
+    let enforcer = user(&admin, "eli", &[roles::EDITOR, roles::ENFORCER]).await?;
+    patch(&enforcer, "lamb/edge", r#"{"spec":{"mode":"Enforce"}}"#, &[]).await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_verb_can_be_bound_to_one_baseline_even_if_the_server_names_it() -> Result<()> {
     let admin = namespace("one-baseline").await?;
     let may_write = ("create", "securitygroupbaselines");
