@@ -152,12 +152,15 @@ async fn a_change_set_of_a_function_is_undone_as_far_as_it_is_as_it_was_left() -
     scenario.apply(&enforce).await?;
     let closed = |pay: &Value| sids(pay).is_empty() && pay["configuration"]["TracingConfig"]["Mode"] == "Active";
     wait_for_function(&scenario, "pay", "is closed", closed).await?;
-    let set = wait_for_change_set(&scenario, "Applied").await?;
+    scenario.wait_for_condition(KIND, "edge", "Reconciling", "False").await?;
     scenario.delete(&enforce).await?;
-    let name = set.metadata.name.as_deref().unwrap();
-    let words = ["rollback", name, "-n", &scenario.namespace, "--reason", "INC-77", "--yes"];
-    let undone = program().run(scenario.world, words).await?;
-    assert_eq!(undone.code, 0, "{}", undone.stderr);
+    // A policy and a configuration that are found at different times are changed by a set each.
+    for set in scenario.api("ChangeSet").await?.list(&Default::default()).await?.items {
+        let name = set.metadata.name.as_deref().unwrap();
+        let words = ["rollback", name, "-n", &scenario.namespace, "--reason", "INC-77", "--yes"];
+        let undone = program().run(scenario.world, words).await?;
+        assert_eq!(undone.code, 0, "{}", undone.stderr);
+    }
     wait_for_function(&scenario, "pay", "is as it was", |pay| {
         sids(pay) == ["everybody"] && pay["configuration"]["TracingConfig"]["Mode"] == "PassThrough"
     })

@@ -1,10 +1,13 @@
 //! What holds a change of a function back, and what goes wrong with one.
 
 use anyhow::{Result, ensure};
+use futures::future::try_join_all;
 use serde_json::{Value, json};
 use tests::emulator::{Fault, FaultKind};
 
-use super::{allow, baseline, function, given, settings, sids, wait_for_function, wait_for_status, written};
+use super::{
+    KIND, REGION, allow, baseline, function, given, settings, sids, wait_for_function, wait_for_status, written,
+};
 use crate::{ACCOUNT, scenario};
 
 const TRACE: &str = "observability: {xray: true}";
@@ -30,6 +33,10 @@ async fn a_function_that_cannot_be_changed_is_left_alone_and_says_why() -> Resul
             function("failed", with(json!({"state": "Failed"}))),
             function("inactive", with(json!({"state": "Inactive"}))),
             function(
+                "broken",
+                with(json!({"lastUpdateStatus": "Failed", "lastUpdateStatusReasonCode": "InvalidSubnet"}))
+            ),
+            function(
                 "edge",
                 with(
                     json!({"masterArn": "arn:aws:lambda:us-east-1:111122223333:function:edge:1", "recursion": "Allow"})
@@ -47,7 +54,46 @@ async fn a_function_that_cannot_be_changed_is_left_alone_and_says_why() -> Resul
             .all(|reason| counts(status, "withheld", reason))
     })
     .await?;
+    wait_for_status(&scenario, "all that are not ready are counted", |status| {
+        // Of failed, inactive and broken one edit each.
+        status["withheld"]["NotActive"] == 3
+    })
+    .await?;
     assert_eq!(written(&scenario).await?, Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_used_costs_no_variable() -> Result<()> {
+    let scenario = scenario("bad-keys").await?;
+    let key =
+        |number: u32| format!("arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-12345678900{number}");
+    let answers = json!({"kmsKeys": {key(1): "KMSAccessDeniedException", key(2): "KMSDisabledException", key(3): "DisabledKMSKey"}});
+    scenario.aws.configure(&settings(&answers)).await?;
+    let with = |team: &str| json!({"environment": {"STAGE": "prod"}, "tags": {"team": team}});
+    given(
+        &scenario,
+        json!([function("denied", with("a")), function("disabled", with("b")), function("late", with("c"))]),
+    )
+    .await?;
+    scenario.apply(ACCOUNT).await?;
+    for (number, team) in (1..).zip(["a", "b", "c"]) {
+        let fields = format!("environment: {{requireCustomerKey: true, kmsKeyArn: \"{}\"}}", key(number));
+        let only = format!("select: {{tags: {{team: {team}}}}}");
+        let baseline = baseline("Enforce", &fields).replace("select: {all: true}", &only);
+        scenario.apply(&baseline.replace("name: edge", &format!("name: edge-{team}"))).await?;
+    }
+    for team in ["a", "b", "c"] {
+        scenario
+            .wait_for(KIND, &format!("edge-{team}"), "the key is told", |object| {
+                counts(&object.data["status"], "failures", "KeyUnusable")
+            })
+            .await?;
+    }
+    for name in ["denied", "disabled", "late"] {
+        let function = scenario.aws.function(REGION, name).await?;
+        assert_eq!(function["configuration"]["Environment"]["Variables"]["STAGE"], "prod", "{name}");
+    }
     Ok(())
 }
 
@@ -75,13 +121,12 @@ async fn an_update_that_fails_says_by_what_it_failed() -> Result<()> {
     .await?;
     scenario.apply(ACCOUNT).await?;
     scenario.apply(&baseline("Enforce", TRACE)).await?;
-    wait_for_status(&scenario, "every failure is told", |status| {
-        ["KeyUnusable", "UpdateFailed", "RoleUnusable", "RuntimeBlocked"]
-            .iter()
-            .all(|reason| counts(status, "failures", reason))
-    })
-    .await?;
-    Ok(())
+    // A failure is told by the sweep that met it.
+    let told = ["KeyUnusable", "UpdateFailed", "RoleUnusable", "RuntimeBlocked"].map(|reason| {
+        let scenario = &scenario;
+        async move { wait_for_status(scenario, reason, |status| counts(status, "failures", reason)).await }
+    });
+    try_join_all(told).await.map(drop)
 }
 
 #[tokio::test]
