@@ -30,6 +30,18 @@ pub fn ec2_as(url: &str, credentials: Credentials, region: &str) -> aws_sdk_ec2:
     aws_sdk_ec2::Client::new(&config(url, credentials, region, TIMEOUT))
 }
 
+/// Lambda in one region of an account, as the account's root.
+#[must_use]
+pub fn lambda(url: &str, account: &str, region: &str) -> aws_sdk_lambda::Client {
+    lambda_as(url, Credentials::new(account, "any", None, None, "rig"), region)
+}
+
+/// Lambda with credentials that STS has given out.
+#[must_use]
+pub fn lambda_as(url: &str, credentials: Credentials, region: &str) -> aws_sdk_lambda::Client {
+    aws_sdk_lambda::Client::new(&config(url, credentials, region, TIMEOUT))
+}
+
 /// CloudTrail, as the root of an account.
 #[must_use]
 pub fn cloudtrail(url: &str, account: &str, region: &str) -> aws_sdk_cloudtrail::Client {

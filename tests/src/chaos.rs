@@ -1,6 +1,6 @@
 //! `cargo chaos`: a process that dies, or loses its lease, at every write of a run changes nothing about what comes of it.
 //!
-//! An undisturbed run is recorded first: every AWS write, by the emulator's ledger, and every write to the Kubernetes API,
+//! There is a fleet of resources of each kind. Of each an undisturbed run is recorded first: every AWS write, by the emulator's ledger, and every write to the Kubernetes API,
 //! by a proxy before the API server. Each of them is a crash point twice: before its effect, and after its effect but
 //! before its reply. For each point the run is begun anew in an account of its own; at the point the process is killed
 //! (`kill -9`) and started again. Each write is also a point at which another process takes the lease over, while the leader
@@ -12,7 +12,10 @@
 
 mod crash;
 mod fleet;
+mod functions;
+mod groups;
 mod handover;
+mod names;
 mod point;
 mod stage;
 mod trail;
@@ -23,6 +26,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
+use futures::future::try_join_all;
 use futures::{FutureExt as _, StreamExt as _, stream};
 
 use crate::baseward::Program;
@@ -31,6 +35,7 @@ pub(crate) use crash::Moment;
 pub(crate) use point::Nth;
 
 use crash::Crash;
+use fleet::Fleet;
 use handover::Handover;
 use stage::Stage;
 use trail::Trail;
@@ -50,8 +55,13 @@ const ATTEMPTS: usize = 3;
 /// So many runs of a sample at once: other tests run beside it, and a lease lasts a second.
 const SAMPLED_AT_ONCE: usize = 4;
 
-/// What happens to a run.
-enum Blow {
+/// What happens to a run that would have been as another one was.
+struct Blow<'t> {
+    undisturbed: &'t Trail,
+    kind: BlowKind,
+}
+
+enum BlowKind {
     Crash(Crash),
     Handover(Handover),
 }
@@ -81,19 +91,13 @@ pub async fn run(program: Program, options: Options) -> Result<()> {
     let world = World::start().await?;
     let started = Instant::now();
     let undisturbed = record(&world, &program).await?;
-    println!(
-        "undisturbed: {} AWS writes, {} Kubernetes writes, {:.0} s",
-        undisturbed.aws.len(),
-        undisturbed.kubernetes.len(),
-        started.elapsed().as_secs_f32()
-    );
-    let mut blows = all(&undisturbed);
+    let mut blows: Vec<Blow<'_>> = undisturbed.iter().flat_map(all).collect();
     blows.retain(|blow| blow.to_string().contains(&options.only));
-    let outcomes = suffer(&world, &program, &undisturbed, blows, options.jobs).await;
+    let outcomes = suffer(&world, &program, blows, options.jobs).await;
     conclude(&outcomes, started.elapsed())
 }
 
-/// Runs a few points, always the same ones, for the tests.
+/// Runs a few points of each fleet, always the same ones, for the tests.
 ///
 /// # Errors
 /// What did not hold at which point.
@@ -101,10 +105,13 @@ pub async fn sample(program: Program, crashes: usize, handovers: usize) -> Resul
     let world = World::start().await?;
     let started = Instant::now();
     let undisturbed = record(&world, &program).await?;
-    let (crash, handover): (Vec<Blow>, Vec<Blow>) =
-        all(&undisturbed).into_iter().partition(|blow| matches!(blow, Blow::Crash(_)));
-    let blows: Vec<Blow> = spread(crash, crashes).chain(spread(handover, handovers)).collect();
-    let outcomes = suffer(&world, &program, &undisturbed, blows, SAMPLED_AT_ONCE).await;
+    let of_fleet = |undisturbed| {
+        let (crash, handover): (Vec<_>, Vec<_>) =
+            all(undisturbed).partition(|blow| matches!(blow.kind, BlowKind::Crash(_)));
+        spread(crash, crashes).chain(spread(handover, handovers))
+    };
+    let blows = undisturbed.iter().flat_map(of_fleet).collect();
+    let outcomes = suffer(&world, &program, blows, SAMPLED_AT_ONCE).await;
     conclude(&outcomes, started.elapsed())
 }
 
@@ -116,26 +123,37 @@ fn spread<T>(all: Vec<T>, count: usize) -> impl Iterator<Item = T> {
     all.into_iter().enumerate().filter(move |(position, _)| chosen.contains(position)).map(|(_, one)| one)
 }
 
-async fn record(world: &World, program: &Program) -> Result<Trail> {
-    let stage = Stage::set(world, program).await?;
+/// The undisturbed run of each fleet.
+async fn record(world: &World, program: &Program) -> Result<Vec<Trail>> {
+    try_join_all(Fleet::ALL.map(|fleet| record_one(world, program, fleet))).await
+}
+
+async fn record_one(world: &World, program: &Program, fleet: Fleet) -> Result<Trail> {
+    let started = Instant::now();
+    let stage = Stage::set(world, program, fleet).await?;
     let proxy = stage.proxy("proxy").await?;
     let _controller = stage.launch("only", &proxy).await?;
     stage.rest(None, None).await?;
-    stage.trail(proxy.writes()).await
+    let trail = stage.trail(proxy.writes()).await?;
+    let (aws, kubernetes) = (trail.aws.len(), trail.kubernetes.len());
+    let took = started.elapsed().as_secs_f32();
+    println!("{fleet} undisturbed: {aws} AWS writes, {kubernetes} Kubernetes writes, {took:.0} s");
+    Ok(trail)
 }
 
-fn all(undisturbed: &Trail) -> Vec<Blow> {
-    let handovers = Handover::all(undisturbed).map(Blow::Handover);
-    Crash::all(undisturbed).map(Blow::Crash).chain(handovers).collect()
+fn all(undisturbed: &Trail) -> impl Iterator<Item = Blow<'_>> {
+    let handovers = Handover::all(undisturbed).map(BlowKind::Handover);
+    let kinds = Crash::all(undisturbed).map(BlowKind::Crash).chain(handovers);
+    kinds.map(move |kind| Blow { undisturbed, kind })
 }
 
-async fn suffer(world: &World, program: &Program, undisturbed: &Trail, blows: Vec<Blow>, jobs: usize) -> Vec<Outcome> {
-    let run = async |blow: Blow| {
+async fn suffer(world: &World, program: &Program, blows: Vec<Blow<'_>>, jobs: usize) -> Vec<Outcome> {
+    let run = async |blow: Blow<'_>| {
         let started = Instant::now();
         let mut result = Ok(Reached::TooLate);
         for _ in 0..ATTEMPTS {
             // A scenario that is judged guilty at its end panics.
-            let run = AssertUnwindSafe(blow.strike(world, program, undisturbed)).catch_unwind();
+            let run = AssertUnwindSafe(blow.strike(world, program)).catch_unwind();
             result = run.await.unwrap_or_else(|_| Err(anyhow!("judged guilty")));
             if !matches!(result, Ok(Reached::TooLate)) {
                 break;
@@ -168,20 +186,21 @@ impl fmt::Display for Outcome {
     }
 }
 
-impl Blow {
-    async fn strike(&self, world: &World, program: &Program, undisturbed: &Trail) -> Result<Reached> {
-        match self {
-            Self::Crash(crash) => crash.run(world, program, undisturbed).await,
-            Self::Handover(handover) => handover.run(world, program, undisturbed).await,
+impl Blow<'_> {
+    async fn strike(&self, world: &World, program: &Program) -> Result<Reached> {
+        match &self.kind {
+            BlowKind::Crash(crash) => crash.run(world, program, self.undisturbed).await,
+            BlowKind::Handover(handover) => handover.run(world, program, self.undisturbed).await,
         }
     }
 }
 
-impl fmt::Display for Blow {
+impl fmt::Display for Blow<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Crash(crash) => crash.fmt(f),
-            Self::Handover(handover) => handover.fmt(f),
+        write!(f, "{} ", self.undisturbed.fleet)?;
+        match &self.kind {
+            BlowKind::Crash(crash) => crash.fmt(f),
+            BlowKind::Handover(handover) => handover.fmt(f),
         }
     }
 }

@@ -17,7 +17,7 @@ use anyhow::{Context as _, Result, ensure};
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
-pub use api::{AccountApi, Call, EmulatorApi, FunctionChange, Group, GroupChange, GroupRules, Settings};
+pub use api::{AccountApi, Call, EmulatorApi, FunctionChange, Group, GroupChange, GroupRules, LayerChange, Settings};
 pub use fault::{Fault, FaultCount, FaultKind, ForeignChange};
 pub use rule::{Direction, PeerKind, Rule};
 pub use seed::{BadFunction, BadGroup, Fleet, FleetSeed, FunctionFleet, FunctionFleetSeed, GroupSeed, Seed, Seeded};

@@ -9,6 +9,7 @@
 pub mod aws_client;
 pub mod baseward;
 pub mod cache;
+pub mod callers;
 pub mod chaos;
 pub mod control_plane;
 pub mod demo;

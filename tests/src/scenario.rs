@@ -13,6 +13,7 @@ use kube::{Api, Client};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::callers::Callers;
 use crate::emulator::AccountApi;
 use crate::flows::FlowSet;
 use crate::judge::Terms;
@@ -22,13 +23,17 @@ use crate::world::World;
 /// The API group of the baselines.
 const GROUP: &str = "baseward.dev";
 
+/// All kinds of baselines, as kubectl names them.
+const BASELINES: &str = "securitygroupbaselines,lambdabaselines";
+
 /// How long a test waits, by default, for what should happen within a few sweeps.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A namespace and an AWS account of one test's own, and who acts in them.
 ///
 /// When it is dropped, every write that the program made in the account is judged: a test whose writes opened
-/// a flow, or cut a legitimate one, fails by a panic, whatever else it asserts.
+/// a flow or cut a legitimate one, or let a caller into a function or shut a legitimate one out, fails by a panic,
+/// whatever else it asserts.
 pub struct Scenario<'w> {
     /// What is around it.
     pub world: &'w World,
@@ -98,6 +103,29 @@ impl<'w> Scenario<'w> {
     pub fn may_cut<'a>(&self, flows: impl IntoIterator<Item = &'a str>) -> Result<()> {
         self.terms.may_cut(&FlowSet::parse(flows)?);
         Ok(())
+    }
+
+    /// Callers, as in [`Callers::parse`] with `$ACCOUNT` replaced, whom a write may let in, since a person ordered it.
+    pub fn may_let_in<'a>(&self, callers: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        self.terms.may_let_in(&self.callers(callers)?);
+        Ok(())
+    }
+
+    /// Callers whom no write may shut out once they are let in, beside those whom a statement names.
+    pub fn must_let_in<'a>(&self, callers: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        self.terms.must_let_in(&self.callers(callers)?);
+        Ok(())
+    }
+
+    /// Callers whom writes may shut out although a statement names them, since a baseline forbids them.
+    pub fn may_shut_out<'a>(&self, callers: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        self.terms.may_shut_out(&self.callers(callers)?);
+        Ok(())
+    }
+
+    fn callers<'a>(&self, callers: impl IntoIterator<Item = &'a str>) -> Result<Callers> {
+        let callers: Vec<String> = callers.into_iter().map(|caller| self.fill_in(caller)).collect();
+        Callers::parse(callers.iter().map(String::as_str))
     }
 
     /// Judges the writes so far: for a test in which AWS forgets them before its end.
@@ -202,7 +230,7 @@ impl Drop for Scenario<'_> {
     fn drop(&mut self) {
         let judged = self.terms.judge_at_the_end(self.world.emulator.api().account(&self.account));
         // The controller that other scenarios share has no more work with this one.
-        self.kubectl.detach(&["delete", "securitygroupbaselines", "--all", "--wait=false", "--ignore-not-found"]);
+        self.kubectl.detach(&["delete", BASELINES, "--all", "--wait=false", "--ignore-not-found"]);
         let complaint = judged.err().map(|error| format!("in {}: {error:#}", self.namespace)).unwrap_or_default();
         if thread::panicking() {
             eprintln!("{complaint}");

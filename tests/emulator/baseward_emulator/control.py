@@ -14,7 +14,7 @@ from .fleet import seed_fleet
 from .journal import GroupState, rules_record
 from .lambda_.lifecycle import settle_all
 from .lambda_.model import region_of
-from .lambda_.record import function_record
+from .lambda_.record import function_record, layer_record
 from .seed import seed
 
 PREFIX = "/_emulator/"
@@ -97,6 +97,11 @@ class Control:
         region = region_of(query["account"], query["region"])
         settle_all(region)
         return {"functions": [function_record(each, values=True) for each in region.functions.values()]}
+
+    def get_layers(self, query: dict[str, str], _body: Any) -> Any:
+        """All versions of the layers of an account in a region with their policies."""
+        layers = region_of(query["account"], query["region"]).layers
+        return {"layers": [layer_record(version) for versions in layers.values() for version in versions.values()]}
 
     def post_seed(self, _query: dict[str, str], body: Any) -> Any:
         """Make VPCs, prefix lists, groups, interfaces, functions and what else they need."""

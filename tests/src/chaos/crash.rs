@@ -35,7 +35,7 @@ impl Crash {
     }
 
     pub(super) async fn run(&self, world: &World, program: &Program, undisturbed: &Trail) -> Result<Reached> {
-        let stage = Stage::set(world, program).await?;
+        let stage = Stage::set(world, program, undisturbed.fleet).await?;
         let proxy = stage.proxy("proxy").await?;
         match &self.at {
             Point::Aws(point) => stage.stop_at(point, self.moment).await?,

@@ -1,13 +1,14 @@
 //! The groups of a chaos run, each bad in a way of its own, and the baseline that puts them right.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use crate::emulator::{GroupSeed, Rule, Seed, Seeded};
+use super::fleet::REGION;
+use super::names::Names;
+use crate::emulator::{AccountApi, Call, Group, GroupChange, GroupRules, GroupSeed, Rule, Seed, Seeded};
 use crate::scenario::Scenario;
-
-pub(super) const REGION: &str = "eu-west-1";
-pub(super) const BASELINE: &str = "edge";
 
 const STRANGER: &str = "777788889999/sg-0bbbbbbbbbbbbbbbb";
 /// What every group must let in.
@@ -62,6 +63,41 @@ pub(super) async fn set_up(scenario: &Scenario<'_>) -> Result<Seeded> {
     scenario.may_cut(forbidden.iter().map(String::as_str))?;
     scenario.apply(DECLARED).await?;
     Ok(seeded)
+}
+
+/// The group that a write is about.
+pub(super) fn target(call: &Call) -> &str {
+    let parameters = &call.parameters;
+    let group = parameters.get("GroupId").or_else(|| parameters.pointer("/Resources/0"));
+    group.and_then(Value::as_str).unwrap_or_default()
+}
+
+/// Every rule and every tag of every group.
+pub(super) async fn state(aws: &AccountApi, names: &Names) -> Result<BTreeSet<String>> {
+    let of_group = |group: &Group| {
+        let tags = group.tags.iter().map(|(key, value)| format!("tag {key}={value}"));
+        let lines = rules_in_words(names, &group.rules).into_iter().chain(tags);
+        lines.map(|line| format!("{} {line}", group.name)).collect::<Vec<String>>()
+    };
+    Ok(aws.groups(REGION).await?.iter().flat_map(of_group).collect())
+}
+
+/// The rules of the groups that a call has touched, before it and after it.
+pub(super) fn states(call: &Call, names: &Names) -> (BTreeSet<String>, BTreeSet<String>) {
+    let of = |rules: fn(&GroupChange) -> GroupRules| {
+        call.groups.iter().flat_map(|change| rules_in_words(names, &rules(change))).collect()
+    };
+    (of(GroupChange::rules_before), of(GroupChange::rules_after))
+}
+
+fn rules_in_words(names: &Names, rules: &GroupRules) -> BTreeSet<String> {
+    let text = |direction: &str, rule: &Rule| {
+        let account = rule.peer_account.as_deref().unwrap_or_default();
+        let description = rule.description.as_deref().unwrap_or_default();
+        names.translate(&format!("{direction} {rule} {account} # {description} {:?}", rule.tags))
+    };
+    let ingress = rules.ingress.iter().map(|rule| text("ingress", rule));
+    ingress.chain(rules.egress.iter().map(|rule| text("egress", rule))).collect()
 }
 
 fn seed() -> Result<Seed> {

@@ -40,7 +40,7 @@ impl Handover {
     }
 
     pub(super) async fn run(&self, world: &World, program: &Program, undisturbed: &Trail) -> Result<Reached> {
-        let stage = Stage::set(world, program).await?;
+        let stage = Stage::set(world, program, undisturbed.fleet).await?;
         let proxies = [stage.proxy(FIRST).await?, stage.proxy(SECOND).await?];
         let [proxy, _] = &proxies;
         match &self.at {

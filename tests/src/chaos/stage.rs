@@ -1,9 +1,9 @@
-//! One scenario with the bad groups in it, the processes that put them right, and what must hold in the end.
+//! One scenario with the bad resources in it, the processes that put them right, and what must hold in the end.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use crds::{ChangeSet, Phase, SecurityGroupBaseline};
+use crds::{ChangeSet, Phase};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
@@ -13,9 +13,10 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::crash::Moment;
-use super::fleet::{BASELINE, REGION, set_up};
+use super::fleet::{BASELINE, Fleet, is_about_resources};
+use super::names::Names;
 use super::point::Nth;
-use super::trail::{AwsWrite, End, Names, Trail, writes};
+use super::trail::{AwsWrite, End, Trail, writes};
 use crate::baseward::{Controller, Program};
 use crate::emulator::{Fault, FaultKind, Seeded};
 use crate::proxy::{KubernetesWrite, Proxy};
@@ -23,7 +24,6 @@ use crate::scenario::Scenario;
 use crate::wait::wait_until;
 use crate::world::World;
 
-const KIND: &str = "SecurityGroupBaseline";
 const LEASE: &str = "baseward";
 /// The role that writes.
 const WRITER: &str = "*:role/baseward-write";
@@ -37,21 +37,24 @@ const QUIET: SignedDuration = SignedDuration::from_millis(LEASE_SECONDS as i64 *
 /// Many runs share two cores.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A scenario with the bad groups in it.
+/// A scenario with the bad resources in it.
 pub(super) struct Stage<'w> {
     pub(super) scenario: Scenario<'w>,
     program: Program,
+    fleet: Fleet,
+    baselines: Api<DynamicObject>,
     seeded: Seeded,
     names: Names,
 }
 
 impl<'w> Stage<'w> {
-    pub(super) async fn set(world: &'w World, program: &Program) -> Result<Self> {
+    pub(super) async fn set(world: &'w World, program: &Program, fleet: Fleet) -> Result<Self> {
         let mut scenario = world.scenario("chaos").await?;
         scenario.patience = PATIENCE;
-        let seeded = set_up(&scenario).await?;
+        let seeded = fleet.set_up(&scenario).await?;
         let names = Names::of(&scenario.account, &seeded);
-        Ok(Self { scenario, program: program.clone(), seeded, names })
+        let baselines = scenario.api(fleet.kind()).await?;
+        Ok(Self { scenario, program: program.clone(), fleet, baselines, seeded, names })
     }
 
     pub(super) async fn proxy(&self, name: &str) -> Result<Proxy> {
@@ -79,13 +82,14 @@ impl<'w> Stage<'w> {
 
     /// The same, and lets every other AWS write take its time, so that two processes that both write would be seen to.
     pub(super) async fn spoil_slowly(&self, kind: FaultKind, point: &Nth<AwsWrite>) -> Result<()> {
-        let slow = Fault::from(FaultKind::Latency { milliseconds: 250.0 }).by(WRITER).always();
+        let slow = Fault::from(FaultKind::Latency { milliseconds: 250.0 }).of_service("*").by(WRITER).always();
         self.scenario.aws.set_faults(&[self.fault(kind, point)?, slow]).await
     }
 
     fn fault(&self, kind: FaultKind, point: &Nth<AwsWrite>) -> Result<Fault> {
-        let group = self.seeded.group(&point.write.group)?;
-        Ok(Fault::from(kind).on(&point.write.operation).of_resource(group).by(WRITER).nth(point.ordinal))
+        let id = self.fleet.id(&self.seeded, &point.write.resource)?;
+        let write = Fault::from(kind).of_service("*").on(&point.write.operation).of_resource(id);
+        Ok(write.by(WRITER).nth(point.ordinal))
     }
 
     /// Lets one AWS write hang, before its effect or after it.
@@ -112,7 +116,7 @@ impl<'w> Stage<'w> {
     /// Whether the process was killed before it went on: else it did not die where it should have.
     pub(super) async fn died_in_time(&self) -> Result<bool> {
         let mut calls = self.scenario.aws.ledger().await?;
-        calls.retain(|call| call.service.as_deref() == Some("ec2"));
+        calls.retain(is_about_resources);
         let held = calls.iter().position(|call| call.fault.is_some());
         Ok(held.is_none_or(|held| held + 1 == calls.len()))
     }
@@ -144,13 +148,12 @@ impl<'w> Stage<'w> {
     /// Waits until everything is put right by a process that is not `before`, and sees that nothing is written any more.
     pub(super) async fn rest(&self, before: Option<&str>, expected: Option<&End>) -> Result<()> {
         self.writable(before).await?;
-        self.scenario.wait_for(KIND, BASELINE, "nothing is being changed", is_settled).await?;
+        self.scenario.wait_for(self.fleet.kind(), BASELINE, "nothing is being changed", is_settled).await?;
         wait_until("everything is put right", self.scenario.patience, async || {
             self.all_closed().await?;
-            if let Some(expected) = expected {
-                self.end().await?.same_groups(expected)?;
-            }
-            Ok(())
+            let end = self.end().await?;
+            end.settled()?;
+            expected.map_or(Ok(()), |expected| end.same_resources(expected))
         })
         .await?;
         let written = self.written().await?;
@@ -163,17 +166,13 @@ impl<'w> Stage<'w> {
     async fn look_again(&self) -> Result<()> {
         let asked = Timestamp::now().to_string();
         let ask = Patch::Merge(json!({"metadata": {"annotations": {"baseward.dev/reconcile-at": asked}}}));
-        self.baselines().patch(BASELINE, &PatchParams::default(), &ask).await?;
+        self.baselines.patch(BASELINE, &PatchParams::default(), &ask).await?;
         let asked = asked.as_str();
         let handled = |object: &DynamicObject| {
             object.data.pointer("/status/lastHandledReconcileAt").and_then(Value::as_str) == Some(asked)
         };
-        self.scenario.wait_for(KIND, BASELINE, "it has looked once more", handled).await?;
+        self.scenario.wait_for(self.fleet.kind(), BASELINE, "it has looked once more", handled).await?;
         Ok(())
-    }
-
-    fn baselines(&self) -> Api<SecurityGroupBaseline> {
-        Api::namespaced(self.scenario.client.clone(), &self.scenario.namespace)
     }
 
     async fn change_sets(&self) -> Result<Vec<ChangeSet>> {
@@ -197,18 +196,19 @@ impl<'w> Stage<'w> {
     }
 
     async fn end(&self) -> Result<End> {
-        let status = self.baselines().get(BASELINE).await?.status.unwrap_or_default();
-        End::read(&self.scenario.aws, REGION, &self.names, &serde_json::to_value(status)?).await
+        let object = self.baselines.get(BASELINE).await?;
+        let status = object.data.get("status").unwrap_or(&Value::Null);
+        End::read(self.fleet, &self.scenario.aws, &self.names, status).await
     }
 
     /// What the run has written, and its end state.
     pub(super) async fn trail(&self, kubernetes: Vec<KubernetesWrite>) -> Result<Trail> {
         let calls = writes(self.scenario.aws.ledger().await?);
-        Ok(Trail::new(&calls, kubernetes, &self.names, self.end().await?))
+        Ok(Trail::new(self.fleet, &calls, kubernetes, &self.names, self.end().await?))
     }
 }
 
-/// Whether the baseline says of its present generation that it was seen and that nothing is being changed.
+/// Whether the baseline says of its present generation that all of it was seen and that nothing is being changed.
 fn is_settled(object: &DynamicObject) -> bool {
     let says = |kind: &str, state: &str| {
         let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
@@ -219,5 +219,6 @@ fn is_settled(object: &DynamicObject) -> bool {
                 && condition.get("observedGeneration").and_then(Value::as_i64) == object.metadata.generation
         })
     };
-    says("Observed", "True") && says("Reconciling", "False")
+    let all_known = object.data.pointer("/status/verdicts/unknown").and_then(Value::as_i64) == Some(0);
+    all_known && says("Observed", "True") && says("Reconciling", "False")
 }

@@ -7,20 +7,23 @@ use std::fmt;
 use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use crate::emulator::{AccountApi, Call, Group, GroupRules, Rule, Seeded};
+use super::fleet::{Fleet, is_about_resources};
+use super::names::Names;
+use crate::emulator::{AccountApi, Call};
 use crate::proxy::KubernetesWrite;
 
-/// An AWS write, by what it does to which group.
+/// An AWS write, by what it does to which resource.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct AwsWrite {
     pub(super) operation: String,
-    /// The name of the group.
-    pub(super) group: String,
+    /// The name of the resource.
+    pub(super) resource: String,
 }
 
 /// The writes of a run, and what came of them.
 #[derive(Clone, Debug)]
 pub(super) struct Trail {
+    pub(super) fleet: Fleet,
     pub(super) aws: Vec<AwsWrite>,
     pub(super) kubernetes: Vec<KubernetesWrite>,
     /// Every change that was made, by its content.
@@ -31,50 +34,25 @@ pub(super) struct Trail {
 /// A state in lines of words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct End {
-    /// Every rule and every tag of every group.
-    groups: BTreeSet<String>,
+    resources: BTreeSet<String>,
     /// What the baseline says.
     status: BTreeSet<String>,
 }
 
-/// The names of what AWS has named otherwise in every account.
-pub(super) struct Names(Vec<(String, String)>);
-
-impl Names {
-    pub(super) fn of(account: &str, seeded: &Seeded) -> Self {
-        let of_seed = seeded.groups.iter().chain(&seeded.prefix_lists).map(|(name, id)| (id.clone(), name.clone()));
-        Self(of_seed.chain([(account.to_owned(), "account".to_owned())]).collect())
-    }
-
-    fn translate(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, (id, name)| text.replace(id, name))
-    }
-
-    fn rules(&self, rules: &GroupRules) -> BTreeSet<String> {
-        let text = |direction: &str, rule: &Rule| {
-            let account = rule.peer_account.as_deref().unwrap_or_default();
-            let description = rule.description.as_deref().unwrap_or_default();
-            self.translate(&format!("{direction} {rule} {account} # {description} {:?}", rule.tags))
-        };
-        let ingress = rules.ingress.iter().map(|rule| text("ingress", rule));
-        ingress.chain(rules.egress.iter().map(|rule| text("egress", rule))).collect()
-    }
-}
-
-/// The mutating EC2 calls among these that the program made, whatever came of them.
+/// The mutating calls among these that the program made, whatever came of them.
 pub(super) fn writes(calls: Vec<Call>) -> Vec<Call> {
     let is_write = |call: &Call| call.principal.as_deref().is_some_and(|principal| principal.ends_with("-write"));
-    calls.into_iter().filter(|call| is_write(call) && call.service.as_deref() == Some("ec2")).collect()
+    calls.into_iter().filter(|call| is_write(call) && is_about_resources(call)).collect()
 }
 
 impl Trail {
-    pub(super) fn new(calls: &[Call], kubernetes: Vec<KubernetesWrite>, names: &Names, end: End) -> Self {
-        let aws = calls.iter().map(|call| AwsWrite::of(call, names)).collect();
+    pub(super) fn new(fleet: Fleet, calls: &[Call], kubernetes: Vec<KubernetesWrite>, names: &Names, end: End) -> Self {
+        let aws = calls.iter().map(|call| AwsWrite::of(fleet, call, names)).collect();
         let mut effects = BTreeMap::new();
         for call in calls.iter().filter(|call| call.effect) {
-            *effects.entry(effect(call, names)).or_default() += 1;
+            *effects.entry(effect(fleet, call, names)).or_default() += 1;
         }
-        Self { aws, kubernetes, effects, end }
+        Self { fleet, aws, kubernetes, effects, end }
     }
 
     /// Fails unless this run made the same changes as another one, each once, and ended in the same state.
@@ -83,57 +61,54 @@ impl Trail {
         ensure!(twice.is_empty(), "made more than once: {twice:#?}");
         let changes = |trail: &Self| trail.effects.keys().cloned().collect();
         same("changes", &changes(self), &changes(undisturbed))?;
-        self.end.same_groups(&undisturbed.end)?;
+        self.end.same_resources(&undisturbed.end)?;
         same("statuses", &self.end.status, &undisturbed.end.status)
     }
 }
 
 impl AwsWrite {
-    fn of(call: &Call, names: &Names) -> Self {
-        let parameters = &call.parameters;
-        let group = parameters.get("GroupId").or_else(|| parameters.pointer("/Resources/0")).and_then(Value::as_str);
-        Self { operation: call.operation().to_owned(), group: names.translate(group.unwrap_or_default()) }
+    fn of(fleet: Fleet, call: &Call, names: &Names) -> Self {
+        Self { operation: call.operation().to_owned(), resource: fleet.target(call, names) }
     }
 }
 
 impl fmt::Display for AwsWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ec2 {} {}", self.operation, self.group)
+        write!(f, "{} {}", self.operation, self.resource)
     }
 }
 
 /// A change in words.
-fn effect(call: &Call, names: &Names) -> String {
-    let changes = call.groups.iter().map(|change| {
-        let (before, after) = (names.rules(&change.rules_before()), names.rules(&change.rules_after()));
-        let gone = before.difference(&after).map(|rule| format!("\n  - {rule}"));
-        let new = after.difference(&before).map(|rule| format!("\n  + {rule}"));
-        gone.chain(new).collect::<String>()
-    });
-    let changes: String = changes.collect();
+fn effect(fleet: Fleet, call: &Call, names: &Names) -> String {
+    let (before, after) = fleet.states(call, names);
+    let gone = before.difference(&after).map(|line| format!("\n  - {line}"));
+    let new = after.difference(&before).map(|line| format!("\n  + {line}"));
+    let changes: String = gone.chain(new).collect();
     let tags = call.parameters.get("Tags").map(Value::to_string).unwrap_or_default();
-    format!("{}{changes} {tags}", AwsWrite::of(call, names))
+    format!("{}{changes} {tags}", AwsWrite::of(fleet, call, names))
 }
 
 impl End {
-    /// The state of all groups, and what of the status is not a matter of time.
-    pub(super) async fn read(aws: &AccountApi, region: &str, names: &Names, status: &Value) -> Result<Self> {
-        let of_group = |group: &Group| {
-            let tags = group.tags.iter().map(|(key, value)| format!("tag {key}={value}"));
-            let lines = names.rules(&group.rules).into_iter().chain(tags);
-            lines.map(|line| format!("{} {line}", group.name)).collect::<Vec<String>>()
-        };
-        let groups = aws.groups(region).await?.iter().flat_map(of_group).collect();
+    /// The state of all resources, and what of the status is not a matter of time.
+    pub(super) async fn read(fleet: Fleet, aws: &AccountApi, names: &Names, status: &Value) -> Result<Self> {
+        let resources = fleet.state(aws, names).await?;
         let conditions = status.get("conditions").and_then(Value::as_array).into_iter().flatten();
         let said = |condition: &Value| ["type", "status", "reason"].map(|field| text(condition, field)).join(" ");
         let counts = ["resources", "violations", "withheld", "failed"];
         let counts = counts.map(|field| format!("{field} {}", text(status, field)));
-        Ok(Self { groups, status: conditions.map(said).chain(counts).collect() })
+        Ok(Self { resources, status: conditions.map(said).chain(counts).collect() })
     }
 
-    /// Fails unless the groups are as they are in another state.
-    pub(super) fn same_groups(&self, other: &Self) -> Result<()> {
-        same("rules and tags", &self.groups, &other.groups)
+    /// Fails while AWS is at work on a resource.
+    pub(super) fn settled(&self) -> Result<()> {
+        let moving: Vec<&String> = self.resources.iter().filter(|line| line.contains("InProgress")).collect();
+        ensure!(moving.is_empty(), "updates have not ended: {moving:#?}");
+        Ok(())
+    }
+
+    /// Fails unless the resources are as they are in another state.
+    pub(super) fn same_resources(&self, other: &Self) -> Result<()> {
+        same("resources", &self.resources, &other.resources)
     }
 }
 

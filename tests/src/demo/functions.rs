@@ -1,11 +1,10 @@
 //! The chapter about Lambda: what everybody may call is closed, and whoever was let in by name stays.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{REGION, apply, chapter, command, say, show, wait_for_status, worst};
+use crate::callers::{Callers, assert_named_callers_kept, assert_nobody_let_in};
 use crate::emulator::{AccountApi, Call, Seed};
 use crate::kubectl::Kubectl;
 
@@ -28,11 +27,19 @@ spec:
   urls: {auth: AWS_IAM}
 "#;
 
-/// Who calls which function legitimately, by the id of the statement that lets him in.
+/// Who calls which function legitimately, in the words of the caller oracle and in ours.
 const LEGITIMATE: [(&str, &str, &str); 3] = [
-    ("checkout", "storefront", "the role of the shop, which signs its requests to the URL"),
-    ("invoices", "partner", "a partner's account, 444455556666"),
-    ("invoices", "nightly", "events.amazonaws.com, for one rule of this account"),
+    (
+        "checkout",
+        "checkout arn:aws:iam::111122223333:role/storefront lambda:InvokeFunctionUrl lambda:FunctionUrlAuthType=AWS_IAM",
+        "the role of the shop, which signs its requests to the URL",
+    ),
+    ("invoices", "invoices 444455556666 lambda:InvokeFunction", "a partner's account, 444455556666"),
+    (
+        "invoices",
+        "invoices events.amazonaws.com lambda:InvokeFunction aws:SourceArn=arn:aws:events:eu-west-1:111122223333:rule/nightly",
+        "events.amazonaws.com, for one rule of this account",
+    ),
 ];
 
 /// Finds what is public about two functions, and closes it.
@@ -67,15 +74,13 @@ pub(super) async fn close(kubectl: &Kubectl, aws: &AccountApi) -> Result<()> {
 /// Judges every write to a function by whom it let in and whom it shut out.
 pub(super) fn prove(calls: &[Call]) -> Result<()> {
     ensure!(written(calls).next().is_some(), "no function was written");
-    for call in written(calls) {
-        for change in &call.functions {
-            let (before, after) = (Access::of(&change.before)?, Access::of(&change.after)?);
-            let (seq, operation, name) = (call.seq, call.operation(), &change.name);
-            let added: Vec<&String> = after.ways_in.difference(&before.ways_in).collect();
-            ensure!(added.is_empty(), "call {seq}, {operation}, let somebody into {name}: {added:?}");
-            for (_, sid, who) in LEGITIMATE.iter().filter(|(function, ..)| function == name) {
-                let kept = before.statement(sid).is_some() && before.statement(sid) == after.statement(sid);
-                ensure!(kept, "call {seq}, {operation}, shut {who} out of {name}");
+    assert_nobody_let_in(calls, &Callers::default())?;
+    assert_named_callers_kept(calls, &Callers::default())?;
+    for change in written(calls).flat_map(|call| &call.functions) {
+        for (_, caller, who) in LEGITIMATE.iter().filter(|(function, ..)| *function == change.name) {
+            for state in [&change.before, &change.after] {
+                let missing = Callers::parse([*caller])?.difference(&Callers::of_function(state)?);
+                ensure!(missing.is_empty(), "{who} cannot call {}", change.name);
             }
         }
     }
@@ -84,34 +89,6 @@ pub(super) fn prove(calls: &[Call]) -> Result<()> {
         println!("    {function:<12} {who}");
     }
     Ok(())
-}
-
-/// Whom a function lets in.
-struct Access {
-    statements: Vec<Value>,
-    /// Each statement, and each URL that asks for no signature. It shares no code with the engine: what is in none of
-    /// two sets lets in nobody, whatever a statement means.
-    ways_in: BTreeSet<String>,
-}
-
-impl Access {
-    fn of(function: &Value) -> Result<Self> {
-        let members = |field: &str| function[field].as_object().with_context(|| format!("a function has no {field}"));
-        let mut ways_in = BTreeSet::new();
-        let mut statements = Vec::new();
-        for (qualifier, policy) in members("policies")? {
-            let found = policy["statements"].as_array().context("a policy has no statements")?;
-            ways_in.extend(found.iter().map(|statement| format!("{qualifier} {statement}")));
-            statements.extend(found.iter().cloned());
-        }
-        let unsigned = members("urls")?.iter().filter(|(_, url)| url["AuthType"] != "AWS_IAM");
-        ways_in.extend(unsigned.map(|(qualifier, _)| format!("{qualifier} a URL without a signature")));
-        Ok(Self { statements, ways_in })
-    }
-
-    fn statement(&self, sid: &str) -> Option<&Value> {
-        self.statements.iter().find(|statement| statement["Sid"] == sid)
-    }
 }
 
 /// The calls that changed a function.
@@ -131,11 +108,12 @@ async fn who_may_call(aws: &AccountApi) -> Result<()> {
     for name in ["checkout", "invoices"] {
         command(&format!("aws lambda get-policy --function-name {name}"));
         let function = aws.function(REGION, name).await?;
-        for statement in Access::of(&function)?.statements {
+        let statements = function["policies"][""]["statements"].as_array().context("a function has no policy")?;
+        for statement in statements {
             let sid = statement["Sid"].as_str().unwrap_or("-");
             let condition = &statement["Condition"];
             let condition = if condition.is_null() { String::new() } else { format!("  if {condition}") };
-            println!("    {sid:<12} {}{condition}", principal(&statement));
+            println!("    {sid:<12} {}{condition}", principal(statement));
         }
     }
     let checkout = aws.function(REGION, "checkout").await?;

@@ -44,7 +44,7 @@ pub struct Call {
     pub principal: Option<String>,
     /// The client's user agent.
     pub user_agent: Option<String>,
-    /// `ec2`, `sts` or `cloudtrail`.
+    /// `ec2`, `lambda`, `tagging`, `sts` or `cloudtrail`.
     pub service: Option<String>,
     /// Such as `DescribeSecurityGroups`.
     pub operation: Option<String>,
@@ -67,6 +67,9 @@ pub struct Call {
     /// The functions that the call touched.
     #[serde(default)]
     pub functions: Vec<FunctionChange>,
+    /// The versions of layers that the call touched.
+    #[serde(default)]
+    pub layers: Vec<LayerChange>,
 }
 
 /// What a call did to one function.
@@ -74,6 +77,21 @@ pub struct Call {
 pub struct FunctionChange {
     /// The function.
     pub name: String,
+    /// All of it before the call, in the emulator's own JSON; null if the call made it.
+    #[serde(default)]
+    pub before: Value,
+    /// All of it after the call; null if the call deleted it.
+    #[serde(default)]
+    pub after: Value,
+}
+
+/// What a call did to one version of a layer.
+#[derive(Debug, Clone, Deserialize)]
+pub struct LayerChange {
+    /// The layer.
+    pub name: String,
+    /// Which of its versions.
+    pub version: u64,
     /// All of it before the call, in the emulator's own JSON; null if the call made it.
     #[serde(default)]
     pub before: Value,
@@ -267,6 +285,17 @@ impl AccountApi {
         let query = [("account", self.account.as_str()), ("region", region)];
         let answer: Answer = self.api.send(Method::GET, "functions", &query, None).await?;
         Ok(answer.functions)
+    }
+
+    /// All versions of the layers in a region, each with its policy, in the emulator's own JSON.
+    pub async fn layers(&self, region: &str) -> Result<Vec<Value>> {
+        #[derive(Deserialize)]
+        struct Answer {
+            layers: Vec<Value>,
+        }
+        let query = [("account", self.account.as_str()), ("region", region)];
+        let answer: Answer = self.api.send(Method::GET, "layers", &query, None).await?;
+        Ok(answer.layers)
     }
 
     /// One function.

@@ -42,6 +42,9 @@ pub struct Seeded {
     /// VPCs.
     #[serde(default)]
     pub vpcs: BTreeMap<String, String>,
+    /// The ARNs of code signing configurations.
+    #[serde(default)]
+    pub code_signing_configs: BTreeMap<String, String>,
 }
 
 /// Thousands of security groups with internal rules, some of them open to the world.

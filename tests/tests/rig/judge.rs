@@ -1,5 +1,7 @@
 //! The judgement at the end of every scenario.
 
+mod functions;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Context as _, Result};
@@ -46,7 +48,7 @@ async fn after(writes: &[Write]) -> Result<Scenario<'static>> {
     let rules = ["tcp 22 0.0.0.0/0", "tcp 22 203.0.113.0/24", "tcp 443 0.0.0.0/0", "tcp 80 0.0.0.0/1"];
     let seeded = scenario.aws.seed(&Seed::in_region(REGION).group(GroupSeed::named("web").ingress(rules)?)).await?;
     let id = seeded.group("web")?;
-    let program = with_a_role(&scenario).await?;
+    let program = aws_client::ec2_as(&scenario.world.emulator.url(), role_keys(&scenario).await?, REGION);
     let hand = aws_client::ec2(&scenario.world.emulator.url(), &scenario.account, REGION);
     for write in writes {
         let ec2 = if write.by_hand { &hand } else { &program };
@@ -60,15 +62,14 @@ async fn after(writes: &[Write]) -> Result<Scenario<'static>> {
     Ok(scenario)
 }
 
-/// EC2 as the program under test uses it.
-async fn with_a_role(scenario: &Scenario<'_>) -> Result<aws_sdk_ec2::Client> {
+/// Credentials as the program under test uses them.
+async fn role_keys(scenario: &Scenario<'_>) -> Result<Credentials> {
     let url = scenario.world.emulator.url();
     let role = format!("arn:aws:iam::{}:role/writer", scenario.account);
     let sts = aws_client::sts(&url, "999999999999", REGION);
     let assumed = sts.assume_role().role_arn(role).role_session_name("judge").send().await?;
     let keys = assumed.credentials.context("no credentials")?;
-    let keys = Credentials::new(keys.access_key_id, keys.secret_access_key, Some(keys.session_token), None, "assumed");
-    Ok(aws_client::ec2_as(&url, keys, REGION))
+    Ok(Credentials::new(keys.access_key_id, keys.secret_access_key, Some(keys.session_token), None, "assumed"))
 }
 
 fn permission(Write { port, cidr, .. }: Write) -> IpPermission {
