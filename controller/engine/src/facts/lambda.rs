@@ -306,11 +306,12 @@ pub struct Lambda {
 }
 
 impl Lambda {
-    /// Forgets what was read of a function one by one: it was changed, or may have been.
-    pub fn forget(&mut self, function: &str) {
+    /// Forgets what was read of a function one by one, or of all layers with one of their versions: it was changed, or may
+    /// have been. The list of functions is read anew at every look.
+    pub fn forget(&mut self, id: &str) {
         let Self {
             functions: _,
-            layers: _,
+            layers,
             account: _,
             code_signing_configs: _,
             aliases,
@@ -323,15 +324,18 @@ impl Lambda {
             event_invoke,
             versions,
         } = self;
-        aliases.forget(function);
-        policies.forget(function);
-        urls.forget(function);
-        concurrency.forget(function);
-        code_signing.forget(function);
-        recursion.forget(function);
-        runtime_management.forget(function);
-        event_invoke.forget(function);
-        versions.forget(function);
+        aliases.forget(id);
+        policies.forget(id);
+        urls.forget(id);
+        concurrency.forget(id);
+        code_signing.forget(id);
+        recursion.forget(id);
+        runtime_management.forget(id);
+        event_invoke.forget(id);
+        versions.forget(id);
+        if layers.facts().is_ok_and(|layers| layers.iter().any(|layer| layer.id == id)) {
+            *layers = Source::default();
+        }
     }
 }
 
@@ -394,4 +398,26 @@ pub struct LiveFunction {
     pub environment: Option<Variables>,
     /// When the read was begun: what it shows is at least as new.
     pub read_at: Timestamp,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::ReadFailure;
+
+    #[test]
+    fn a_layer_that_was_changed_is_read_anew_with_its_list_and_a_function_leaves_the_list_alone() {
+        let layer = LayerVersion {
+            id: "layer:lib:1".to_owned(),
+            name: "lib".to_owned(),
+            account: "111122223333".to_owned(),
+            policy: None,
+            tags: Tags::new(),
+        };
+        let mut lambda = Lambda { layers: Source::complete(vec![layer], Timestamp::UNIX_EPOCH), ..Lambda::default() };
+        lambda.forget("lib");
+        assert!(lambda.layers.facts().is_ok());
+        lambda.forget("layer:lib:1");
+        assert_eq!(lambda.layers.facts(), Err(ReadFailure::NotReadYet));
+    }
 }

@@ -2,8 +2,11 @@
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
+use tests::emulator::Seed;
 
-use super::{KIND, allow, baseline, function, given, settings, sids, wait_for_function, writes, written};
+use super::{
+    KIND, REGION, allow, baseline, function, given, settings, sids, wait_for_function, wait_for_status, writes, written,
+};
 use crate::{ACCOUNT, scenario, wait_for_change_set};
 
 #[tokio::test]
@@ -25,6 +28,26 @@ async fn a_public_policy_closes_and_who_was_allowed_by_name_keeps_access() -> Re
     let edit = &set.data["spec"]["edits"][0];
     assert_eq!((edit["operation"].as_str(), edit["resource"].as_str()), (Some("RemoveStatement"), Some("shop")));
     ensure!(edit["before"][0]["value"].as_str().is_some_and(|value| value.contains("everybody")), "{edit}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_layer_that_everybody_may_use_is_closed_and_seen_to_be() -> Result<()> {
+    let scenario = scenario("layer").await?;
+    let arn = format!("arn:aws:lambda:{REGION}:{}:layer:lib:1", scenario.account);
+    let shared =
+        json!({"Sid": "all", "Effect": "Allow", "Principal": "*", "Action": "lambda:GetLayerVersion", "Resource": arn});
+    let layers = json!([{"name": "lib", "versions": [{"policy": [shared]}]}]);
+    scenario.aws.seed(&Seed::in_region(REGION).with("layers", layers)).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Enforce", "code: {privateLayers: true}")).await?;
+    wait_for_change_set(&scenario, "Applied").await?;
+    let status = wait_for_status(&scenario, "it is compliant", |status| {
+        status["violationsTotal"] == 0 && status["verdicts"]["unknown"] == 0
+    })
+    .await?;
+    assert!(status["withheld"]["ForeignChange"].is_null(), "{status}");
+    assert_eq!(written(&scenario).await?, ["RemoveLayerVersionPermission"]);
     Ok(())
 }
 
