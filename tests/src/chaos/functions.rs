@@ -137,8 +137,8 @@ impl Side {
 const UPDATE: &str = "/configuration/LastUpdateStatus";
 
 /// What is another one in every account, or after every write.
-const VOLATILE: [&str; 6] =
-    ["RevisionId", "revisionId", "LastModified", "LastModifiedTime", "CreationTime", "FunctionUrl"];
+const VOLATILE: [&str; 7] =
+    ["RevisionId", "revisionId", "LastModified", "LastModifiedTime", "CreatedDate", "CreationTime", "FunctionUrl"];
 
 /// A resource in lines: where in it, and what is there.
 fn in_words(resource: &Value, names: &Names) -> Vec<String> {
@@ -189,10 +189,11 @@ fn functions(account: &str) -> Value {
         function("unwatched", json!({"layers": ["@lib:1"]})),
         function("keyless", json!({"environment": {"STAGE": "prod"}})),
         function("outdated", json!({"runtime": "nodejs20.x"})),
-        function("pinned", json!({"runtimeManagement": pinned})),
-        function("greedy", json!({"reservedConcurrency": 200})),
-        function("unsigned", json!({"codeSigningConfig": ""})),
-        function("looping", json!({"recursion": "Allow"})),
+        // Each of these has a call of its own.
+        function(
+            "unset",
+            json!({"runtimeManagement": pinned, "reservedConcurrency": 200, "codeSigningConfig": "", "recursion": "Allow"})
+        ),
         function("untagged", json!({"tags": {"stage": "prod"}})),
         function(
             "neglected",
