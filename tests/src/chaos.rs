@@ -135,9 +135,9 @@ async fn record_one(world: &World, program: &Program, fleet: Fleet) -> Result<Tr
     let _controller = stage.launch("only", &proxy).await?;
     stage.rest(None, None).await?;
     let trail = stage.trail(proxy.writes()).await?;
-    let (aws, kubernetes) = (trail.aws.len(), trail.kubernetes.len());
+    let (aws, kubernetes, points) = (trail.aws.len(), trail.kubernetes.len(), all(&trail).count());
     let took = started.elapsed().as_secs_f32();
-    println!("{fleet} undisturbed: {aws} AWS writes, {kubernetes} Kubernetes writes, {took:.0} s");
+    println!("{fleet} undisturbed: {aws} AWS writes, {kubernetes} Kubernetes writes, {points} points, {took:.0} s");
     Ok(trail)
 }
 
