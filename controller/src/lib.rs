@@ -38,3 +38,8 @@ mod telemetry;
 mod undecodable;
 
 pub use cli::main;
+
+/// Each sweep reads everything anew beside what it read before; the allocator of the system scatters the two among each other
+/// and gives back little.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
