@@ -1,7 +1,8 @@
 //! One sweep of a cell: observe, evaluate, plan, rails, act, report.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use aws::{Connection, Observed};
 use engine::approval::Decision;
@@ -30,11 +31,16 @@ use crate::journal::{Journal, Open};
 use crate::store::Judged;
 use crate::{rivals, rollback};
 
+/// How long facts are read in turns between two sweeps that change something.
+const BETWEEN_CHANGES: Duration = Duration::from_secs(3);
+
 /// What a worker remembers from one sweep to the next.
 pub struct Memory {
     cell: Cell,
-    /// The facts of the last look.
+    /// What the last look listed.
     inventory: Option<Inventory>,
+    /// Whether more can be changed at once: what takes its turn to be read must not keep it waiting.
+    hurried: bool,
     /// What was tried, and what came of it.
     pub circumstances: Circumstances,
     journal: Journal,
@@ -52,6 +58,7 @@ impl Memory {
         Self {
             cell: cell.clone(),
             inventory: None,
+            hurried: false,
             circumstances,
             journal,
             unread: News::default(),
@@ -67,7 +74,7 @@ impl Memory {
     }
 
     /// How long it is until something that waits is due.
-    pub fn next_due(&self, now: Timestamp) -> Option<std::time::Duration> {
+    pub fn next_due(&self, now: Timestamp) -> Option<Duration> {
         let Circumstances { retries, contests, .. } = &self.circumstances;
         [retries.next_due(now), contests.next_due(now), self.journal.next_due()].into_iter().flatten().min()
     }
@@ -110,7 +117,7 @@ pub async fn sweep(
     let (started, cell) = (Instant::now(), memory.cell.clone());
     let desired: Vec<Desired> = in_effect.iter().map(|(_, desired)| desired.clone()).collect();
     let sources = sources(&desired);
-    let Observed { inventory, more } = look(context, connection, &cell, &sources, stop).await?;
+    let Observed { inventory, more } = look(context, connection, memory, &sources, stop).await?;
     let now = Timestamp::now();
     let evaluation = evaluate(cell.kind, &desired, &inventory, now, Keep::Worst(NAMED));
     let proposed = plan(&desired, &inventory, &evaluation);
@@ -135,8 +142,8 @@ pub async fn sweep(
     let undone = undo(context, connection, &inventory, memory, stop).await;
     let (read_at, oldest) = (read_at(cell.kind, &inventory), oldest(cell.kind, &sources, &inventory));
     let inventory = forget_changed(inventory, &applied, undone);
-    context.keep_inventory(inventory.clone());
-    memory.inventory = Some(inventory);
+    memory.inventory = Some(inventory.list_of(cell.kind));
+    context.keep_inventory(inventory);
     // The counts are as old as the facts, however long it took to act on them.
     let mut reports = report(&evaluation, &applied, read_at);
     for report in &mut reports {
@@ -150,6 +157,7 @@ pub async fn sweep(
     let mut next = next(&applied.stage, !troubles.is_empty());
     next.more = more;
     next.once_leading |= !leading && !memory.journal.is_settled();
+    memory.hurried = next.at_once;
     Some(Swept { next, troubles })
 }
 
@@ -159,16 +167,20 @@ fn sources(desired: &[Desired]) -> BTreeSet<&'static str> {
     controls.flat_map(|active| active.about.sources).copied().collect()
 }
 
-/// Looks at these sources. What takes its turn is cut short by news.
+/// Looks at these sources. What takes its turn is cut short by news, and by changes that can be made at once.
 async fn look(
     context: &Context,
     connection: &Connection,
-    cell: &Cell,
+    memory: &Memory,
     needed: &BTreeSet<&'static str>,
     stop: &CancellationToken,
 ) -> Option<Observed> {
-    let (known, news) = (context.inventory(&cell.location), context.wake_cells.subscribe());
-    let interrupted = || news.has_changed().unwrap_or(false);
+    let (cell, first_asked) = (&memory.cell, OnceLock::new());
+    let (known, news) = (|| context.inventory(&cell.location), context.wake_cells.subscribe());
+    let interrupted = || {
+        let reading_for = first_asked.get_or_init(Instant::now).elapsed();
+        news.has_changed().unwrap_or(false) || (memory.hurried && reading_for > BETWEEN_CHANGES)
+    };
     let observing = aws::observe(connection, cell.kind, needed, &known, &Timestamp::now, &interrupted);
     stop.run_until_cancelled(observing).await
 }

@@ -32,21 +32,23 @@ pub struct Observed {
 /// Looks at what a kind of baseline needs. A source that cannot be read whole holds the reason instead of facts; the others
 /// are not touched by it, except that prefix lists are looked up by what the groups refer to.
 ///
-/// What another kind has read moments ago is not read again. `interrupted` ends reads that take their turns early. `now` is
-/// asked before each source is read.
+/// What another kind has read moments ago, and so is `known`, is not read again: nobody asks for it before it is needed, or
+/// reads that take their turns would keep for a minute what that kind has long replaced. `interrupted` ends those early. `now`
+/// is asked before each source is read.
 pub async fn observe(
     connection: &Connection,
     kind: Kind,
     needed: &BTreeSet<&'static str>,
-    known: &Inventory,
+    known: &(dyn Fn() -> Inventory + Sync),
     now: &(dyn Fn() -> Timestamp + Sync),
     interrupted: &(dyn Fn() -> bool + Sync),
 ) -> Observed {
     match kind {
-        Kind::SecurityGroup => Observed { inventory: security_groups(connection, known, now).await, more: false },
+        Kind::SecurityGroup => Observed { inventory: security_groups(connection, &known(), now).await, more: false },
         Kind::Lambda => {
-            let beside = beside(connection, needed, known, now).await;
-            let (lambda, more) = lambda::observe(connection, needed, &known.lambda, now, interrupted).await;
+            let previous = known().lambda;
+            let (lambda, more) = lambda::observe(connection, needed, &previous, now, interrupted).await;
+            let beside = beside(connection, needed, &known(), now).await;
             Observed { inventory: Inventory { lambda, ..beside }, more }
         }
     }

@@ -269,7 +269,7 @@ async fn observe(connection: &Connection, kind: Kind, desired: &[Desired]) -> (I
         let mut known = Inventory::unread(connection.location().clone());
         // What is read one by one takes as many looks as it needs: nobody judges half of it here.
         loop {
-            let observed = aws::observe(connection, kind, &needed, &known, &Timestamp::now, &|| false).await;
+            let observed = aws::observe(connection, kind, &needed, &|| known.clone(), &Timestamp::now, &|| false).await;
             if !observed.more {
                 return (observed.inventory, None);
             }

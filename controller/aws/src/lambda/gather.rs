@@ -52,10 +52,10 @@ pub(crate) async fn observe(
     interrupted: &(dyn Fn() -> bool + Sync),
 ) -> (Lambda, bool) {
     let mut lambda = lists(connection, needed, previous, now).await;
-    let Ok(found) = lambda.functions.facts() else { return (lambda, false) };
-    let found: Vec<Function> = found.clone();
+    let listed = lambda.functions.clone();
+    let Ok(found) = listed.facts() else { return (lambda, false) };
     let before = previous.functions.facts().map(Vec::as_slice).unwrap_or_default();
-    let turns = Turns::new(&found, before);
+    let turns = Turns::new(found, before);
     let gathering =
         Gathering { connection, reads: connection.reads(Instant::now() + SLICE), now, interrupted, turns: &turns };
     let more = gathering.all(needed, &mut lambda).await;
@@ -72,11 +72,9 @@ async fn lists(
     let (sdk, account) = (&connection.read_session().lambda, &connection.location().account);
     let mut lambda = previous.clone();
     let began = now();
-    let found = async {
-        let tags = tagging::resources::observe(&connection.read_session().tagging, &reads).await?;
-        functions::observe(sdk, &reads, &tags).await
-    };
-    lambda.functions = sourced(connection, "lambda/functions", found.await, began);
+    let tags = tagging::resources::observe(&connection.read_session().tagging, &reads);
+    let found = functions::observe(sdk, &reads, tags).await;
+    lambda.functions = sourced(connection, "lambda/functions", found, began);
     let is_due = |source: &'static str, at: Timestamp, failed: bool, every: SignedDuration| {
         needed.contains(source) && (failed || now().duration_since(at) >= every)
     };

@@ -189,6 +189,20 @@ impl Inventory {
         }
     }
 
+    /// The list of a kind's resources and nothing else: what a later list is compared with. Whoever kept more would keep what
+    /// others have long replaced.
+    #[must_use]
+    pub fn list_of(&self, kind: Kind) -> Self {
+        let unread = Self::unread(self.location.clone());
+        match kind {
+            Kind::SecurityGroup => Self { security_groups: self.security_groups.clone(), ..unread },
+            Kind::Lambda => {
+                let lambda = Lambda { functions: self.lambda.functions.clone(), ..Lambda::default() };
+                Self { lambda, ..unread }
+            }
+        }
+    }
+
     /// Whether the lists say the same of a resource as at an earlier look. What could not be read shows no change.
     pub fn shows_as_before(&self, kind: Kind, id: &str, before: &Self) -> bool {
         fn alike<T: PartialEq>(now: &Source<Vec<T>>, before: &Source<Vec<T>>, is: impl Fn(&&T) -> bool) -> bool {
@@ -231,5 +245,23 @@ impl Inventory {
             lambda: Lambda { functions: Source::failed(failure, read_at), ..Lambda::default() },
             ..Self::unread(location)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_of_a_kind_is_compared_and_nothing_else_is_kept() {
+        let location = Location { account: "111122223333".to_owned(), region: "eu-west-1".to_owned() };
+        let mut inventory = Inventory::unread(location);
+        inventory.security_groups = Source::complete(Vec::new(), Timestamp::UNIX_EPOCH);
+        inventory.lambda.functions = Source::complete(Vec::new(), Timestamp::UNIX_EPOCH);
+        inventory.lambda.layers = Source::complete(Vec::new(), Timestamp::UNIX_EPOCH);
+        let (groups, functions) = (inventory.list_of(Kind::SecurityGroup), inventory.list_of(Kind::Lambda));
+        assert!(groups.security_groups.facts().is_ok() && groups.lambda.functions.facts().is_err());
+        assert!(functions.lambda.functions.facts().is_ok() && functions.security_groups.facts().is_err());
+        assert!(functions.lambda.layers.facts().is_err());
     }
 }
