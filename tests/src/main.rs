@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
+use tests::scale::functions::Fleet;
 use tests::{Program, World, chaos, demo, generate, scale};
 
 #[derive(Parser)]
@@ -29,11 +30,14 @@ enum Command {
     Demo,
     /// Write every generated file.
     Generate,
-    /// Measure what sweeps of thousands of groups cost, and fail if a target is missed.
+    /// Measure what sweeps of thousands of groups and functions cost, and fail if a target is missed.
     Scale(Scale),
     /// Measure the engine alone: the part of `scale` that needs a process of its own.
     #[command(name = scale::cpu::SUBCOMMAND, hide = true)]
     ScaleCpu,
+    /// The same of functions.
+    #[command(name = scale::functions::cpu::SUBCOMMAND, hide = true)]
+    ScaleCpuOfFunctions,
     /// Start a control plane and an AWS emulator, and keep them until Ctrl-C.
     Up,
 }
@@ -56,6 +60,20 @@ struct Scale {
     /// How many of them are open to the world.
     #[arg(long, default_value_t = 200)]
     bad: u32,
+    /// How many functions beside them; 5000 take a quarter of an hour more.
+    #[arg(long, default_value_t = 0)]
+    functions: u32,
+    /// How many of them are bad. Left out: a fifth.
+    #[arg(long)]
+    bad_functions: Option<u32>,
+}
+
+impl Scale {
+    fn options(&self) -> scale::Options {
+        let &Self { groups, bad, functions, bad_functions } = self;
+        let fleet = Fleet { functions, bad: bad_functions.unwrap_or(functions / 5) };
+        scale::Options { groups, bad, functions: (functions > 0).then_some(fleet) }
+    }
 }
 
 fn main() -> ExitCode {
@@ -66,8 +84,9 @@ fn main() -> ExitCode {
         Command::Chaos(Chaos { only, jobs }) => wait_for(disturb(chaos::Options { only, jobs })),
         Command::Demo => wait_for(play()),
         Command::Generate => generate::write(),
-        Command::Scale(Scale { groups, bad }) => wait_for(measure(scale::Options { groups, bad })),
+        Command::Scale(scale) => wait_for(measure(scale.options())),
         Command::ScaleCpu => wait_for(scale::cpu::print()),
+        Command::ScaleCpuOfFunctions => wait_for(scale::functions::cpu::print()),
         Command::Up => wait_for(up()),
     };
     match result {
@@ -126,12 +145,25 @@ async fn up() -> Result<()> {
 mod spelling {
     use super::*;
 
-    fn scale(arguments: &[&str]) -> Result<(u32, u32)> {
+    fn options(arguments: &[&str]) -> Result<scale::Options> {
         let arguments = ["rig", "scale"].iter().chain(arguments).map(OsString::from);
         match Arguments::try_parse_from(without_separator(arguments))?.command {
-            Command::Scale(Scale { groups, bad }) => Ok((groups, bad)),
+            Command::Scale(scale) => Ok(scale.options()),
             _ => anyhow::bail!("another command"),
         }
+    }
+
+    fn scale(arguments: &[&str]) -> Result<(u32, u32)> {
+        options(arguments).map(|options| (options.groups, options.bad))
+    }
+
+    #[test]
+    fn a_fifth_of_the_functions_is_bad_unless_it_is_said() -> Result<()> {
+        assert_eq!(options(&[])?.functions, None);
+        assert_eq!(options(&["--functions", "50"])?.functions, Some(Fleet { functions: 50, bad: 10 }));
+        let said = options(&["--functions", "50", "--bad-functions", "1"])?.functions;
+        assert_eq!(said, Some(Fleet { functions: 50, bad: 1 }));
+        Ok(())
     }
 
     #[test]

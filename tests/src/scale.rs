@@ -1,13 +1,16 @@
-//! `cargo scale`: what a sweep of ten thousand security groups costs, measured on the real program.
+//! `cargo scale`: what a sweep of ten thousand security groups costs, and one of thousands of functions beside them,
+//! measured on the real program.
 //!
-//! The account is made in the emulator's own process from a seed number, so every run looks at the same groups. The
-//! controller runs against it from its start to the last repair; the engine alone is measured in a process of its own.
-//! Every figure is measured; a figure that misses its target makes the program fail.
+//! The account is made in the emulator's own process from a seed number, so every run looks at the same groups and functions.
+//! The controller runs against it from its start to the last repair; the engine alone is measured in a process of its own.
+//! The functions come once all is measured of the groups alone. Every figure is measured; a figure that misses its target
+//! makes the program fail.
 
 mod closing;
 pub mod cpu;
 mod figures;
 mod fleet;
+pub mod functions;
 mod rest;
 mod usage;
 
@@ -16,7 +19,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use crds::SecurityGroupBaseline;
+use crds::{BaselineObject, SecurityGroupBaseline};
+use engine::kind::Kind;
 use kube::runtime::wait::await_condition;
 use kube::{Api, Client};
 use tokio::time::timeout;
@@ -36,6 +40,8 @@ pub struct Options {
     pub groups: u32,
     /// Groups that are open to the world.
     pub bad: u32,
+    /// The functions beside them.
+    pub functions: Option<functions::Fleet>,
 }
 
 /// Sweeps that are measured while nothing changes.
@@ -53,6 +59,8 @@ const PATIENCE_FOR_REPAIRS: Duration = Duration::from_secs(1800);
 /// What could not be measured, or the targets that are missed.
 pub async fn run(program: Program, options: Options) -> Result<()> {
     ensure!(options.bad < options.groups, "--bad is less than --groups: one group is the VPC's default group");
+    let too_many = options.functions.is_some_and(|fleet| fleet.bad > fleet.functions);
+    ensure!(!too_many, "--bad-functions is at most --functions");
     let figures = measure(&program, options).await?;
     let targets = figures.targets();
     print!("{}", figures::table(&figures.rows(), &targets));
@@ -69,7 +77,7 @@ async fn measure(program: &Program, options: Options) -> Result<Figures> {
     let world = World::start().await?;
     let scale = AtScale::seed(&world, options).await?;
     say(&format!("{} groups with {} rules are seeded after {:.1} s", options.groups, scale.rules, scale.seconds));
-    let mut cpu_seconds = cpu::measure(program, &world).await?;
+    let mut cpu_seconds = cpu::measure(program, &world, cpu::SUBCOMMAND).await?;
     say("the engine alone is measured");
     let emulator_seconds = scale.read_directly(&world).await?;
     // What was read so far must not count against the rates of what follows.
@@ -77,12 +85,12 @@ async fn measure(program: &Program, options: Options) -> Result<Figures> {
     let start = Start::measure(program, &world, options).await?;
     let mut controller = start.controller;
     say(&format!("the first verdict is there after {:.1} s", start.seconds));
-    let resting = Rest::measure(&world, &mut controller, SWEEPS_AT_REST).await?;
-    say(&format!("{SWEEPS_AT_REST} sweeps at rest, {:.1} s each", resting.seconds_per_sweep));
+    let resting = Rest::measure(&world, &mut controller, Kind::SecurityGroup, SWEEPS_AT_REST).await?;
+    say(&format!("{SWEEPS_AT_REST} sweeps at rest, {:.1} s each", resting.seconds_per_sweep()));
     let memory = Memory::of(controller.process().pid())?;
     let closed = close(&world, &scale, options).await?;
     say(&format!("{} bad groups are closed after {:.0} s", options.bad, closed.seconds_to_close_all));
-    let afterwards = Rest::measure(&world, &mut controller, SWEEPS_AFTERWARDS).await?;
+    let afterwards = Rest::measure(&world, &mut controller, Kind::SecurityGroup, SWEEPS_AFTERWARDS).await?;
     let memory = memory.most(Memory::of(controller.process().pid())?);
     cpu_seconds.insert("controller_start_to_first_verdict".to_owned(), start.cpu_seconds);
     cpu_seconds.insert("controller_warm_sweep".to_owned(), resting.cpu_per_sweep);
@@ -90,23 +98,28 @@ async fn measure(program: &Program, options: Options) -> Result<Figures> {
     if !kube_writes.is_empty() {
         say(&format!("written to Kubernetes at rest: {kube_writes:?}"));
     }
+    let of_functions = match options.functions {
+        Some(fleet) => Some(functions::measure(program, &world, &mut controller, fleet, &resting).await?),
+        None => None,
+    };
     Ok(Figures {
         groups: options.groups,
         rules: scale.rules,
         interfaces: scale.interfaces,
         bad: options.bad,
         calls_cold: start.calls,
-        calls_warm: resting.calls_per_sweep,
+        calls_warm: resting.calls_per_sweep()?,
         cpu_seconds,
         rss_mib: memory.resident_mib,
         rss_peak_mib: memory.peak_mib,
-        aws_writes_at_rest: resting.aws_writes + afterwards.aws_writes,
+        aws_writes_at_rest: resting.aws_writes() + afterwards.aws_writes(),
         kube_writes_at_rest: kube_writes.values().sum(),
         seconds_to_first_verdict: start.seconds,
         emulator_seconds,
         throttles: throttles(&world.emulator.api().calls(0).await?),
         binary_mib,
         closed,
+        of_functions,
     })
 }
 
@@ -124,8 +137,8 @@ impl Start {
         let before = rest::last_seq(world).await?;
         let started = Instant::now();
         let verdict = async {
-            let seen = |baseline: &SecurityGroupBaseline| has_verdict(baseline, options.groups);
-            wait_for_status(&client, PATIENCE, seen).await?;
+            let seen = |baseline: &SecurityGroupBaseline| resources(baseline) == i64::from(options.groups);
+            wait_for_status(&client, BASELINE, PATIENCE, seen).await?;
             Ok(started.elapsed())
         };
         let (mut controller, elapsed) = tokio::try_join!(program.start(world), verdict)?;
@@ -135,22 +148,23 @@ impl Start {
     }
 }
 
-fn has_verdict(baseline: &SecurityGroupBaseline, groups: u32) -> bool {
-    let status = baseline.status.as_ref();
-    status.and_then(|status| status.resources) == Some(i64::from(groups))
+/// The resources that a baseline has a verdict on.
+fn resources(baseline: &impl BaselineObject) -> i64 {
+    baseline.status().and_then(|status| status.resources).unwrap_or_default()
 }
 
-async fn wait_for_status(
+async fn wait_for_status<B: BaselineObject>(
     client: &Client,
+    name: &str,
     patience: Duration,
-    is_so: impl Fn(&SecurityGroupBaseline) -> bool,
+    is_so: impl Fn(&B) -> bool,
 ) -> Result<()> {
-    let api: Api<SecurityGroupBaseline> = Api::namespaced(client.clone(), NAMESPACE);
-    let condition = |object: Option<&SecurityGroupBaseline>| object.is_some_and(&is_so);
-    match timeout(patience, await_condition(api.clone(), BASELINE, condition)).await {
+    let api: Api<B> = Api::namespaced(client.clone(), NAMESPACE);
+    let condition = |object: Option<&B>| object.is_some_and(&is_so);
+    match timeout(patience, await_condition(api.clone(), name, condition)).await {
         Ok(found) => Ok(found.map(drop)?),
         Err(_) => {
-            let seen = serde_json::to_string(&api.get_status(BASELINE).await?.status)?;
+            let seen = serde_json::to_string(&api.get_status(name).await?.status())?;
             bail!("waited {} s in vain for the status; last seen: {seen}", patience.as_secs())
         }
     }
@@ -162,9 +176,10 @@ async fn close(world: &World, scale: &AtScale, options: Options) -> Result<closi
     let before = rest::last_seq(world).await?;
     let began = closing::now()?;
     world.control_plane.kubectl().in_namespace(NAMESPACE).apply(fleet::ENFORCE).await?;
-    let is_closed =
-        |baseline: &SecurityGroupBaseline| has_verdict(baseline, options.groups) && closing::is_closed(baseline);
-    wait_for_status(&client, PATIENCE_FOR_REPAIRS, is_closed).await?;
+    let is_closed = |baseline: &SecurityGroupBaseline| {
+        resources(baseline) == i64::from(options.groups) && closing::is_closed(baseline)
+    };
+    wait_for_status(&client, BASELINE, PATIENCE_FOR_REPAIRS, is_closed).await?;
     scale.ensure_closed().await?;
     closing::Closed::of(&scale.bad, &scale.aws.calls(before, "*").await?, began)
 }

@@ -172,7 +172,7 @@ pub struct Settings {
 }
 
 impl EmulatorApi {
-    pub(super) fn new(url: String) -> Self {
+    pub(crate) fn new(url: String) -> Self {
         Self { http: Client::new(), url }
     }
 

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use aws::{Connector, ConnectorOptions, Target};
-use crds::{AWSAccount, BaselineObject, SecurityGroupBaseline};
+use crds::{BaselineObject, SecurityGroupBaseline};
 use engine::controls::security_group::Internet;
 use engine::desired::Desired;
 use engine::evaluate::{Keep, evaluate};
@@ -20,7 +20,7 @@ use engine::tenancy::Account;
 use jiff::Timestamp;
 use tokio::task::spawn_blocking;
 
-use super::fleet::{ACCOUNT, ACCOUNT_OBJECT, ALL_CONTROLS, AN_EDIT_PER_GROUP, REGION, parsed};
+use super::fleet::{ACCOUNT, ALL_CONTROLS, AN_EDIT_PER_GROUP, REGION, account, parsed};
 use super::{Seconds, usage};
 use crate::baseward::Program;
 use crate::world::World;
@@ -34,9 +34,9 @@ const OVERLAPPING: u16 = 100;
 const RUNS: usize = 5;
 
 /// Runs the child and reads what it prints.
-pub(super) async fn measure(program: &Program, world: &World) -> Result<Seconds> {
+pub(super) async fn measure(program: &Program, world: &World, subcommand: &str) -> Result<Seconds> {
     let mut command = program.rig_in(world, ACCOUNT);
-    command.arg(SUBCOMMAND).stdin(Stdio::null()).stderr(Stdio::inherit());
+    command.arg(subcommand).stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = spawn_blocking(move || command.output()).await?.context("cannot start the rig again")?;
     ensure!(output.status.success(), "the engine could not be measured");
     serde_json::from_slice(&output.stdout).context("the child did not print its figures")
@@ -47,6 +47,17 @@ pub(super) async fn measure(program: &Program, world: &World) -> Result<Seconds>
 /// # Errors
 /// The account cannot be read whole, or holds nothing to plan.
 pub async fn print() -> Result<()> {
+    let (inventory, observe) = observe(Kind::SecurityGroup, &BTreeSet::new()).await;
+    let mut seconds = Seconds::from([("observe".to_owned(), observe)]);
+    ensure!(inventory.security_groups.facts().is_ok(), "the groups cannot be read");
+    ensure!(inventory.network_interfaces.facts().is_ok(), "the interfaces cannot be read");
+    seconds.extend(judged(&inventory)?);
+    println!("{}", serde_json::to_string(&seconds)?);
+    Ok(())
+}
+
+/// The lists of a kind as the controller reads them, and the CPU time of that. What takes its turn is not read.
+pub(super) async fn observe(kind: Kind, sources: &BTreeSet<&'static str>) -> (Inventory, f64) {
     let connector = Connector::new(ConnectorOptions::default()).await;
     let target = Target {
         account_id: ACCOUNT.to_owned(),
@@ -56,29 +67,28 @@ pub async fn print() -> Result<()> {
         rate_share: 100,
     };
     let before = usage::own_cpu();
-    let connection = connector.connect(&target, REGION);
-    let (kind, unread) = (Kind::SecurityGroup, Inventory::unread(connection.location().clone()));
-    let observed = aws::observe(&connection, kind, &BTreeSet::new(), &unread, &Timestamp::now, &|| false).await;
-    let inventory = observed.inventory;
-    let mut seconds = Seconds::from([("observe".to_owned(), usage::own_cpu() - before)]);
-    ensure!(inventory.security_groups.facts().is_ok(), "the groups cannot be read");
-    ensure!(inventory.network_interfaces.facts().is_ok(), "the interfaces cannot be read");
-    seconds.extend(judged(&inventory)?);
-    println!("{}", serde_json::to_string(&seconds)?);
-    Ok(())
+    let (connection, unread) = (connector.connect(&target, REGION), Inventory::unread(location()));
+    let observed = aws::observe(&connection, kind, sources, &|| unread.clone(), &Timestamp::now, &|| true).await;
+    (observed.inventory, usage::own_cpu() - before)
+}
+
+/// Where everything is.
+pub(super) fn location() -> Location {
+    Location { account: ACCOUNT.to_owned(), region: REGION.to_owned() }
 }
 
 fn judged(inventory: &Inventory) -> Result<Seconds> {
-    let account = parsed::<AWSAccount>(ACCOUNT_OBJECT)?.compile();
+    let account = account()?;
     let all_controls: SecurityGroupBaseline = parsed(ALL_CONTROLS)?;
     let one = [desired(&all_controls, &account, &inventory.location)?];
     let hundred: Vec<SecurityGroupBaseline> = (0..OVERLAPPING).map(|number| variant(&all_controls, number)).collect();
     let hundred: Vec<Desired> =
         hundred.iter().map(|object| desired(object, &account, &inventory.location)).collect::<Result<_>>()?;
-    let (one, hundred) = (Steps::median(&one, inventory, &account), Steps::median(&hundred, inventory, &account));
+    let steps = |desired: &[Desired]| Steps::median(Kind::SecurityGroup, desired, inventory, &account);
+    let (one, hundred) = (steps(&one), steps(&hundred));
     ensure!(one.edits > 0, "nothing was planned");
-    let proposing = [desired(&parsed(AN_EDIT_PER_GROUP)?, &account, &inventory.location)?];
-    let proposing = Steps::median(&proposing, inventory, &account);
+    let proposing = [desired(&parsed::<SecurityGroupBaseline>(AN_EDIT_PER_GROUP)?, &account, &inventory.location)?];
+    let proposing = steps(&proposing);
     let groups = inventory.security_groups.facts().map(Vec::len).unwrap_or_default();
     ensure!(proposing.proposed >= groups, "{} edits are proposed for {groups} groups", proposing.proposed);
     let step = |name: &str, seconds: f64| (name.to_owned(), seconds);
@@ -105,53 +115,56 @@ fn variant(object: &SecurityGroupBaseline, number: u16) -> SecurityGroupBaseline
     variant
 }
 
-fn desired(object: &SecurityGroupBaseline, account: &Account, location: &Location) -> Result<Desired> {
+pub(super) fn desired(object: &impl BaselineObject, account: &Account, location: &Location) -> Result<Desired> {
     let accepted = object.compile(&Default::default()).accept(std::slice::from_ref(account));
     let accepted = accepted.map_err(|refusal| anyhow!("{refusal}"))?;
     accepted.in_cell(location).context("the baseline does not apply to the account")
 }
 
 /// CPU time of one line of data from the facts to the report.
-struct Steps {
-    evaluate: f64,
-    plan: f64,
+pub(super) struct Steps {
+    pub(super) evaluate: f64,
+    pub(super) plan: f64,
     /// The rails, and the report on what they let through.
-    rest: f64,
-    edits: usize,
+    pub(super) rest: f64,
+    /// Verdicts that could not be reached.
+    pub(super) unknown: u64,
+    pub(super) edits: usize,
     /// The edits of those that wait for an approval.
     proposed: usize,
 }
 
 impl Steps {
-    fn median(desired: &[Desired], inventory: &Inventory, account: &Account) -> Self {
-        let runs: Vec<Self> = (0..RUNS).map(|_| Self::run(desired, inventory, account)).collect();
+    pub(super) fn median(kind: Kind, desired: &[Desired], inventory: &Inventory, account: &Account) -> Self {
+        let runs: Vec<Self> = (0..RUNS).map(|_| Self::run(kind, desired, inventory, account)).collect();
         let of = |step: fn(&Self) -> f64| median(runs.iter().map(step).collect());
         Self {
             evaluate: of(|run| run.evaluate),
             plan: of(|run| run.plan),
             rest: of(|run| run.rest),
+            unknown: runs.first().map_or(0, |run| run.unknown),
             edits: runs.first().map_or(0, |run| run.edits),
             proposed: runs.first().map_or(0, |run| run.proposed),
         }
     }
 
-    fn run(desired: &[Desired], inventory: &Inventory, account: &Account) -> Self {
+    fn run(kind: Kind, desired: &[Desired], inventory: &Inventory, account: &Account) -> Self {
         let now = Timestamp::now();
-        let (evaluation, evaluate) =
-            usage::thread_cpu(|| evaluate(Kind::SecurityGroup, desired, inventory, now, Keep::Worst(NAMED)));
+        let (evaluation, evaluate) = usage::thread_cpu(|| evaluate(kind, desired, inventory, now, Keep::Worst(NAMED)));
         let (proposed, plan) = usage::thread_cpu(|| plan(desired, inventory, &evaluation));
         let edits = proposed.stage.edits.len();
-        let (proposed, rest) = usage::thread_cpu(|| {
+        let ((unknown, proposed), rest) = usage::thread_cpu(|| {
             let held = rails::hold_for_good(proposed, inventory, account);
             let held = rails::hold_for_now(held, account, true);
             let moment = Moment { desired, circumstances: &Circumstances::default(), now };
             let permitted = rails::apply(held, inventory, account, moment);
             let proposed = permitted.stage.to_propose.iter().map(|resource| resource.edits.len()).sum();
             let applied: Plan<Applied> = permitted.applied(Vec::new());
-            report(&evaluation, &applied, now);
-            proposed
+            let reports = report(&evaluation, &applied, now);
+            let controls = reports.iter().flat_map(|report| &report.controls);
+            (controls.map(|control| control.verdicts.unknown).sum(), proposed)
         });
-        Self { evaluate, plan, rest, edits, proposed }
+        Self { evaluate, plan, rest, unknown, edits, proposed }
     }
 }
 
@@ -166,11 +179,9 @@ mod tests {
 
     #[test]
     fn a_hundred_baselines_are_accepted_and_differ() -> Result<()> {
-        let account = parsed::<AWSAccount>(ACCOUNT_OBJECT)?.compile();
-        let location = Location { account: ACCOUNT.to_owned(), region: REGION.to_owned() };
-        let object = parsed(ALL_CONTROLS)?;
-        let one = desired(&variant(&object, 0), &account, &location)?;
-        let other = desired(&variant(&object, OVERLAPPING - 1), &account, &location)?;
+        let (account, object) = (account()?, parsed(ALL_CONTROLS)?);
+        let one = desired(&variant(&object, 0), &account, &location())?;
+        let other = desired(&variant(&object, OVERLAPPING - 1), &account, &location())?;
         assert_ne!(one.parameters, other.parameters);
         Ok(())
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Seconds;
 use super::closing::Closed;
+use super::functions::FunctionFigures;
 use super::rest::Counts;
 
 /// The items in one page of a listing of EC2.
@@ -32,6 +33,9 @@ pub(super) struct Figures {
     pub(super) binary_mib: f64,
     #[serde(flatten)]
     pub(super) closed: Closed,
+    /// The fleet of functions, if there is one.
+    #[serde(rename = "lambda", skip_serializing_if = "Option::is_none")]
+    pub(super) of_functions: Option<FunctionFigures>,
 }
 
 /// A figure that must be within a bound.
@@ -50,14 +54,19 @@ impl fmt::Display for Target {
 }
 
 impl Target {
-    fn below(name: &'static str, measured: f64, unit: &str, bound: f64) -> Self {
+    pub(super) fn below(name: &'static str, measured: f64, unit: &str, bound: f64) -> Self {
         let (measured_text, wanted) = (format!("{measured:.3} {unit}"), format!("under {bound:.3} {unit}"));
         Self { name, measured: measured_text, wanted, met: measured < bound }
     }
 
-    fn at_most(name: &'static str, measured: u64, bound: u64) -> Self {
+    pub(super) fn at_most(name: &'static str, measured: u64, bound: u64) -> Self {
         let wanted = if bound == 0 { "0".to_owned() } else { format!("at most {bound}") };
         Self { name, measured: measured.to_string(), wanted, met: measured <= bound }
+    }
+
+    pub(super) fn same(name: &'static str, measured: String, wanted: String) -> Self {
+        let met = measured == wanted;
+        Self { name, measured, wanted, met }
     }
 }
 
@@ -65,7 +74,7 @@ impl Figures {
     pub(super) fn targets(&self) -> Vec<Target> {
         let cpu = |step: &str| self.cpu_seconds.get(step).copied().unwrap_or(f64::NAN);
         let closed = &self.closed;
-        vec![
+        let mut targets = vec![
             self.calls(),
             Target::at_most("AWS writes at rest", self.aws_writes_at_rest, 0),
             Target::at_most("Kubernetes writes at rest", self.kube_writes_at_rest, 0),
@@ -78,14 +87,11 @@ impl Figures {
             Target::at_most("… where only removal is needed", closed.write_calls_per_removal, 1),
             Target::at_most("… of one operation", closed.write_calls_per_group_and_operation, 1),
             Target::at_most("throttle replies", self.throttles, 0),
-            Target {
-                name: "the 50 worst are closed first",
-                measured: closed.worst_closed_first.to_string(),
-                wanted: true.to_string(),
-                met: closed.worst_closed_first,
-            },
+            Target::same("the 50 worst are closed first", closed.worst_closed_first.to_string(), true.to_string()),
             Target::below("stripped binary", self.binary_mib * 1.048_576, "MB", 40.0),
-        ]
+        ];
+        targets.extend(self.of_functions.iter().flat_map(FunctionFigures::targets));
+        targets
     }
 
     /// One call for each page, and nothing else.
@@ -95,18 +101,11 @@ impl Figures {
             ("DescribeNetworkInterfaces".to_owned(), pages(self.interfaces)),
             ("DescribeSecurityGroups".to_owned(), pages(self.groups)),
         ]);
-        Target {
-            name: "calls of a warm sweep",
-            measured: listed(&self.calls_warm),
-            wanted: listed(&wanted),
-            met: self.calls_warm == wanted,
-        }
+        Target::same("calls of a warm sweep", listed(&self.calls_warm), listed(&wanted))
     }
 
     /// Everything that has no bound of its own.
     pub(super) fn rows(&self) -> Vec<(String, String)> {
-        let row = |name: &str, value: String| (name.to_owned(), value);
-        let seconds = |value: f64| format!("{value:.3} s");
         let closed = &self.closed;
         let mut rows = vec![
             row("groups, rules, interfaces, bad", self.size()),
@@ -118,6 +117,7 @@ impl Figures {
             row("all closed after", seconds(closed.seconds_to_close_all)),
         ];
         rows.extend(self.cpu_seconds.iter().map(|(step, cpu)| row(&format!("CPU of {step}"), seconds(*cpu))));
+        rows.extend(self.of_functions.iter().flat_map(FunctionFigures::rows));
         rows
     }
 
@@ -126,7 +126,15 @@ impl Figures {
     }
 }
 
-fn listed(counts: &Counts) -> String {
+pub(super) fn row(name: &str, value: String) -> (String, String) {
+    (name.to_owned(), value)
+}
+
+pub(super) fn seconds(value: f64) -> String {
+    format!("{value:.3} s")
+}
+
+pub(super) fn listed(counts: &Counts) -> String {
     counts.iter().map(|(name, count)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
 }
 

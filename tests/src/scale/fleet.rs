@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
+use crds::AWSAccount;
+use engine::tenancy::Account;
 use reqwest::Client;
 
 use super::{Options, closing};
@@ -15,6 +17,9 @@ pub(super) const REGION: &str = "eu-west-1";
 pub(super) const NAMESPACE: &str = "security";
 pub(super) const BASELINE: &str = "scale";
 
+/// Of everything that is seeded.
+pub(super) const TAGS: [(&str, &str); 1] = [("owner", "platform")];
+
 /// The account with its grant.
 pub(super) const ACCOUNT_OBJECT: &str = r#"
 apiVersion: baseward.dev/v1alpha1
@@ -25,7 +30,7 @@ spec:
   regions: [eu-west-1]
   readRole: arn:aws:iam::111122223333:role/baseward-read
   writeRole: arn:aws:iam::111122223333:role/baseward-write
-  budget: {perHour: 1000}
+  budget: {perHour: 10000}
   namespaces:
   - name: security
     maxMode: Enforce
@@ -121,7 +126,7 @@ impl AtScale {
             groups: options.groups - 1,
             bad: options.bad,
             interfaces: options.groups,
-            tags: [("owner".to_owned(), "platform".to_owned())].into(),
+            tags: TAGS.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
             ..FleetSeed::default()
         };
         let fleet = aws.fleet(&seed).await?;
@@ -177,6 +182,11 @@ fn next_token(page: &str) -> Option<&str> {
     rest.split_once("</nextToken>").map(|(token, _)| token).filter(|token| !token.is_empty())
 }
 
+/// The account as the engine sees it.
+pub(super) fn account() -> Result<Account> {
+    Ok(parsed::<AWSAccount>(ACCOUNT_OBJECT)?.compile())
+}
+
 /// The objects as values.
 pub(super) fn parsed<T: serde::de::DeserializeOwned>(yaml: &str) -> Result<T> {
     serde_saphyr::from_str(yaml).context("an object of the benchmark is not as its kind is now")
@@ -184,7 +194,7 @@ pub(super) fn parsed<T: serde::de::DeserializeOwned>(yaml: &str) -> Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use crds::{AWSAccount, SecurityGroupBaseline};
+    use crds::SecurityGroupBaseline;
     use engine::controls::Setting;
     use engine::controls::security_group::controls;
 

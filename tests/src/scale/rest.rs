@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use engine::kind::Kind;
 
 use super::usage;
 use crate::baseward::Controller;
@@ -20,16 +21,16 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// What some sweeps at rest came to.
 #[derive(Debug)]
 pub(super) struct Rest {
-    /// Calls of each operation in each of the sweeps, which are all alike.
-    pub(super) calls_per_sweep: Counts,
-    /// Calls in all sweeps together that change something.
-    pub(super) aws_writes: u64,
+    /// How many sweeps.
+    pub(super) sweeps: u64,
+    /// All calls.
+    pub(super) calls: Vec<Call>,
+    /// How long it all took.
+    pub(super) seconds: f64,
     /// Writes to the Kubernetes API, leases left out, by verb and resource.
     pub(super) kube_writes: Counts,
     /// CPU time of the controller for a sweep and everything else that it does meanwhile.
     pub(super) cpu_per_sweep: f64,
-    /// From the end of one sweep to the end of the next.
-    pub(super) seconds_per_sweep: f64,
 }
 
 /// How things stand right after a sweep, when the controller pauses.
@@ -42,29 +43,43 @@ struct Mark {
 }
 
 impl Rest {
-    /// Lets a sweep pass, in which the controller may still settle, and looks at the `sweeps` that follow.
-    pub(super) async fn measure(world: &World, controller: &mut Controller, sweeps: u32) -> Result<Self> {
-        let before = Mark::after(world, controller, 1).await?;
-        let after = Mark::after(world, controller, sweeps).await?;
+    /// Lets a sweep of a kind pass, in which the controller may still settle, and looks at the `sweeps` that follow.
+    pub(super) async fn measure(world: &World, controller: &mut Controller, kind: Kind, sweeps: u32) -> Result<Self> {
+        let before = Mark::after(world, controller, kind, 1).await?;
+        let after = Mark::after(world, controller, kind, sweeps).await?;
         let calls = world.emulator.api().calls(before.seq).await?;
-        let calls: Vec<Call> = calls.into_iter().filter(|call| call.seq <= after.seq).collect();
         let swept = u64::try_from(after.sweeps - before.sweeps)?;
         Ok(Self {
-            calls_per_sweep: shared(&count(&calls), swept)?,
-            aws_writes: calls.iter().filter(|call| is_write(call)).count() as u64,
+            sweeps: swept,
+            calls: calls.into_iter().filter(|call| call.seq <= after.seq).collect(),
+            seconds: (after.at - before.at).as_secs_f64(),
             kube_writes: difference(&after.kube_writes, &before.kube_writes),
             cpu_per_sweep: (after.cpu - before.cpu).as_secs_f64() / swept as f64,
-            seconds_per_sweep: (after.at - before.at).as_secs_f64() / swept as f64,
         })
+    }
+
+    /// Calls of each operation in each of the sweeps, which are all alike.
+    pub(super) fn calls_per_sweep(&self) -> Result<Counts> {
+        shared(&count(&self.calls), self.sweeps)
+    }
+
+    /// From the end of one sweep to the end of the next.
+    pub(super) fn seconds_per_sweep(&self) -> f64 {
+        self.seconds / self.sweeps as f64
+    }
+
+    /// Calls that change something.
+    pub(super) fn aws_writes(&self) -> u64 {
+        self.calls.iter().filter(|call| is_write(call)).count() as u64
     }
 }
 
 impl Mark {
-    /// Waits for the end of the n-th sweep from now.
-    async fn after(world: &World, controller: &mut Controller, more: u32) -> Result<Self> {
-        let wanted = sweeps(controller)? + more as usize;
+    /// Waits for the end of the n-th sweep of a kind from now.
+    async fn after(world: &World, controller: &mut Controller, kind: Kind, more: u32) -> Result<Self> {
+        let wanted = sweeps(controller, kind)? + more as usize;
         let sweeps = wait_until("the sweeps end", PATIENCE * more, async || {
-            let sweeps = sweeps(controller)?;
+            let sweeps = sweeps(controller, kind)?;
             ensure!(sweeps >= wanted, "{sweeps} of {wanted}");
             Ok(sweeps)
         })
@@ -79,10 +94,10 @@ impl Mark {
     }
 }
 
-/// The number of sweeps that the controller has logged: to ask it would cost it time.
-fn sweeps(controller: &Controller) -> Result<usize> {
-    let log = controller.log().read()?;
-    Ok(log.lines().filter(|line| line.contains("Sweep ended")).count())
+/// The number of sweeps of a kind that the controller has logged: to ask it would cost it time.
+pub(super) fn sweeps(controller: &Controller, kind: Kind) -> Result<usize> {
+    let (log, of_kind) = (controller.log().read()?, format!("kind={kind}"));
+    Ok(log.lines().filter(|line| line.contains("Sweep ended") && line.contains(&of_kind)).count())
 }
 
 /// The `seq` of the latest call.
