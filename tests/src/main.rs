@@ -60,7 +60,7 @@ struct Scale {
     /// How many of them are open to the world.
     #[arg(long, default_value_t = 200)]
     bad: u32,
-    /// How many functions beside them; 5000 take a quarter of an hour more.
+    /// How many functions beside them; 5000 take twenty minutes more.
     #[arg(long, default_value_t = 0)]
     functions: u32,
     /// How many of them are bad. Left out: a fifth.

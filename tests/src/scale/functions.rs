@@ -183,9 +183,9 @@ impl<'w> AtScale<'w> {
 
     async fn ensure_traced(&self) -> Result<()> {
         let functions = self.aws.functions(REGION).await?;
-        let untraced =
-            functions.iter().filter(|function| function["configuration"]["TracingConfig"]["Mode"] != "Active");
-        let untraced: Vec<&Value> = untraced.map(|function| &function["name"]).collect();
+        let mode = |function: &Value| function.pointer("/configuration/TracingConfig/Mode").cloned();
+        let untraced = functions.iter().filter(|function| mode(function) != Some("Active".into()));
+        let untraced: Vec<&Value> = untraced.filter_map(|function| function.get("name")).collect();
         ensure!(untraced.is_empty(), "still not traced: {untraced:?}");
         Ok(())
     }
