@@ -116,6 +116,9 @@ async fn work(context: Arc<Context>, cell: Cell, stop: CancellationToken) {
         changed.mark_unchanged();
         let in_effect = context.objects.in_cell(&cell);
         let seen = fingerprint(&context, &cell, &in_effect);
+        if last.as_ref() != Some(&seen) {
+            memory.hurry();
+        }
         if last.is_some_and(|last| mends(&last, &seen)) {
             memory.forget_failures();
         }

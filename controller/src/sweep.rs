@@ -31,15 +31,16 @@ use crate::journal::{Journal, Open};
 use crate::store::Judged;
 use crate::{rivals, rollback};
 
-/// How long facts are read in turns between two sweeps that change something.
-const BETWEEN_CHANGES: Duration = Duration::from_secs(3);
+/// How long facts are read in turns while somebody waits for what comes of them.
+const IN_A_HURRY: Duration = Duration::from_secs(3);
 
 /// What a worker remembers from one sweep to the next.
 pub struct Memory {
     cell: Cell,
     /// What the last look listed.
     inventory: Option<Inventory>,
-    /// Whether more can be changed at once: what takes its turn to be read must not keep it waiting.
+    /// Whether more can be changed at once, or somebody has declared something new: what takes its turn to be read must not
+    /// keep that waiting.
     hurried: bool,
     /// What was tried, and what came of it.
     pub circumstances: Circumstances,
@@ -71,6 +72,11 @@ impl Memory {
     /// whoever may ask for a sweep could end every pause with it.
     pub fn forget_failures(&mut self) {
         self.circumstances.retries = Retries::default();
+    }
+
+    /// Has the next look answer soon, with what is known by then.
+    pub fn hurry(&mut self) {
+        self.hurried = true;
     }
 
     /// How long it is until something that waits is due.
@@ -167,7 +173,7 @@ fn sources(desired: &[Desired]) -> BTreeSet<&'static str> {
     controls.flat_map(|active| active.about.sources).copied().collect()
 }
 
-/// Looks at these sources. What takes its turn is cut short by news, and by changes that can be made at once.
+/// Looks at these sources. What takes its turn is cut short by news, and where somebody waits.
 async fn look(
     context: &Context,
     connection: &Connection,
@@ -179,7 +185,7 @@ async fn look(
     let (known, news) = (|| context.inventory(&cell.location), context.wake_cells.subscribe());
     let interrupted = || {
         let reading_for = first_asked.get_or_init(Instant::now).elapsed();
-        news.has_changed().unwrap_or(false) || (memory.hurried && reading_for > BETWEEN_CHANGES)
+        news.has_changed().unwrap_or(false) || (memory.hurried && reading_for > IN_A_HURRY)
     };
     let observing = aws::observe(connection, cell.kind, needed, &known, &Timestamp::now, &interrupted);
     stop.run_until_cancelled(observing).await

@@ -1,3 +1,5 @@
+use std::slice;
+
 use serde_json::json;
 
 use super::*;
@@ -119,7 +121,10 @@ fn whoever_is_no_more_than_another_is_let_in_with_him() -> Result<()> {
         (sources(json!(["a", "b"])), sources(json!("a"))),
     ];
     for (wide, narrow) in no_less {
-        assert!(of(&[narrow.clone()])?.difference(&of(&[wide.clone()])?).is_empty(), "{narrow} in {wide}");
+        assert!(
+            of(slice::from_ref(&narrow))?.difference(&of(slice::from_ref(&wide))?).is_empty(),
+            "{narrow} in {wide}"
+        );
         assert!(!of(&[wide])?.difference(&of(&[narrow])?).is_empty());
     }
     let not = |team: &str| {

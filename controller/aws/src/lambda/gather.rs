@@ -1,13 +1,14 @@
 //! Everything of Lambda: the lists at every look, and what is read function by function as far as its turn has come.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use engine::controls::{
     ACCOUNT_SETTINGS, ALIASES, CODE_SIGNING, CODE_SIGNING_CONFIGS, CONCURRENCY, EVENT_INVOKE, LAYERS, POLICIES,
     RECURSION, RUNTIME_MANAGEMENT, URLS, VERSIONS,
 };
-use engine::facts::{Function, Gathered, Lambda, Pace, ReadFailure, Source};
+use engine::facts::{Alias, Function, Gathered, Lambda, Pace, QualifiedPolicy, ReadFailure, Source};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
@@ -127,6 +128,15 @@ impl<'f> Turns<'f> {
     }
 }
 
+/// How often what is read function by function is read again.
+struct Paces {
+    /// What is alone in its bucket, or goes before the rest of it.
+    once: Pace,
+    /// What shares a bucket.
+    slowly: Pace,
+    daily: Pace,
+}
+
 /// Reads function by function.
 struct Gathering<'g> {
     connection: &'g Connection,
@@ -139,63 +149,88 @@ struct Gathering<'g> {
 impl Gathering<'_> {
     /// Policies pay from a bucket of their own, so they are read beside the others; URLs go before the rest.
     async fn all(&self, needed: &BTreeSet<&'static str>, lambda: &mut Lambda) -> bool {
-        let sdk = &self.connection.read_session().lambda;
+        let (sdk, reads) = (&self.connection.read_session().lambda, &self.reads);
         let needs = |source: &'static str| needed.contains(source);
-        let slow = [ALIASES, CONCURRENCY, CODE_SIGNING, RECURSION, RUNTIME_MANAGEMENT, EVENT_INVOKE, VERSIONS];
-        let (once, rest) = (self.pace(1, OFTEN), slow.into_iter().filter(|source| needs(source)).count());
-        let (slowly, daily) = (self.pace(rest, OFTEN), self.pace(rest, DAILY));
-        let reads = &self.reads;
-        let mut more = false;
-        if needs(ALIASES) {
-            more |= self.gather(&mut lambda.aliases, slowly, |name| aliases::observe(sdk, reads, name)).await;
-        }
-        let known = lambda.aliases.clone();
-        let of = |name: &str| known.of(name, (self.now)()).cloned();
-        let in_policies = async {
-            if !needs(POLICIES) {
-                return false;
-            }
-            let read = |name| async move {
-                let aliases = of(name).map_err(unread_aliases)?;
-                policies::observe(sdk, reads, name, &aliases).await
-            };
-            self.gather(&mut lambda.policies, once, read).await
-        };
+        let paces = self.paces(needed);
+        let Lambda { aliases, policies, urls, concurrency, code_signing, event_invoke, .. } = &mut *lambda;
+        let in_policies = self.policies(needed, &paces, aliases, policies);
         let beside = async {
             let mut more = false;
             if needs(URLS) {
-                more |= self.gather(&mut lambda.urls, once, |name| urls::observe(sdk, reads, name)).await;
+                more |= self.gather(urls, paces.once, |name| urls::observe(sdk, reads, name)).await;
             }
             if needs(CONCURRENCY) {
-                let read = |name| concurrency::observe(sdk, reads, name);
-                more |= self.gather(&mut lambda.concurrency, slowly, read).await;
+                more |= self.gather(concurrency, paces.slowly, |name| concurrency::observe(sdk, reads, name)).await;
             }
             if needs(CODE_SIGNING) {
-                let read = |name| code_signing::observe(sdk, reads, name);
-                more |= self.gather(&mut lambda.code_signing, slowly, read).await;
+                more |= self.gather(code_signing, paces.slowly, |name| code_signing::observe(sdk, reads, name)).await;
             }
             if needs(EVENT_INVOKE) {
-                let read = |name| event_invoke::observe(sdk, reads, name);
-                more |= self.gather(&mut lambda.event_invoke, slowly, read).await;
-            }
-            if needs(VERSIONS) {
-                let read = |name| async move {
-                    let aliases = of(name).map_err(unread_aliases)?;
-                    versions::observe(sdk, reads, name, &aliases).await
-                };
-                more |= self.gather(&mut lambda.versions, slowly, read).await;
-            }
-            if needs(RECURSION) {
-                more |= self.gather(&mut lambda.recursion, daily, |name| recursion::observe(sdk, reads, name)).await;
-            }
-            if needs(RUNTIME_MANAGEMENT) {
-                let read = |name| runtime_management::observe(sdk, reads, name);
-                more |= self.gather(&mut lambda.runtime_management, daily, read).await;
+                more |= self.gather(event_invoke, paces.slowly, |name| event_invoke::observe(sdk, reads, name)).await;
             }
             more
         };
         let (policies, others) = tokio::join!(in_policies, beside);
-        more | policies | others
+        let mut more = policies | others;
+        if needs(VERSIONS) {
+            let (aliases, now) = (&lambda.aliases, self.now);
+            let read = |name| async move {
+                let aliases = aliases.of(name, now()).map_err(unread_aliases)?;
+                versions::observe(sdk, reads, name, aliases).await
+            };
+            more |= self.gather(&mut lambda.versions, paces.slowly, read).await;
+        }
+        if needs(RECURSION) {
+            more |= self.gather(&mut lambda.recursion, paces.daily, |name| recursion::observe(sdk, reads, name)).await;
+        }
+        if needs(RUNTIME_MANAGEMENT) {
+            let read = |name| runtime_management::observe(sdk, reads, name);
+            more |= self.gather(&mut lambda.runtime_management, paces.daily, read).await;
+        }
+        more
+    }
+
+    /// Aliases have policies of their own, so they are read function by function with these: nobody waits for the policy of
+    /// the first function until the aliases of all are known.
+    async fn policies(
+        &self,
+        needed: &BTreeSet<&'static str>,
+        paces: &Paces,
+        aliases: &mut Gathered<Vec<Alias>>,
+        policies: &mut Gathered<Vec<QualifiedPolicy>>,
+    ) -> bool {
+        let (sdk, reads) = (&self.connection.read_session().lambda, &self.reads);
+        if !needed.contains(POLICIES) {
+            let read = |name| aliases::observe(sdk, reads, name);
+            return needed.contains(ALIASES) && self.gather(aliases, paces.slowly, read).await;
+        }
+        aliases.keep(paces.slowly, |name| self.turns.known.contains(name));
+        let aliases = &Mutex::new(aliases);
+        let read = |name| async move {
+            let aliases = self.aliases(name, aliases).await?;
+            policies::observe(sdk, reads, name, &aliases).await
+        };
+        self.gather(policies, paces.once, read).await
+    }
+
+    /// The aliases of a function, read if it is their turn.
+    async fn aliases(&self, name: &str, known: &Mutex<&mut Gathered<Vec<Alias>>>) -> Result<Vec<Alias>, AwsError> {
+        let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = (self.now)();
+        let is_due = self.turns.changed.contains(name) || lock().is_due(name, now);
+        if is_due {
+            let sdk = &self.connection.read_session().lambda;
+            let reading = self.reading(name, aliases::observe(sdk, &self.reads, name)).await?;
+            lock().note(name, reading);
+        }
+        lock().of(name, now).cloned().map_err(unread_aliases)
+    }
+
+    /// How often each sort of source is read.
+    fn paces(&self, needed: &BTreeSet<&'static str>) -> Paces {
+        let slow = [ALIASES, CONCURRENCY, CODE_SIGNING, RECURSION, RUNTIME_MANAGEMENT, EVENT_INVOKE, VERSIONS];
+        let rest = slow.into_iter().filter(|source| needed.contains(source)).count();
+        Paces { once: self.pace(1, OFTEN), slowly: self.pace(rest, OFTEN), daily: self.pace(rest, DAILY) }
     }
 
     /// How often so many sources are read again that share a rate.
@@ -222,18 +257,27 @@ impl Gathering<'_> {
             if Instant::now() >= self.reads.deadline || (self.interrupted)() {
                 return true;
             }
-            let began = (self.now)();
-            let reading = match read(name).await {
-                Ok(facts) => Source::complete(facts, began),
-                // Time ran out while it waited for its turn.
-                Err(error) if error.class == ErrorClass::Throttled && Instant::now() >= self.reads.deadline => {
-                    return true;
-                }
-                Err(error) => Source::failed(failure(name, &error), began),
-            };
+            let Ok(reading) = self.reading(name, read(name)).await else { return true };
             gathered.note(name, reading);
         }
         false
+    }
+
+    /// What came of one read.
+    ///
+    /// # Errors
+    /// Time ran out while it waited for its turn.
+    async fn reading<T>(
+        &self,
+        name: &str,
+        read: impl Future<Output = Result<T, AwsError>>,
+    ) -> Result<Source<T>, AwsError> {
+        let began = (self.now)();
+        match read.await {
+            Ok(facts) => Ok(Source::complete(facts, began)),
+            Err(error) if error.class == ErrorClass::Throttled && Instant::now() >= self.reads.deadline => Err(error),
+            Err(error) => Ok(Source::failed(failure(name, &error), began)),
+        }
     }
 }
 
