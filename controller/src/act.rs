@@ -10,7 +10,7 @@ use std::time::Duration;
 use aws::ec2::network_interfaces::is_used;
 use aws::live::{Wanted, properties_of, read_live};
 use aws::write::execute;
-use aws::{AwsError, Connection};
+use aws::{AwsError, Connection, ErrorClass};
 use crds::MAX_EDITS;
 use engine::call::LambdaOperation;
 use engine::edit::Withheld;
@@ -18,7 +18,7 @@ use engine::facts::{Live, LiveFunction, LiveGroup, Tags, UpdateStatus};
 use engine::plan::{Applied, Failure, Outcome, Permitted, PermittedResource, Plan, ResourceOutcome, Target};
 use engine::property::Property;
 use engine::rails::{FRESHNESS, permit, still_allowed};
-use engine::sequence::properties::renewed;
+use engine::sequence::properties::{renewed, unready};
 use engine::sequence::{State, Step, sequence};
 use jiff::Timestamp;
 use tokio::time::Instant;
@@ -107,18 +107,22 @@ async fn change_resources(
     if resources.is_empty() {
         return Vec::new();
     }
-    let live = match read(acting, resources).await {
-        Ok(live) => live,
-        Err(reason) => {
-            let unread = |resource| Tried::from(Outcome::Withheld(reason.clone())).of(resource);
-            return resources.iter().map(unread).collect();
-        }
-    };
+    let live = read(acting, resources).await;
     let (mut prepared, mut outcomes) = (Vec::new(), Vec::new());
     for resource in resources {
-        match prepare(resource, live.get(&resource.target.id)) {
+        let found = match live.get(&resource.target.id) {
+            Some(Err(reason)) => {
+                outcomes.push(Tried::from(Outcome::Withheld(reason.clone())).of(resource));
+                continue;
+            }
+            Some(Ok(live)) => Some(live),
+            None => None,
+        };
+        let (resource, aside) = without_the_unready(resource, found);
+        outcomes.extend(aside);
+        match prepare(&resource, found) {
             Ok(ready) => prepared.push(ready),
-            Err(reason) => outcomes.push(Tried::from(reason).of(resource)),
+            Err(reason) => outcomes.push(Tried::from(reason).of(&resource)),
         }
     }
     outcomes.extend(journal_and_change(prepared, journal, acting).await);
@@ -137,32 +141,71 @@ pub async fn propose(resources: &[PermittedResource], journal: &mut Journal, pen
     if resources.is_empty() {
         return;
     }
-    let Ok(live) = read(acting, resources.iter().copied()).await else { return };
-    let ready = |resource: &&PermittedResource| prepare(resource, live.get(&resource.target.id)).ok();
+    let live = read(acting, resources.iter().copied()).await;
+    let found = |resource: &PermittedResource| live.get(&resource.target.id).and_then(|live| live.as_ref().ok());
+    let ready = |resource: &&PermittedResource| prepare(resource, Some(found(resource)?)).ok();
     let prepared: Vec<Prepared> = resources.iter().filter_map(ready).collect();
     let (authority, cell) = ((acting.authority)(), journal.cell().clone());
     let proposing = journal.propose(&prepared, &authority, |uid| pending.take(uid, &cell));
     within_last_words(acting.stop, proposing).await;
 }
 
-/// The fresh read, unless the process stops meanwhile.
+/// The fresh reads by id, unless the process stops meanwhile; what was not found is not among them. Security groups are read
+/// together. Functions are read one by one: one that nobody may read holds up no other.
 async fn read<'r>(
     acting: &Acting<'_>,
     resources: impl IntoIterator<Item = &'r PermittedResource>,
-) -> Result<BTreeMap<String, Live>, Withheld> {
+) -> BTreeMap<String, Result<Live, Withheld>> {
     let with_properties = |resource: &'r PermittedResource| (&resource.target, properties_of(&resource.edits));
     let resources: Vec<_> = resources.into_iter().map(with_properties).collect();
     let wanted: Vec<Wanted<'_>> =
         resources.iter().map(|(target, properties)| Wanted::new(target, properties)).collect();
-    let read = acting.stop.run_until_cancelled(read_live(acting.connection, &wanted, Timestamp::now)).await;
-    let read = read.ok_or(Withheld::NotLeader)?;
-    let trouble = read.as_ref().err().map(AwsError::to_string);
+    let (mut found, mut troubles) = (BTreeMap::new(), BTreeSet::new());
+    // What ails AWS as a whole is not waited for once for each function.
+    let mut out_of_order = None;
+    for batch in wanted.chunk_by(|one, next| one.is_of_a_batch() && next.is_of_a_batch()) {
+        let failed = |reason: Withheld| batch.iter().map(move |one| (one.id.to_owned(), Err(reason.clone())));
+        if let Some(reason) = &out_of_order {
+            found.extend(failed(Withheld::clone(reason)));
+            continue;
+        }
+        match acting.stop.run_until_cancelled(read_live(acting.connection, batch, Timestamp::now)).await {
+            Some(Ok(live)) => found.extend(live.into_iter().map(|(id, live)| (id, Ok(live)))),
+            Some(Err(error)) => {
+                troubles.insert(error.to_string());
+                found.extend(failed(Withheld::IncompleteKnowledge));
+                out_of_order = (error.class != ErrorClass::Denied).then_some(Withheld::IncompleteKnowledge);
+            }
+            None => {
+                found.extend(failed(Withheld::NotLeader));
+                out_of_order = Some(Withheld::NotLeader);
+            }
+        }
+    }
+    let trouble = (!troubles.is_empty()).then(|| troubles.into_iter().collect::<Vec<String>>().join(", "));
     if acting.unread.is_new(trouble.as_ref())
         && let Some(error) = trouble
     {
         tracing::warn!(error, "No fresh read before writing: nothing is written");
     }
-    read.map_err(|_| Withheld::IncompleteKnowledge)
+    found
+}
+
+/// The resource without the edits that cannot be made now although others can, and what is said of these.
+fn without_the_unready(
+    resource: &PermittedResource,
+    live: Option<&Live>,
+) -> (PermittedResource, Option<ResourceOutcome>) {
+    let (mut rest, mut aside) = (resource.clone(), resource.clone());
+    let Some(Live::Function(live)) = live else { return (rest, None) };
+    match unready(&resource.edits, live) {
+        Some((waiting, why)) if waiting.len() < resource.edits.len() => {
+            rest.edits.retain(|edit| !waiting.contains(edit));
+            aside.edits = waiting;
+            (rest, Some(Tried::from(Outcome::Withheld(why)).of(&aside)))
+        }
+        _ => (rest, None),
+    }
 }
 
 /// Checks a resource against what it was planned on and orders its calls.
@@ -288,7 +331,7 @@ async fn take(
 ) -> Result<(Live, Option<String>), Stop> {
     let Intent { location, resource, before, operation, .. } = intent;
     let live = turn(resource, step, live, acting).await?;
-    let (authority, call) = ((acting.authority)(), renewed(&step.call, &live));
+    let (authority, call) = ((acting.authority)(), renewed(&step.call, &live)?);
     let permit = permit(location, resource, call, before, &live, &authority.as_authority(), Timestamp::now())?;
     intent.announce().map_err(|_| Withheld::JournalUnavailable)?;
     let (metric, taken) = match answers::sent(execute(acting.connection, permit).await) {

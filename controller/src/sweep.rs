@@ -148,7 +148,10 @@ pub async fn sweep(
     let undone = undo(context, connection, &inventory, memory, stop).await;
     let (read_at, oldest) = (read_at(cell.kind, &inventory), oldest(cell.kind, &sources, &inventory));
     let inventory = forget_changed(inventory, &applied, undone);
-    memory.inventory = Some(inventory.list_of(cell.kind));
+    // A list that could not be read shows no change: the next one is compared with the last that could.
+    if evaluation.failure.is_none() {
+        memory.inventory = Some(inventory.list_of(cell.kind));
+    }
     context.keep_inventory(inventory);
     // The counts are as old as the facts, however long it took to act on them.
     let mut reports = report(&evaluation, &applied, read_at);

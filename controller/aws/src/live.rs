@@ -30,6 +30,11 @@ pub fn properties_of<'e>(edits: impl IntoIterator<Item = &'e Edit>) -> BTreeSet<
 }
 
 impl<'a> Wanted<'a> {
+    /// Whether it is read together with others of its kind, by one call.
+    pub fn is_of_a_batch(&self) -> bool {
+        self.resource_type == ResourceType::SecurityGroup
+    }
+
     /// A resource that is to be changed.
     pub fn new(target: &'a Target, properties: &'a BTreeSet<Property>) -> Self {
         Self { resource_type: target.resource_type, id: &target.id, properties }
@@ -46,14 +51,14 @@ pub async fn read_live(
     wanted: &[Wanted<'_>],
     now: impl Fn() -> Timestamp,
 ) -> Result<BTreeMap<String, Live>, AwsError> {
-    let of_group = |wanted: &&Wanted<'_>| wanted.resource_type == ResourceType::SecurityGroup;
-    let groups: Vec<String> = wanted.iter().filter(of_group).map(|wanted| wanted.id.to_owned()).collect();
+    let groups: Vec<String> =
+        wanted.iter().filter(|wanted| wanted.is_of_a_batch()).map(|wanted| wanted.id.to_owned()).collect();
     let mut found = BTreeMap::new();
     if !groups.is_empty() {
         let live = ec2::live::read_live(connection, &groups, &now).await?;
         found.extend(live.into_iter().map(|(id, group)| (id, Live::Group(group))));
     }
-    for wanted in wanted.iter().filter(|wanted| !of_group(wanted)) {
+    for wanted in wanted.iter().filter(|wanted| !wanted.is_of_a_batch()) {
         if let Some(live) = lambda::live::read(connection, wanted, &now).await? {
             found.insert(wanted.id.to_owned(), Live::Function(live));
         }

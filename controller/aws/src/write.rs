@@ -101,6 +101,7 @@ async fn perform(connection: &Connection, resource: &str, call: &Call) -> WriteR
     match sent.map_err(late).and_then(|result| result) {
         Ok(request_id) => WriteResult::Done { request_id },
         Err(error) => {
+            let error = without_values(error, call);
             learn(connection.limiter(), &session.credentials, operation, &error).await;
             tracing::debug!(%error, resource, detail = error.detail, request_id = error.request_id, "Write failed");
             match error.effect {
@@ -109,6 +110,17 @@ async fn perform(connection: &Connection, resource: &str, call: &Call) -> WriteR
                 Effect::Unknown => WriteResult::Unknown(error),
             }
         }
+    }
+}
+
+/// Lambda repeats in its words what it refuses: variables of the environment, tags, statements. What is known of them stays.
+fn without_values(error: AwsError, call: &Call) -> AwsError {
+    match call {
+        Call::Lambda(_) => {
+            let detail = error.detail.as_deref().and_then(lambda::write::known_words).map(str::to_owned);
+            AwsError { detail, ..error }
+        }
+        _ => error,
     }
 }
 

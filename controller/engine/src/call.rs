@@ -59,24 +59,25 @@ pub struct LambdaCall {
     pub arn: Option<String>,
 }
 
-/// The operations of Lambda that change something.
+/// The operations of Lambda that change something, in the order of the calls on one function: what adds before what removes,
+/// and who has access before all else, since a configuration that AWS refuses ends the calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "they are those of the Lambda API reference")]
 pub enum LambdaOperation {
     AddPermission,
     AddLayerVersionPermission,
-    TagResource,
-    UntagResource,
-    UpdateFunctionConfiguration,
     UpdateFunctionUrlConfig,
+    RemovePermission,
+    RemoveLayerVersionPermission,
     PutFunctionConcurrency,
     DeleteFunctionConcurrency,
     PutFunctionCodeSigningConfig,
     DeleteFunctionCodeSigningConfig,
     PutFunctionRecursionConfig,
     PutRuntimeManagementConfig,
-    RemovePermission,
-    RemoveLayerVersionPermission,
+    UpdateFunctionConfiguration,
+    TagResource,
+    UntagResource,
 }
 
 impl LambdaOperation {

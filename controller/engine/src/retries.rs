@@ -31,8 +31,12 @@ impl Pace {
         match outcome {
             Outcome::Failed(Failure::RuntimeBlocked) => Some(NEVER),
             Outcome::Failed(failure) => Some(if failure.may_pass() { SOON } else { LATER }),
-            Outcome::Withheld(Withheld::ChangeSetTooLarge) => Some(LATER),
-            Outcome::Withheld(Withheld::ForeignChange | Withheld::JournalUnavailable) => Some(SOON),
+            Outcome::Withheld(Withheld::ChangeSetTooLarge | Withheld::NotActive(_) | Withheld::WouldLose(_)) => {
+                Some(LATER)
+            }
+            Outcome::Withheld(Withheld::ForeignChange | Withheld::JournalUnavailable | Withheld::UpdateInProgress) => {
+                Some(SOON)
+            }
             Outcome::Verified | Outcome::Withheld(_) => None,
         }
     }

@@ -1,5 +1,6 @@
 //! What AWS's answers to a write mean.
 
+use aws::lambda::write as words;
 use aws::write::{NotSent, WriteResult};
 use aws::{AwsError, ErrorClass};
 use engine::edit::Withheld;
@@ -72,16 +73,11 @@ fn refused_as_invalid(error: &AwsError) -> Failure {
     if error.code.starts_with("KMS") {
         return Failure::KeyUnusable;
     }
-    let words = error.detail.as_deref().unwrap_or_default();
-    let says = |text: &str| words.contains(text);
-    if says("cannot be assumed by Lambda") {
-        Failure::RoleUnusable
-    } else if says("no longer supported for creating or updating") {
-        Failure::RuntimeBlocked
-    } else if says("UnreservedConcurrentExecution") {
-        Failure::ConcurrencyQuota
-    } else {
-        Failure::Refused
+    match error.detail.as_deref() {
+        Some(words::ROLE_NOT_ASSUMED | words::ROLE_LACKS_PERMISSION) => Failure::RoleUnusable,
+        Some(words::RUNTIME_BLOCKED) => Failure::RuntimeBlocked,
+        Some(words::TOO_FEW_UNRESERVED) => Failure::ConcurrencyQuota,
+        _ => Failure::Refused,
     }
 }
 

@@ -22,6 +22,10 @@ use crds::Action;
 use crate::run::{self, Run};
 use crate::telemetry::{self, LogFormat};
 
+/// The futures of the AWS SDK are nested deeply, and without optimisation each of their frames is large: a write overflowed
+/// the 2 MiB that a thread has by default. Of a stack only what was touched takes memory.
+const THREAD_STACK_BYTES: usize = 8 * 1024 * 1024;
+
 /// Keeps AWS compute at its declared security baseline.
 ///
 /// Baseward compares AWS resources with baselines, shows what differs, and, where a baseline says Enforce, puts it right
@@ -98,7 +102,8 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a provider of cryptography is installed already: an error of the program"))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(THREAD_STACK_BYTES).build()?;
     runtime.block_on(execute(cli.command))
 }
 

@@ -37,6 +37,9 @@ const OFTEN: SignedDuration = SignedDuration::from_secs(50);
 /// For what hardly ever changes.
 const DAILY: SignedDuration = SignedDuration::from_hours(24);
 
+/// When a list that takes many calls is tried again.
+const AGAIN: SignedDuration = SignedDuration::from_mins(10);
+
 /// For lists that only a few controls look at.
 const HOURLY: SignedDuration = SignedDuration::from_hours(1);
 
@@ -53,10 +56,10 @@ pub(crate) async fn observe(
     interrupted: &(dyn Fn() -> bool + Sync),
 ) -> (Lambda, bool) {
     let mut lambda = lists(connection, needed, previous, now).await;
+    lambda.forget_changed();
     let listed = lambda.functions.clone();
     let Ok(found) = listed.facts() else { return (lambda, false) };
-    let before = previous.functions.facts().map(Vec::as_slice).unwrap_or_default();
-    let turns = Turns::new(found, before);
+    let turns = Turns::new(found);
     let gathering =
         Gathering { connection, reads: connection.reads(Instant::now() + SLICE), now, interrupted, turns: &turns };
     let more = gathering.all(needed, &mut lambda).await;
@@ -90,7 +93,9 @@ async fn lists(
         let read = code_signing::observe_configs(sdk, &reads).await;
         lambda.code_signing_configs = sourced(connection, CODE_SIGNING_CONFIGS, read, began);
     }
-    if is_due(LAYERS, lambda.layers.read_at(), lambda.layers.facts().is_err(), HOURLY) {
+    // A read that fails for their number is not to take up every look.
+    let every = if lambda.layers.facts().is_err() { AGAIN } else { HOURLY };
+    if is_due(LAYERS, lambda.layers.read_at(), false, every) {
         let began = now();
         let read = layers::observe(sdk, &reads, account).await;
         lambda.layers = sourced(connection, LAYERS, read, began);
@@ -102,28 +107,18 @@ async fn lists(
 struct Turns<'f> {
     names: Vec<&'f str>,
     known: BTreeSet<&'f str>,
-    /// New functions, and those whose configuration has changed since the last look: they go before all others.
-    changed: BTreeSet<&'f str>,
 }
 
 impl<'f> Turns<'f> {
-    fn new(found: &'f [Function], before: &[Function]) -> Self {
-        let before: BTreeMap<&str, &str> =
-            before.iter().map(|function| (function.name.as_str(), function.revision.as_str())).collect();
-        let is_changed = |function: &&Function| before.get(function.name.as_str()) != Some(&function.revision.as_str());
+    fn new(found: &'f [Function]) -> Self {
         let names: Vec<&str> = found.iter().map(|function| function.name.as_str()).collect();
-        Self {
-            known: names.iter().copied().collect(),
-            changed: found.iter().filter(is_changed).map(|function| function.name.as_str()).collect(),
-            names,
-        }
+        Self { known: names.iter().copied().collect(), names }
     }
 
-    /// The functions of which a read is due: first what has changed, then what was never read, then the oldest.
+    /// The functions of which a read is due: first what was never read, or not since it changed, then the oldest.
     fn of<T: Clone>(&self, gathered: &Gathered<T>, now: Timestamp) -> Vec<&'f str> {
-        let is_due = |name: &&str| self.changed.contains(name) || gathered.is_due(name, now);
-        let mut due: Vec<&str> = self.names.iter().copied().filter(is_due).collect();
-        due.sort_by_key(|name| (!self.changed.contains(name), gathered.read_at(name)));
+        let mut due: Vec<&str> = self.names.iter().copied().filter(|name| gathered.is_due(name, now)).collect();
+        due.sort_by_key(|name| gathered.read_at(name));
         due
     }
 }
@@ -217,7 +212,7 @@ impl Gathering<'_> {
     async fn aliases(&self, name: &str, known: &Mutex<&mut Gathered<Vec<Alias>>>) -> Result<Vec<Alias>, AwsError> {
         let lock = || known.lock().unwrap_or_else(PoisonError::into_inner);
         let now = (self.now)();
-        let is_due = self.turns.changed.contains(name) || lock().is_due(name, now);
+        let is_due = lock().is_due(name, now);
         if is_due {
             let sdk = &self.connection.read_session().lambda;
             let reading = self.reading(name, aliases::observe(sdk, &self.reads, name)).await?;
@@ -299,35 +294,27 @@ fn unread_aliases(_: ReadFailure) -> AwsError {
 mod tests {
     use super::*;
 
-    fn function(name: &str, revision: &str) -> Function {
+    fn function(name: &str) -> Function {
         Function {
             name: name.to_owned(),
             account: "1".to_owned(),
             tags: Default::default(),
             edge: false,
-            revision: revision.to_owned(),
+            revision: "1".to_owned(),
             configuration: Default::default(),
         }
     }
 
     #[test]
-    fn what_is_new_or_changed_goes_before_what_was_never_read_and_that_before_what_is_old() {
-        let before = [function("old", "1"), function("changed", "1"), function("fresh", "1"), function("unread", "1")];
-        let now = [
-            function("fresh", "1"),
-            function("old", "1"),
-            function("unread", "1"),
-            function("changed", "2"),
-            function("new", "1"),
-        ];
+    fn what_was_never_read_goes_before_what_is_old_and_what_is_fresh_waits() {
+        let found = ["fresh", "old", "unread", "older"].map(function);
         let start = Timestamp::UNIX_EPOCH;
         let pace = Pace::of(SignedDuration::from_mins(1), SignedDuration::ZERO);
         let mut gathered = Gathered::new(BTreeMap::new(), pace);
-        gathered.note("old", Source::complete(1, start));
-        gathered.note("changed", Source::complete(1, start + SignedDuration::from_mins(2)));
+        gathered.note("old", Source::complete(1, start + SignedDuration::from_secs(1)));
+        gathered.note("older", Source::complete(1, start));
         gathered.note("fresh", Source::complete(1, start + SignedDuration::from_mins(2)));
-        let turns = Turns::new(&now, &before);
-        let due = turns.of(&gathered, start + SignedDuration::from_mins(2));
-        assert_eq!(due, ["new", "changed", "unread", "old"]);
+        let due = Turns::new(&found).of(&gathered, start + SignedDuration::from_mins(2));
+        assert_eq!(due, ["unread", "older", "old"]);
     }
 }

@@ -38,6 +38,21 @@ pub const WRITE_ACTIONS: &[&str] = &[
     "lambda:UpdateFunctionUrlConfig",
 ];
 
+/// What Lambda says when a role cannot be used by it.
+pub const ROLE_NOT_ASSUMED: &str = "cannot be assumed by Lambda";
+/// What Lambda says when a role may not do what the configuration asks for.
+pub const ROLE_LACKS_PERMISSION: &str = "does not have permissions to call";
+/// What Lambda says of a runtime that nobody may set or update any more.
+pub const RUNTIME_BLOCKED: &str = "no longer supported for creating or updating";
+/// What Lambda says when too little concurrency would be left unreserved.
+pub const TOO_FEW_UNRESERVED: &str = "UnreservedConcurrentExecution";
+
+/// The words of ours for what Lambda says, which hold no values of the function.
+pub(crate) fn known_words(detail: &str) -> Option<&'static str> {
+    let known = [ROLE_NOT_ASSUMED, ROLE_LACKS_PERMISSION, RUNTIME_BLOCKED, TOO_FEW_UNRESERVED];
+    known.into_iter().find(|words| detail.contains(words))
+}
+
 /// A call that Lambda would understand otherwise than it is meant.
 pub(crate) fn check(call: &LambdaCall) -> Result<(), String> {
     let configures = call.operation == LambdaOperation::UpdateFunctionConfiguration;
@@ -46,6 +61,11 @@ pub(crate) fn check(call: &LambdaCall) -> Result<(), String> {
     }
     if configures && call.revision.is_none() {
         return Err("a configuration without the revision that it was planned on".to_owned());
+    }
+    let removes =
+        matches!(call.operation, LambdaOperation::RemovePermission | LambdaOperation::RemoveLayerVersionPermission);
+    if removes && call.revision.is_none() {
+        return Err("a statement is removed without the revision that this was planned on".to_owned());
     }
     let sends_key = call.changes.iter().any(|change| change.property.name == PropertyName::KmsKey);
     if call.environment.is_some() && !(configures && sends_key) {

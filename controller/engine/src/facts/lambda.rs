@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -303,9 +304,23 @@ pub struct Lambda {
     pub event_invoke: Gathered<bool>,
     /// `lambda/versions`: ListVersionsByFunction, those behind an alias.
     pub versions: Gathered<Vec<Version>>,
+    /// The `RevisionId` of each function that was listed last, which what is read function by function is of.
+    pub revisions: Arc<BTreeMap<String, String>>,
 }
 
 impl Lambda {
+    /// Forgets what was read of functions that have changed since, so that their turn comes before that of all others.
+    pub fn forget_changed(&mut self) {
+        let Ok(functions) = self.functions.facts() else { return };
+        let revisions: BTreeMap<String, String> =
+            functions.iter().map(|function| (function.name.clone(), function.revision.clone())).collect();
+        let is_changed =
+            |(name, revision): &(&String, &String)| self.revisions.get(*name).is_some_and(|seen| seen != *revision);
+        let changed: Vec<String> = revisions.iter().filter(is_changed).map(|(name, _)| name.clone()).collect();
+        changed.iter().for_each(|name| self.forget(name));
+        self.revisions = Arc::new(revisions);
+    }
+
     /// Forgets what was read of a function one by one, or of all layers with one of their versions: it was changed, or may
     /// have been. The list of functions is read anew at every look.
     pub fn forget(&mut self, id: &str) {
@@ -323,6 +338,7 @@ impl Lambda {
             runtime_management,
             event_invoke,
             versions,
+            revisions: _,
         } = self;
         aliases.forget(id);
         policies.forget(id);

@@ -48,7 +48,19 @@ pub fn sequence(edits: &[Edit], live: &LiveFunction) -> Result<Vec<Step>, Withhe
     Ok(steps)
 }
 
-/// The operation that makes a change. Their order is that of the calls: what adds comes before what removes.
+/// The edits that have to wait since the configuration of the function cannot be written now, and why; none if it can.
+/// Whoever may call the function does not depend on it.
+pub fn unready(edits: &[Edit], live: &LiveFunction) -> Option<(Vec<Edit>, Withheld)> {
+    let configures = |change: &PropertyChange| operation(change) == LambdaOperation::UpdateFunctionConfiguration;
+    let takes_part = |edit: &&Edit| changes(edit).iter().any(configures);
+    let waiting: Vec<Edit> = edits.iter().filter(takes_part).cloned().collect();
+    let together: Vec<PropertyChange> =
+        waiting.iter().flat_map(changes).filter(|change| configures(change)).cloned().collect();
+    let why = call(LambdaOperation::UpdateFunctionConfiguration, together, live).err()?;
+    (!waiting.is_empty()).then_some((waiting, why))
+}
+
+/// The operation that makes a change.
 fn operation(change: &PropertyChange) -> LambdaOperation {
     let is_removed = change.after.is_none();
     match change.property.name {
@@ -102,11 +114,15 @@ fn call(operation: LambdaOperation, changes: Vec<PropertyChange>, live: &LiveFun
 
 /// The same call with what it carries along of the latest read, on which everything that it changes is as it was
 /// planned: the revision, which has moved with the calls before it, and what is sent again.
-#[must_use]
-pub fn renewed(call: &Call, live: &Live) -> Call {
-    match (call, live) {
-        (Call::Lambda(call), Live::Function(live)) => Call::Lambda(carrying(call.clone(), live)),
-        _ => call.clone(),
+///
+/// # Errors
+/// Why the function is not ready any more, or what would be lost.
+pub fn renewed(planned: &Call, live: &Live) -> Result<Call, Withheld> {
+    match (planned, live) {
+        (Call::Lambda(planned), Live::Function(live)) => {
+            call(planned.operation, planned.changes.clone(), live).map(Call::Lambda)
+        }
+        _ => Ok(planned.clone()),
     }
 }
 
@@ -161,5 +177,82 @@ fn expressible(changes: &[PropertyChange]) -> Result<(), Withheld> {
             Err(Withheld::NotExpressible(format!("AddPermission cannot write the statement {sid:?}")))
         }
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::edit::Impact;
+    use crate::facts::Variables;
+    use crate::property::{Json, Property};
+
+    fn change(property: Property, values: [Option<&str>; 2]) -> PropertyChange {
+        let [before, after] = values.map(|value| value.map(|value| Json::of(&value)));
+        PropertyChange { property, before, after }
+    }
+
+    fn edit(change: PropertyChange) -> Edit {
+        Edit::new("f", Change::Properties(vec![change]), Vec::new(), Impact::None)
+    }
+
+    /// Tracing is to be switched on, the key to be set, and a statement to go.
+    fn edits() -> [Edit; 3] {
+        [
+            edit(change(Property::only(PropertyName::Tracing), [Some("PassThrough"), Some("Active")])),
+            edit(change(Property::only(PropertyName::KmsKey), [None, Some("key")])),
+            edit(change(Property::statement("", "all"), [Some("everybody"), None])),
+        ]
+    }
+
+    fn live(status: UpdateStatus) -> LiveFunction {
+        let properties =
+            edits().iter().flat_map(changes).map(|change| (change.property.clone(), change.before.clone())).collect();
+        LiveFunction {
+            id: "f".to_owned(),
+            arn: String::new(),
+            properties,
+            revisions: ["", "/"].map(|of| (of.to_owned(), "1".to_owned())).into(),
+            status: Some(status),
+            environment: Some(Variables::default()),
+            read_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn operations(steps: &[Step]) -> Vec<&'static str> {
+        steps.iter().map(|step| step.call.operation()).collect()
+    }
+
+    #[test]
+    fn who_has_access_is_changed_first_and_waits_for_no_configuration() {
+        let [tracing, key, statement] = edits();
+        let ready = live(UpdateStatus::Ready);
+        assert_eq!(unready(&edits(), &ready), None);
+        let steps = sequence(&edits(), &ready).unwrap();
+        assert_eq!(operations(&steps), ["RemovePermission", "UpdateFunctionConfiguration"]);
+        for status in [
+            UpdateStatus::InProgress,
+            UpdateStatus::NotActive("Inactive".to_owned()),
+            UpdateStatus::UpdateFailed("InvalidSubnet".to_owned()),
+        ] {
+            let live = live(status);
+            let (waiting, _) = unready(&edits(), &live).unwrap();
+            assert_eq!(waiting, [tracing.clone(), key.clone()]);
+            assert_eq!(operations(&sequence(std::slice::from_ref(&statement), &live).unwrap()), ["RemovePermission"]);
+        }
+        assert_eq!(unready(&[statement], &live(UpdateStatus::InProgress)), None);
+    }
+
+    #[test]
+    fn a_call_whose_turn_comes_late_is_made_only_if_the_function_is_still_ready() {
+        let steps = sequence(&edits(), &live(UpdateStatus::Ready)).unwrap();
+        let configure = &steps[1].call;
+        let renewed = |live: LiveFunction| renewed(configure, &Live::Function(live)).map(drop);
+        assert_eq!(renewed(live(UpdateStatus::Ready)), Ok(()));
+        assert_eq!(renewed(live(UpdateStatus::InProgress)), Err(Withheld::UpdateInProgress));
+        let unreadable = LiveFunction { environment: None, ..live(UpdateStatus::Ready) };
+        assert!(matches!(renewed(unreadable), Err(Withheld::WouldLose(_))));
     }
 }

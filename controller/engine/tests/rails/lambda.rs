@@ -479,7 +479,7 @@ fn a_call_carries_the_revision_of_the_latest_read() {
         assert_eq!(revision(&call), (operation, format!("{of}1")));
         // Somebody changed something else: what is written rests on that.
         live.revisions.insert(of.to_owned(), "2".to_owned());
-        assert_eq!(revision(&renewed(&call, &Live::Function(live))), (operation, "2".to_owned()));
+        assert_eq!(revision(&renewed(&call, &Live::Function(live)).unwrap()), (operation, "2".to_owned()));
     }
 }
 

@@ -8,7 +8,7 @@ use super::{Compiled as Parameters, Control, FunctionView, LambdaView, Remedy};
 use crate::controls::{ACCOUNT_SETTINGS, About, CONCURRENCY, FUNCTIONS, InvalidParameter, RECURSION, Setting, named};
 use crate::edit::{Edit, Withheld};
 use crate::evaluate::MAX_AGE;
-use crate::facts::{Inventory, Recursion};
+use crate::facts::{Function, Inventory, ReadFailure, Recursion};
 use crate::finding::{Severity, Verdict};
 use crate::plan::ProposedEdit;
 use crate::property::{Json, Property, PropertyChange, PropertyName};
@@ -269,7 +269,8 @@ pub(super) fn within_the_pool(mut edits: Vec<ProposedEdit>, inventory: &Inventor
         None | Some(Withheld::Approval) => growth(&proposed.edit),
         Some(_) => 0,
     };
-    let Some(shortage) = shortage(edits.iter().map(takes).sum(), inventory) else { return edits };
+    let needed = edits.iter().map(takes).sum();
+    let Some(shortage) = still_unread(needed, inventory).or_else(|| shortage(needed, inventory)) else { return edits };
     for proposed in edits.iter_mut().filter(|proposed| takes(proposed) > 0) {
         proposed.hold = Some(shortage.clone());
     }
@@ -281,6 +282,14 @@ fn growth(edit: &Edit) -> i64 {
     let reserved = |json: &Option<Json>| json.as_ref().and_then(Json::read::<i64>).unwrap_or_default();
     let concurrency = changes(edit).iter().filter(|change| change.property.name == PropertyName::Concurrency);
     concurrency.map(|change| (reserved(&change.after) - reserved(&change.before)).max(0)).sum()
+}
+
+/// What the functions need whose turn to be read is still to come is not known: they must not find the pool used up.
+fn still_unread(needed: i64, Inventory { lambda, .. }: &Inventory) -> Option<Withheld> {
+    let (functions, now) = (lambda.functions.facts().ok()?, lambda.functions.read_at());
+    let is_unread =
+        |function: &Function| lambda.concurrency.of(&function.name, now).err() == Some(ReadFailure::NotReadYet);
+    (needed > 0 && functions.iter().any(is_unread)).then_some(Withheld::IncompleteKnowledge)
 }
 
 /// Why so much more cannot be reserved.
@@ -452,7 +461,7 @@ mod tests {
     }
 
     fn having(unreserved: i32) -> Inventory {
-        let mut inventory = with(|_| {});
+        let mut inventory = reserving(None);
         inventory.lambda.account = complete(vec![account(unreserved)]);
         inventory
     }
@@ -493,6 +502,14 @@ mod tests {
         assert_eq!(holds(edits(), &having(199)), [quota.clone(), quota, None, None, None, audit]);
         let empty = Withheld::ConcurrencyQuota("1 more concurrent runs needed, 0 left to reserve".to_owned());
         assert_eq!(holds(vec![reservation("a", None, 1)], &having(20)), [Some(empty)]);
+    }
+
+    #[test]
+    fn nothing_is_reserved_while_the_needs_of_some_function_are_still_to_be_read() {
+        let mut inventory = having(1000);
+        inventory.lambda.concurrency = Default::default();
+        let edits = vec![reservation("a", None, 50), reservation("c", Some(9), 8)];
+        assert_eq!(holds(edits, &inventory), [Some(Withheld::IncompleteKnowledge), None]);
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub(crate) fn act(world: &mut World, desired: &[Desired], permitted: &Permitted,
         };
         assert!(!steps.is_empty(), "a permitted resource is changed");
         for Step { call, after } in &steps {
-            let call = renewed(call, &found);
+            let call = renewed(call, &found).expect("it is ready");
             let permit = ask(world, desired, resource, call, &expected, &found);
             let permit = permit.expect("nothing has changed since the plan");
             let before = world.clone();

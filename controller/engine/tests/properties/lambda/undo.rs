@@ -37,7 +37,7 @@ fn make(world: &mut World, id: &str, edits: &[Edit], most: usize) -> usize {
     let properties = properties(edits);
     let steps = sequence(edits, &read(world, id, &properties)).expect("it is as it was planned on");
     for step in steps.iter().take(most) {
-        let call = renewed(&step.call, &read(world, id, &properties));
+        let call = renewed(&step.call, &read(world, id, &properties)).expect("it is ready");
         perform(world, id, &call).expect("Lambda does what is asked for");
         assert_eq!(State::of(&read(world, id, &properties)), step.after);
     }
