@@ -379,6 +379,8 @@ fn of_functions() -> Vec<Fault> {
             promise: "the reason is told; what nobody may update is not tried again before the function has changed",
             shown_by: &[
                 Scenario("lambda::withheld", "an_update_that_fails_says_by_what_it_failed"),
+                Scenario("lambda::withheld", "who_has_access_is_put_right_whatever_becomes_of_the_configuration"),
+                Scenario("lambda::withheld", "a_key_that_cannot_be_used_costs_no_variable"),
                 Scenario(
                     "lambda::foreign",
                     "a_runtime_that_nobody_may_update_is_tried_again_only_once_the_function_has_changed",

@@ -53,7 +53,7 @@ impl Handover {
             reached = self.at.reached(&stage, proxy) => reached?,
             rested = stage.rest(None, end) => {
                 rested?;
-                ensure!(!self.at.is_certain(), "the run did not come by");
+                ensure!(!self.at.is_certain(undisturbed.fleet), "the run did not come by");
                 return Ok(Reached::No);
             }
         }

@@ -9,6 +9,7 @@ use std::fmt;
 
 use anyhow::Result;
 
+use super::fleet::Fleet;
 use super::stage::Stage;
 use super::trail::{AwsWrite, Trail};
 use crate::proxy::{KubernetesWrite, Proxy};
@@ -52,10 +53,12 @@ impl Point {
     }
 
     /// Whether every run comes by. How many statuses, events and renewals there are is a matter of time.
-    pub(super) fn is_certain(&self) -> bool {
+    /// So is how many change sets there are for functions: what is read of them in turns is found at different times.
+    pub(super) fn is_certain(&self, fleet: Fleet) -> bool {
         match self {
             Self::Aws(_) => true,
-            Self::Kubernetes(point) => point.ordinal == 1 || point.write.is_of_the_journal(),
+            Self::Kubernetes(point) if point.ordinal > 1 => fleet == Fleet::Groups && point.write.is_of_the_journal(),
+            Self::Kubernetes(_) => true,
         }
     }
 }

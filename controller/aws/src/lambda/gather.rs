@@ -1,6 +1,6 @@
 //! Everything of Lambda: the lists at every look, and what is read function by function as far as its turn has come.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -292,6 +292,8 @@ fn unread_aliases(_: ReadFailure) -> AwsError {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn function(name: &str) -> Function {

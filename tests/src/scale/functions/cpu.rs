@@ -59,6 +59,7 @@ fn gather(inventory: &mut Inventory, functions: &[Value]) -> Result<()> {
     let lambda = &mut inventory.lambda;
     let Lambda {
         functions: _,
+        revisions: _,
         layers: _,
         account: _,
         code_signing_configs: _,

@@ -28,6 +28,9 @@ observability: {xray: true}
 limits: {recursion: Terminate, concurrency: {default: 20}}
 requiredTags: [{key: team, default: unknown}]"#;
 
+/// Whom that leaves nothing but what it does for the function's own account.
+const UNBOUND: &str = "pay events.amazonaws.com lambda:invokefunction";
+
 /// A function with all of that wrong.
 fn neglected() -> Value {
     let service = json!({"Service": "events.amazonaws.com"});
@@ -65,6 +68,7 @@ async fn a_deployment_at_any_step_is_kept_and_all_is_mended_beside_it() -> Resul
     ];
     let deploy = async |step: &str| {
         let scenario = scenario("deployed").await?;
+        scenario.may_shut_out([UNBOUND])?;
         given(&scenario, json!([neglected()])).await?;
         let fault = Fault::from(FaultKind::ForeignFunction { change: deployed("2") }).of_service("lambda").on(step);
         scenario.aws.set_faults(&[fault]).await?;
@@ -96,6 +100,7 @@ async fn a_configuration_is_never_written_over_a_newer_one() -> Result<()> {
 #[tokio::test]
 async fn a_statement_id_that_somebody_takes_meanwhile_stays_his() -> Result<()> {
     let scenario = scenario("taken").await?;
+    scenario.may_shut_out([UNBOUND])?;
     let service = |name: &str| json!({"Service": format!("{name}.amazonaws.com")});
     let timer = allow("timer", service("events"), json!(null));
     given(&scenario, json!([function("pay", json!({"policy": {"": [timer.clone()]}}))])).await?;
@@ -122,6 +127,7 @@ async fn a_statement_id_that_somebody_takes_meanwhile_stays_his() -> Result<()> 
 #[tokio::test]
 async fn a_function_that_is_deleted_half_way_is_done_with_and_its_successor_is_planned_anew() -> Result<()> {
     let scenario = scenario("deleted").await?;
+    scenario.may_shut_out([UNBOUND])?;
     given(&scenario, json!([neglected()])).await?;
     let successor = json!({"tracing": "PassThrough", "environment": {"VERSION": "2"}});
     let change = json!({"function": "pay", "delete": true});
@@ -144,6 +150,7 @@ async fn a_function_that_is_deleted_half_way_is_done_with_and_its_successor_is_p
 #[tokio::test]
 async fn a_change_set_of_a_function_is_undone_as_far_as_it_is_as_it_was_left() -> Result<()> {
     let scenario = scenario("undone").await?;
+    scenario.may_let_in(["pay * lambda:invokefunction"])?;
     let open = allow("everybody", json!("*"), json!(null));
     let old = json!({"tracing": "PassThrough", "policy": {"": [open]}, "environment": {"VERSION": "1"}});
     given(&scenario, json!([function("pay", old)])).await?;

@@ -64,6 +64,39 @@ async fn a_function_that_cannot_be_changed_is_left_alone_and_says_why() -> Resul
 }
 
 #[tokio::test]
+async fn who_has_access_is_put_right_whatever_becomes_of_the_configuration() -> Result<()> {
+    let scenario = scenario("access-first").await?;
+    scenario.aws.configure(&settings(&json!({"blockedRuntimes": ["python3.7"]}))).await?;
+    let open = |others: Value| {
+        let policy = json!({"": [allow("everybody", json!("*"), json!(null))]});
+        let mut all = json!({"tracing": "PassThrough", "policy": policy});
+        all.as_object_mut().unwrap().extend(others.as_object().unwrap().clone());
+        all
+    };
+    given(
+        &scenario,
+        json!([
+            function("idle", open(json!({"state": "Inactive"}))),
+            function("busy", open(json!({"lastUpdateStatus": "InProgress"}))),
+            function("old", open(json!({"runtime": "python3.7"}))),
+        ]),
+    )
+    .await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Enforce", &format!("{TRACE}\naccess: {{forbidPublic: true}}"))).await?;
+    for name in ["idle", "busy", "old"] {
+        wait_for_function(&scenario, name, "is closed", |function| sids(function).is_empty()).await?;
+    }
+    let first = written(&scenario).await?.iter().filter(|operation| *operation == "RemovePermission").count();
+    assert_eq!(first, 3);
+    wait_for_status(&scenario, "what is left is told", |status| {
+        status["violations"]["critical"] == 0 && counts(status, "failures", "RuntimeBlocked")
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_key_that_cannot_be_used_costs_no_variable() -> Result<()> {
     let scenario = scenario("bad-keys").await?;
     let key =

@@ -192,6 +192,7 @@ impl World {
                 runtime_management: self.gathered(RUNTIME_MANAGEMENT, |deep| deep.management.clone()),
                 event_invoke: self.gathered(EVENT_INVOKE, |deep| deep.event_invoke),
                 versions: self.gathered(VERSIONS, |deep| deep.versions.clone()),
+                revisions: Default::default(),
             },
             ..Inventory::unread(self.location())
         }
