@@ -143,7 +143,11 @@ pub async fn propose(resources: &[PermittedResource], journal: &mut Journal, pen
     }
     let live = read(acting, resources.iter().copied()).await;
     let found = |resource: &PermittedResource| live.get(&resource.target.id).and_then(|live| live.as_ref().ok());
-    let ready = |resource: &&PermittedResource| prepare(resource, Some(found(resource)?)).ok();
+    let ready = |resource: &&PermittedResource| {
+        let found = found(resource)?;
+        let (resource, _) = without_the_unready(resource, Some(found));
+        prepare(&resource, Some(found)).ok()
+    };
     let prepared: Vec<Prepared> = resources.iter().filter_map(ready).collect();
     let (authority, cell) = ((acting.authority)(), journal.cell().clone());
     let proposing = journal.propose(&prepared, &authority, |uid| pending.take(uid, &cell));

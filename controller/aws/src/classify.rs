@@ -148,7 +148,7 @@ fn class_of(code: &str, status: u16) -> ErrorClass {
         | "InsufficientCapacity"
         | "IDPCommunicationError" => ErrorClass::Unavailable,
         "RequestTimeout" | "RequestTimeoutException" => ErrorClass::TimedOut,
-        "KMSNotFoundException" => ErrorClass::Invalid,
+        "KMSNotFoundException" | "CodeSigningConfigNotFoundException" => ErrorClass::Invalid,
         code if code.ends_with(".NotFound") || code.ends_with("NotFoundException") => ErrorClass::NotFound,
         // Lambda says this of a statement id that is taken, and of an update in progress.
         "ResourceConflictException" => ErrorClass::Duplicate,

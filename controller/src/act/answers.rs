@@ -24,6 +24,13 @@ pub(super) fn sent(result: WriteResult) -> Result<Sent, Stop> {
             tracing::warn!(%error, "Outcome of a write unknown: reading");
             Ok(Sent { request_id: error.request_id, unseen: Outcome::Failed(Failure::OutcomeUnknown) })
         }
+        // It is somebody else's, and tells nothing of ours: nobody waits for its end here.
+        WriteResult::Refused(AwsError {
+            class: ErrorClass::Duplicate,
+            operation: "UpdateFunctionConfiguration",
+            request_id,
+            ..
+        }) => Err(Stop { reason: Outcome::Withheld(Withheld::UpdateInProgress), request_id }),
         // What is to be added is there, or what is to be removed is not: somebody else may have done just that.
         WriteResult::Refused(AwsError { class: ErrorClass::Duplicate | ErrorClass::NotFound, request_id, .. }) => {
             Ok(Sent { request_id, unseen: Outcome::Withheld(Withheld::ForeignChange) })
@@ -111,6 +118,9 @@ mod tests {
         for class in [ErrorClass::Duplicate, ErrorClass::NotFound] {
             assert_eq!(unseen(WriteResult::Refused(error(class, Effect::Refused))), Ok(foreign.clone()));
         }
+        let busy =
+            AwsError { operation: "UpdateFunctionConfiguration", ..error(ErrorClass::Duplicate, Effect::Refused) };
+        assert_eq!(unseen(WriteResult::Refused(busy)), Err(Outcome::Withheld(Withheld::UpdateInProgress)));
         let changed = WriteResult::Refused(error(ErrorClass::Conflict, Effect::Refused));
         assert_eq!(unseen(changed), Err(foreign), "nothing was done, so there is nothing to look for");
         let invalid = WriteResult::Refused(error(ErrorClass::Invalid, Effect::Refused));

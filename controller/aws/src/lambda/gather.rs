@@ -17,7 +17,7 @@ use super::{
     runtime_management, urls, versions,
 };
 use crate::connection::Connection;
-use crate::error::{AwsError, ErrorClass};
+use crate::error::{AwsError, Effect, ErrorClass};
 use crate::inventory::sourced;
 use crate::retry::Reads;
 use crate::tagging;
@@ -285,9 +285,15 @@ fn failure(function: &str, error: &AwsError) -> ReadFailure {
     }
 }
 
-/// What rests on the aliases waits for them.
-fn unread_aliases(_: ReadFailure) -> AwsError {
-    AwsError::new("ListAliases", ErrorClass::NotFound, crate::error::Effect::NotSent, "NotReadYet")
+/// What rests on the aliases waits for them, or is as unknown as they are.
+fn unread_aliases(failure: ReadFailure) -> AwsError {
+    let class = match failure {
+        ReadFailure::AccessDenied => ErrorClass::Denied,
+        ReadFailure::CredentialsExpired => ErrorClass::CredentialsExpired,
+        ReadFailure::EndpointUnavailable => ErrorClass::Unavailable,
+        _ => ErrorClass::NotFound,
+    };
+    AwsError::new("ListAliases", class, Effect::NotSent, failure.reason())
 }
 
 #[cfg(test)]

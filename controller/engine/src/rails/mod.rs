@@ -19,7 +19,7 @@ use crate::contests::Contests;
 use crate::controls::resources;
 use crate::desired::Desired;
 use crate::edit::{BaselineRef, Edit, Withheld};
-use crate::facts::{Inventory, Resource, SecurityGroup};
+use crate::facts::{Inventory, Resource, ResourceType, SecurityGroup};
 use crate::kind::Kind;
 use crate::plan::{Permitted, PermittedResource, Plan, Proposed, ProposedEdit, Target, WithheldEdit};
 use crate::retries::Retries;
@@ -133,7 +133,8 @@ pub fn apply(plan: Plan<Proposed>, inventory: &Inventory, account: &Account, mom
 
 /// What the edits of a resource rest on.
 fn planned(resource: Resource<'_>, edits: &[Edit], groups: &BTreeMap<&str, &SecurityGroup>) -> State {
-    match groups.get(resource.id) {
+    // A function may be called like the id of a group.
+    match groups.get(resource.id).filter(|_| resource.resource_type == ResourceType::SecurityGroup) {
         Some(group) => State::Group { rules: group.rules.clone(), tags: group.tags.clone() },
         None => State::before(edits),
     }
