@@ -125,7 +125,9 @@ async fn every_write_has_one_intent_before_it_and_one_outcome_after_it() -> Resu
     scenario.apply(&baseline("Propose", MIXED)).await?;
     wait_for_ingress(&scenario, &seeded, "bastion", &[]).await?;
     wait_for_reason(&scenario, "Reconciling", "False", "AtRest").await?;
-    let enforced = trail(&scenario).await?;
+    // What the status says may be from before the last try.
+    let enforced =
+        wait_until("every intent has its outcome", scenario.patience, async || trail(&scenario).await).await?;
     let mut approved = BTreeSet::new();
     wait_until("everything that is proposed is made", scenario.patience, async || {
         approve_all(&scenario, &mut approved).await?;
