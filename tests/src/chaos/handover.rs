@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 
 use super::point::Point;
 use super::stage::{LEASE_SECONDS, Stage};
-use super::trail::{Trail, writes};
+use super::trail::{End, Trail, writes};
 use super::{Moment, Reached};
 use crate::baseward::{Controller, Program};
 use crate::emulator::{Call, FaultKind};
@@ -58,7 +58,7 @@ impl Handover {
             }
         }
         proxy.set_gate(Gate::Journal);
-        let mut second = self.take_over(&stage, &mut first, &proxies).await?;
+        let mut second = self.take_over(&stage, &mut first, &proxies, end).await?;
         proxy.set_gate(Gate::Open);
         if !self.at.is_first_bid() {
             wait_until("the first process ends, since another one leads", stage.scenario.patience, async || {
@@ -75,7 +75,13 @@ impl Handover {
     }
 
     /// Starts another process, which takes over and puts everything right, while the first one sleeps or goes on.
-    async fn take_over(&self, stage: &Stage<'_>, leading: &mut Controller, proxies: &[Proxy; 2]) -> Result<Controller> {
+    async fn take_over(
+        &self,
+        stage: &Stage<'_>,
+        leading: &mut Controller,
+        proxies: &[Proxy; 2],
+        end: Option<&End>,
+    ) -> Result<Controller> {
         let [proxy, other] = proxies;
         leading.process().freeze(self.loss == Loss::Asleep)?;
         let leader = stage.holder().await?;
@@ -85,12 +91,12 @@ impl Handover {
             tokio::select! {
                 written = has_written(stage, SECOND) => written?,
                 // Perhaps there is nothing left to write.
-                rested = stage.rest(leader.as_deref(), None) => rested?,
+                rested = stage.rest(leader.as_deref(), end) => rested?,
             }
             proxy.let_go();
             leading.process().freeze(false)?;
         }
-        stage.rest(leader.as_deref(), None).await?;
+        stage.rest(leader.as_deref(), end).await?;
         Ok(second)
     }
 }

@@ -5,10 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use engine::controls::{
-    ACCOUNT_SETTINGS, ALIASES, CODE_SIGNING, CODE_SIGNING_CONFIGS, CONCURRENCY, EVENT_INVOKE, LAYERS, POLICIES,
-    RECURSION, RUNTIME_MANAGEMENT, URLS, VERSIONS,
+    ACCOUNT_SETTINGS, ALIASES, CODE_SIGNING, CODE_SIGNING_CONFIGS, CONCURRENCY, EVENT_INVOKE, LAYER_POLICIES, LAYERS,
+    POLICIES, RECURSION, RUNTIME_MANAGEMENT, URLS, VERSIONS,
 };
-use engine::facts::{Alias, Function, Gathered, Lambda, Pace, QualifiedPolicy, ReadFailure, Source};
+use engine::facts::{Alias, Gathered, Lambda, Pace, QualifiedPolicy, ReadFailure, Source};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
@@ -59,9 +59,12 @@ pub(crate) async fn observe(
     lambda.forget_changed();
     let listed = lambda.functions.clone();
     let Ok(found) = listed.facts() else { return (lambda, false) };
-    let turns = Turns::new(found);
-    let gathering =
-        Gathering { connection, reads: connection.reads(Instant::now() + SLICE), now, interrupted, turns: &turns };
+    let functions = Turns::new(found.iter().map(|function| function.name.as_str()));
+    let listed = lambda.layers.clone();
+    let found = listed.facts().map(Vec::as_slice).unwrap_or_default();
+    let layers = Turns::new(found.iter().map(|layer| layer.id.as_str()));
+    let reads = connection.reads(Instant::now() + SLICE);
+    let gathering = Gathering { connection, reads, now, interrupted, functions: &functions, layers: &layers };
     let more = gathering.all(needed, &mut lambda).await;
     (lambda, more)
 }
@@ -103,19 +106,19 @@ async fn lists(
     lambda
 }
 
-/// Whose turn it is.
+/// Whose turn it is, by name of a function or id of a layer version.
 struct Turns<'f> {
     names: Vec<&'f str>,
     known: BTreeSet<&'f str>,
 }
 
 impl<'f> Turns<'f> {
-    fn new(found: &'f [Function]) -> Self {
-        let names: Vec<&str> = found.iter().map(|function| function.name.as_str()).collect();
+    fn new(found: impl Iterator<Item = &'f str>) -> Self {
+        let names: Vec<&str> = found.collect();
         Self { known: names.iter().copied().collect(), names }
     }
 
-    /// The functions of which a read is due: first what was never read, or not since it changed, then the oldest.
+    /// Those of which a read is due: first what was never read, or not since it changed, then the oldest.
     fn of<T: Clone>(&self, gathered: &Gathered<T>, now: Timestamp) -> Vec<&'f str> {
         let mut due: Vec<&str> = self.names.iter().copied().filter(|name| gathered.is_due(name, now)).collect();
         due.sort_by_key(|name| gathered.read_at(name));
@@ -123,36 +126,45 @@ impl<'f> Turns<'f> {
     }
 }
 
-/// How often what is read function by function is read again.
+/// How often what is read one by one is read again.
 struct Paces {
     /// What is alone in its bucket, or goes before the rest of it.
     once: Pace,
     /// What shares a bucket.
     slowly: Pace,
+    /// The same for what only a few controls look at.
+    hourly: Pace,
     daily: Pace,
 }
 
-/// Reads function by function.
+/// Reads function by function, and layer version by layer version.
 struct Gathering<'g> {
     connection: &'g Connection,
     reads: Reads<'g>,
     now: &'g (dyn Fn() -> Timestamp + Sync),
     interrupted: &'g (dyn Fn() -> bool + Sync),
-    turns: &'g Turns<'g>,
+    functions: &'g Turns<'g>,
+    layers: &'g Turns<'g>,
 }
 
 impl Gathering<'_> {
-    /// Policies pay from a bucket of their own, so they are read beside the others; URLs go before the rest.
+    /// Policies pay from a bucket of their own, so they are read beside the others; URLs and the policies of layers go before
+    /// the rest.
     async fn all(&self, needed: &BTreeSet<&'static str>, lambda: &mut Lambda) -> bool {
         let (sdk, reads) = (&self.connection.read_session().lambda, &self.reads);
         let needs = |source: &'static str| needed.contains(source);
         let paces = self.paces(needed);
-        let Lambda { aliases, policies, urls, concurrency, code_signing, event_invoke, .. } = &mut *lambda;
+        let Lambda { aliases, policies, urls, layer_policies, concurrency, code_signing, event_invoke, .. } =
+            &mut *lambda;
         let in_policies = self.policies(needed, &paces, aliases, policies);
         let beside = async {
             let mut more = false;
             if needs(URLS) {
                 more |= self.gather(urls, paces.once, |name| urls::observe(sdk, reads, name)).await;
+            }
+            if needs(LAYER_POLICIES) {
+                let read = |id| layers::observe_policy(sdk, reads, id);
+                more |= self.take_turns(self.layers, layer_policies, paces.hourly, read).await;
             }
             if needs(CONCURRENCY) {
                 more |= self.gather(concurrency, paces.slowly, |name| concurrency::observe(sdk, reads, name)).await;
@@ -199,7 +211,7 @@ impl Gathering<'_> {
             let read = |name| aliases::observe(sdk, reads, name);
             return needed.contains(ALIASES) && self.gather(aliases, paces.slowly, read).await;
         }
-        aliases.keep(paces.slowly, |name| self.turns.known.contains(name));
+        aliases.keep(paces.slowly, |name| self.functions.known.contains(name));
         let aliases = &Mutex::new(aliases);
         let read = |name| async move {
             let aliases = self.aliases(name, aliases).await?;
@@ -225,12 +237,18 @@ impl Gathering<'_> {
     fn paces(&self, needed: &BTreeSet<&'static str>) -> Paces {
         let slow = [ALIASES, CONCURRENCY, CODE_SIGNING, RECURSION, RUNTIME_MANAGEMENT, EVENT_INVOKE, VERSIONS];
         let rest = slow.into_iter().filter(|source| needed.contains(source)).count();
-        Paces { once: self.pace(1, OFTEN), slowly: self.pace(rest, OFTEN), daily: self.pace(rest, DAILY) }
+        let functions = self.functions.names.len();
+        let shared = functions.saturating_mul(rest).saturating_add(self.layers.names.len());
+        Paces {
+            once: self.pace(functions, OFTEN),
+            slowly: self.pace(shared, OFTEN),
+            hourly: self.pace(shared, HOURLY),
+            daily: self.pace(shared, DAILY),
+        }
     }
 
-    /// How often so many sources are read again that share a rate.
-    fn pace(&self, sources: usize, wanted: SignedDuration) -> Pace {
-        let calls = self.turns.names.len().saturating_mul(sources);
+    /// How often what takes so many calls at a shared rate is read again.
+    fn pace(&self, calls: usize, wanted: SignedDuration) -> Pace {
         let calls = u32::try_from(calls).unwrap_or(u32::MAX);
         let seconds = f64::from(calls) / (RATE * self.connection.rate_share());
         let round = SignedDuration::try_from_secs_f64(seconds).unwrap_or(SignedDuration::MAX);
@@ -247,8 +265,22 @@ impl Gathering<'_> {
     where
         F: Future<Output = Result<T, AwsError>>,
     {
-        gathered.keep(pace, |name| self.turns.known.contains(name));
-        for name in self.turns.of(gathered, (self.now)()) {
+        self.take_turns(self.functions, gathered, pace, read).await
+    }
+
+    /// The same of whatever takes turns.
+    async fn take_turns<'t, T: Clone, F>(
+        &'t self,
+        turns: &'t Turns<'t>,
+        gathered: &mut Gathered<T>,
+        pace: Pace,
+        read: impl Fn(&'t str) -> F,
+    ) -> bool
+    where
+        F: Future<Output = Result<T, AwsError>>,
+    {
+        gathered.keep(pace, |name| turns.known.contains(name));
+        for name in turns.of(gathered, (self.now)()) {
             if Instant::now() >= self.reads.deadline || (self.interrupted)() {
                 return true;
             }
@@ -276,8 +308,8 @@ impl Gathering<'_> {
     }
 }
 
-fn failure(function: &str, error: &AwsError) -> ReadFailure {
-    tracing::debug!(function, %error, request_id = error.request_id, "Function could not be read");
+fn failure(resource: &str, error: &AwsError) -> ReadFailure {
+    tracing::debug!(resource, %error, request_id = error.request_id, "It could not be read");
     match error.class {
         // It is gone, and so from the next list on.
         ErrorClass::NotFound => ReadFailure::NotReadYet,
@@ -302,27 +334,16 @@ mod tests {
 
     use super::*;
 
-    fn function(name: &str) -> Function {
-        Function {
-            name: name.to_owned(),
-            account: "1".to_owned(),
-            tags: Default::default(),
-            edge: false,
-            revision: "1".to_owned(),
-            configuration: Default::default(),
-        }
-    }
-
     #[test]
     fn what_was_never_read_goes_before_what_is_old_and_what_is_fresh_waits() {
-        let found = ["fresh", "old", "unread", "older"].map(function);
+        let found = ["fresh", "old", "unread", "older"];
         let start = Timestamp::UNIX_EPOCH;
         let pace = Pace::of(SignedDuration::from_mins(1), SignedDuration::ZERO);
         let mut gathered = Gathered::new(BTreeMap::new(), pace);
         gathered.note("old", Source::complete(1, start + SignedDuration::from_secs(1)));
         gathered.note("older", Source::complete(1, start));
         gathered.note("fresh", Source::complete(1, start + SignedDuration::from_mins(2)));
-        let due = Turns::new(&found).of(&gathered, start + SignedDuration::from_mins(2));
+        let due = Turns::new(found.into_iter()).of(&gathered, start + SignedDuration::from_mins(2));
         assert_eq!(due, ["unread", "older", "old"]);
     }
 }

@@ -1,5 +1,5 @@
-//! `lambda/layers`: the versions of the account's layers with their policies, by ListLayers and ListLayerVersions in
-//! pages of 50, and GetLayerVersionPolicy.
+//! `lambda/layers`: the versions of the account's layers, by ListLayers and ListLayerVersions in pages of 50; and
+//! `lambda/layer_policies`: the policy of each, by GetLayerVersionPolicy.
 
 use aws_sdk_lambda::operation::list_layer_versions::ListLayerVersionsOutput;
 use aws_sdk_lambda::operation::list_layers::ListLayersOutput;
@@ -12,7 +12,7 @@ use crate::limiter::Operation;
 use crate::paging::each_page;
 use crate::retry::Reads;
 
-/// What the read role must be allowed to do for this source.
+/// What the read role must be allowed to do for these sources.
 pub const IAM_ACTIONS: &[&str] = &["lambda:GetLayerVersionPolicy", "lambda:ListLayerVersions", "lambda:ListLayers"];
 
 /// Every version of every layer: an old one that is shared is as public as the latest.
@@ -24,12 +24,10 @@ pub(super) async fn observe(
     let mut found = Vec::new();
     for name in names(lambda, reads).await? {
         for version in versions(lambda, reads, &name).await? {
-            let policy = read_policy(lambda, reads, &name, version).await?;
             found.push(LayerVersion {
                 id: format!("layer:{name}:{version}"),
                 name: name.clone(),
                 account: account.to_owned(),
-                policy: policy.map(|(document, _)| document.into()),
                 tags: Tags::new(),
             });
         }
@@ -59,6 +57,18 @@ async fn versions(lambda: &aws_sdk_lambda::Client, reads: &Reads<'_>, name: &str
     };
     each_page(reads, Operation::ListLayerVersions, send, |page| page.next_marker(), take).await?;
     Ok(versions)
+}
+
+/// The document of the policy of a version, if it has one.
+pub(super) async fn observe_policy(
+    lambda: &aws_sdk_lambda::Client,
+    reads: &Reads<'_>,
+    id: &str,
+) -> Result<Option<Box<str>>, AwsError> {
+    let Some((name, version)) = parts(id) else {
+        return Err(AwsError::unusable(Operation::GetLayerVersionPolicy.name(), "no id of a layer version"));
+    };
+    Ok(read_policy(lambda, reads, name, version).await?.map(|(document, _)| document.into()))
 }
 
 /// The policy of one version and its revision, if there is one.

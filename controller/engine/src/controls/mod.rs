@@ -50,8 +50,10 @@ pub const PREFIX_LISTS: &str = "ec2/prefix_lists";
 pub const SUBNETS: &str = "ec2/subnets";
 /// `lambda/functions`: ListFunctions, and GetResources of the tagging API.
 pub const FUNCTIONS: &str = "lambda/functions";
-/// `lambda/layers`: ListLayers, ListLayerVersions and GetLayerVersionPolicy.
+/// `lambda/layers`: ListLayers and ListLayerVersions.
 pub const LAYERS: &str = "lambda/layers";
+/// `lambda/layer_policies`: GetLayerVersionPolicy, version by version.
+pub const LAYER_POLICIES: &str = "lambda/layer_policies";
 /// `lambda/account_settings`: GetAccountSettings.
 pub const ACCOUNT_SETTINGS: &str = "lambda/account_settings";
 /// `lambda/code_signing_configs`: ListCodeSigningConfigs.

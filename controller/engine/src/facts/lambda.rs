@@ -255,8 +255,6 @@ pub struct LayerVersion {
     pub name: String,
     /// The account that owns it.
     pub account: String,
-    /// The document of its policy, if it has one.
-    pub policy: Option<Box<str>>,
     /// Layers have no tags.
     pub tags: Tags,
 }
@@ -280,8 +278,10 @@ pub struct Lambda {
     /// `lambda/functions` and `tagging/resources`: ListFunctions and GetResources together, as no function is known without
     /// its tags.
     pub functions: Source<Vec<Function>>,
-    /// `lambda/layers`: ListLayers, ListLayerVersions and GetLayerVersionPolicy.
+    /// `lambda/layers`: ListLayers and ListLayerVersions.
     pub layers: Source<Vec<LayerVersion>>,
+    /// `lambda/layer_policies`: GetLayerVersionPolicy, by id of the version; `None` where there is none.
+    pub layer_policies: Gathered<Option<Box<str>>>,
     /// `lambda/account_settings`: GetAccountSettings.
     pub account: Source<Vec<AccountSettings>>,
     /// `lambda/code_signing_configs`: ListCodeSigningConfigs, by ARN.
@@ -321,12 +321,13 @@ impl Lambda {
         self.revisions = Arc::new(revisions);
     }
 
-    /// Forgets what was read of a function one by one, or of all layers with one of their versions: it was changed, or may
-    /// have been. The list of functions is read anew at every look.
+    /// Forgets what was read one by one of a function, or of a version of a layer: it was changed, or may have been. The
+    /// list of functions is read anew at every look.
     pub fn forget(&mut self, id: &str) {
         let Self {
             functions: _,
-            layers,
+            layers: _,
+            layer_policies,
             account: _,
             code_signing_configs: _,
             aliases,
@@ -340,6 +341,7 @@ impl Lambda {
             versions,
             revisions: _,
         } = self;
+        layer_policies.forget(id);
         aliases.forget(id);
         policies.forget(id);
         urls.forget(id);
@@ -349,9 +351,6 @@ impl Lambda {
         runtime_management.forget(id);
         event_invoke.forget(id);
         versions.forget(id);
-        if layers.facts().is_ok_and(|layers| layers.iter().any(|layer| layer.id == id)) {
-            *layers = Source::default();
-        }
     }
 }
 
@@ -414,26 +413,4 @@ pub struct LiveFunction {
     pub environment: Option<Variables>,
     /// When the read was begun: what it shows is at least as new.
     pub read_at: Timestamp,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::facts::ReadFailure;
-
-    #[test]
-    fn a_layer_that_was_changed_is_read_anew_with_its_list_and_a_function_leaves_the_list_alone() {
-        let layer = LayerVersion {
-            id: "layer:lib:1".to_owned(),
-            name: "lib".to_owned(),
-            account: "111122223333".to_owned(),
-            policy: None,
-            tags: Tags::new(),
-        };
-        let mut lambda = Lambda { layers: Source::complete(vec![layer], Timestamp::UNIX_EPOCH), ..Lambda::default() };
-        lambda.forget("lib");
-        assert!(lambda.layers.facts().is_ok());
-        lambda.forget("layer:lib:1");
-        assert_eq!(lambda.layers.facts(), Err(ReadFailure::NotReadYet));
-    }
 }

@@ -61,6 +61,7 @@ fn gather(inventory: &mut Inventory, functions: &[Value]) -> Result<()> {
         functions: _,
         revisions: _,
         layers: _,
+        layer_policies: _,
         account: _,
         code_signing_configs: _,
         aliases,

@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::access::inexpressible;
 use super::view::{HOURLY_MAX_AGE, unread};
 use super::{Compiled as Parameters, Control, FunctionView, LambdaView, Remedy};
-use crate::controls::{About, CODE_SIGNING, CODE_SIGNING_CONFIGS, FUNCTIONS, LAYERS, Setting, named};
+use crate::controls::{About, CODE_SIGNING, CODE_SIGNING_CONFIGS, FUNCTIONS, LAYER_POLICIES, LAYERS, Setting, named};
 use crate::edit::Withheld;
-use crate::facts::{CodeSigningConfig, LayerVersion, Package, ReadFailure};
+use crate::facts::{CodeSigningConfig, Package, ReadFailure};
 use crate::finding::{Severity, Verdict};
 use crate::permission::{self, Permission};
 use crate::policy::{Class, Policy, Statement, Trust};
@@ -133,7 +133,7 @@ pub(super) const CONTROLS: &[Control] = &[
             default: "true",
             remedy: "removes the statement (RemoveLayerVersionPermission)",
             since: "0.2.0",
-            sources: &[LAYERS],
+            sources: &[LAYERS, LAYER_POLICIES],
         },
         setting: |spec| Setting::switch(spec.code.as_ref().and_then(|code| code.private_layers)),
         alike: |one, other| one.access == other.access,
@@ -241,12 +241,6 @@ fn check_layers(parameters: &Parameters, view: &LambdaView<'_>) -> Verdict {
     if found.is_empty() { Verdict::Pass } else { Verdict::fail("layers of trusted accounts alone", found) }
 }
 
-/// The policy of a layer version, if it has one.
-fn policy_of(layer: &LayerVersion) -> Result<Option<Policy>, Verdict> {
-    let policy = layer.policy.as_deref().map(Policy::parse).transpose();
-    policy.map_err(|error| Verdict::unknown(error.to_string()))
-}
-
 /// The statements that let in everybody.
 fn public<'p>(policy: &'p Policy, trust: &Trust) -> Vec<&'p Statement> {
     let judged = policy.judge(trust).into_iter().filter(|(_, class)| *class == Class::Public);
@@ -254,20 +248,21 @@ fn public<'p>(policy: &'p Policy, trust: &Trust) -> Vec<&'p Statement> {
 }
 
 fn check_sharing(parameters: &Parameters, view: &LambdaView<'_>) -> Verdict {
-    let LambdaView::Layer(layer) = view else { return Verdict::not_applicable("not a version of a layer") };
-    let policy = match policy_of(layer) {
+    let LambdaView::Layer(view) = view else { return Verdict::not_applicable("not a version of a layer") };
+    let policy = match view.policy() {
         Err(unknown) => return unknown,
         Ok(None) => return Verdict::Pass,
         Ok(Some(policy)) => policy,
     };
-    let trust = parameters.access.trust(&layer.account);
+    let trust = parameters.access.trust(&view.layer.account);
     let found = named(public(&policy, &trust).into_iter().filter_map(|statement| statement.why(&trust)));
     if found.is_empty() { Verdict::Pass } else { Verdict::fail("no statement that shares it with everybody", found) }
 }
 
 fn unshare(parameters: &Parameters, view: &LambdaView<'_>) -> Vec<Remedy> {
-    let LambdaView::Layer(layer) = view else { return Vec::new() };
-    let Ok(Some(policy)) = policy_of(layer) else { return Vec::new() };
+    let LambdaView::Layer(view) = view else { return Vec::new() };
+    let Ok(Some(policy)) = view.policy() else { return Vec::new() };
+    let layer = view.layer;
     let of = format!(":{}:{}", layer.account, layer.id);
     let remedy = |statement: &Statement| {
         let change = PropertyChange {
@@ -288,8 +283,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::super::fixtures::{
-        ACCOUNT, NAME, configured, control, failure, function, gathered, inventory, now, remedies, setting, spec,
-        verdict, with_layer,
+        NAME, configured, control, failure, function, gathered, inventory, now, remedies, setting, spec, verdict,
+        with_layer,
     };
     use super::*;
     use crate::facts::{Configuration, Function, Inventory, Source};
@@ -421,13 +416,7 @@ mod tests {
     }
 
     fn layer(policy: Option<String>) -> Inventory {
-        with_layer(LayerVersion {
-            id: "layer:own:3".to_owned(),
-            name: "own".to_owned(),
-            account: ACCOUNT.to_owned(),
-            policy: policy.map(String::into_boxed_str),
-            tags: BTreeMap::new(),
-        })
+        with_layer("layer:own:3", Ok(policy.map(String::into_boxed_str)))
     }
 
     fn of_statements(statements: &[Value]) -> Inventory {
@@ -469,6 +458,16 @@ mod tests {
         let broken = layer(Some("{".to_owned()));
         assert!(matches!(verdict(&spec(json!({})), PRIVATE, &broken), Verdict::Unknown { .. }));
         assert_eq!(remedies(&spec(json!({})), PRIVATE, &broken), []);
+    }
+
+    #[test]
+    fn a_layer_whose_turn_has_not_come_is_unknown() {
+        let reason = |failure| match verdict(&spec(json!({})), PRIVATE, &with_layer("layer:own:3", Err(failure))) {
+            Verdict::Unknown { why } => why,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(reason(ReadFailure::NotReadYet), "its policy: not read yet, or too long ago");
+        assert_eq!(reason(ReadFailure::AccessDenied), "its policy could not be read (AccessDenied)");
     }
 
     #[test]

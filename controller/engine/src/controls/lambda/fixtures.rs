@@ -67,9 +67,12 @@ pub(super) fn configured(configuration: Configuration) -> Inventory {
     inventory(vec![Function { configuration, ..function(NAME) }])
 }
 
-/// The same with a layer version in place of a function.
-pub(super) fn with_layer(layer: LayerVersion) -> Inventory {
+/// The same with a layer version in place of a function, and its policy.
+pub(super) fn with_layer(id: &str, policy: Result<Option<Box<str>>, ReadFailure>) -> Inventory {
     let mut inventory = inventory(Vec::new());
+    let (id, name) = (id.to_owned(), "own".to_owned());
+    inventory.lambda.layer_policies = gathered_of(&id, policy);
+    let layer = LayerVersion { id, name, account: ACCOUNT.to_owned(), tags: BTreeMap::new() };
     inventory.lambda.layers = complete(vec![layer]);
     inventory
 }
@@ -86,12 +89,16 @@ pub(super) fn complete<T>(facts: T) -> Source<T> {
 
 /// What was read just now of the one function, or why that failed.
 pub(super) fn gathered<T: Clone>(reading: Result<T, ReadFailure>) -> Gathered<T> {
+    gathered_of(NAME, reading)
+}
+
+fn gathered_of<T: Clone>(id: &str, reading: Result<T, ReadFailure>) -> Gathered<T> {
     let source = match reading {
         Ok(fact) => complete(fact),
         Err(failure) => Source::failed(failure, now()),
     };
     let pace = Pace::of(SignedDuration::from_mins(1), SignedDuration::ZERO);
-    Gathered::new(BTreeMap::from([(NAME.to_owned(), source)]), pace)
+    Gathered::new(BTreeMap::from([(id.to_owned(), source)]), pace)
 }
 
 /// Subnets with zone and route.

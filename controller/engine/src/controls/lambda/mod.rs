@@ -32,7 +32,7 @@ pub use observability::{LogLevel, Observability};
 pub use roles::Roles;
 pub use runtime::{Patching, Runtime, Upgrade};
 pub use urls::{AuthDemand, Urls};
-pub use view::{FunctionView, LambdaView, Lookup};
+pub use view::{FunctionView, LambdaView, LayerView, Lookup};
 
 use super::tags::RequiredTag;
 use super::{ACCOUNT_SETTINGS, About, Catalogue, FUNCTIONS, InvalidParameter, LAYERS};
@@ -329,7 +329,6 @@ mod tests {
             id: "layer:own:1".to_owned(),
             name: "own".to_owned(),
             account: fixtures::ACCOUNT.to_owned(),
-            policy: None,
             tags: Default::default(),
         };
         let found = |minutes: i64| {

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Found;
 use crate::controls::{
-    ACCOUNT_SETTINGS, ALIASES, CODE_SIGNING, CODE_SIGNING_CONFIGS, CONCURRENCY, EVENT_INVOKE, LAYERS,
+    ACCOUNT_SETTINGS, ALIASES, CODE_SIGNING, CODE_SIGNING_CONFIGS, CONCURRENCY, EVENT_INVOKE, LAYER_POLICIES, LAYERS,
     NETWORK_INTERFACES, POLICIES, RECURSION, RUNTIME_MANAGEMENT, SECURITY_GROUPS, SUBNETS, URLS, VERSIONS,
 };
 use crate::edit::Withheld;
@@ -63,7 +63,7 @@ pub enum LambdaView<'a> {
     /// A function.
     Function(FunctionView<'a>),
     /// A version of a layer of the account.
-    Layer(&'a LayerVersion),
+    Layer(LayerView<'a>),
     /// The settings of the account.
     Account(&'a AccountSettings),
 }
@@ -74,7 +74,7 @@ impl<'a> LambdaView<'a> {
             Found::Function(function) => {
                 Self::Function(FunctionView { function, inventory, index, now, policies: OnceCell::new() })
             }
-            Found::Layer(layer) => Self::Layer(layer),
+            Found::Layer(layer) => Self::Layer(LayerView { layer, lambda: &inventory.lambda, now }),
             Found::Account(account) => Self::Account(account),
         }
     }
@@ -83,7 +83,7 @@ impl<'a> LambdaView<'a> {
     pub fn id(&self) -> &'a str {
         match self {
             Self::Function(view) => &view.function.name,
-            Self::Layer(layer) => &layer.id,
+            Self::Layer(view) => &view.layer.id,
             Self::Account(_) => ACCOUNT_ID,
         }
     }
@@ -113,6 +113,28 @@ pub(super) fn beside(lambda: &Lambda) -> impl Iterator<Item = Found<'_>> {
     let layers = lambda.layers.fresh(at, HOURLY_MAX_AGE).map(Vec::as_slice).unwrap_or_default();
     let account = lambda.account.fresh(at, SETTINGS_MAX_AGE).map(Vec::as_slice).unwrap_or_default();
     layers.iter().map(Found::Layer).chain(account.iter().map(Found::Account))
+}
+
+/// One version of a layer, and its policy.
+#[derive(Clone, Copy, Debug)]
+pub struct LayerView<'a> {
+    /// The facts.
+    pub layer: &'a LayerVersion,
+    lambda: &'a Lambda,
+    now: Timestamp,
+}
+
+impl LayerView<'_> {
+    /// Its policy, if it has one.
+    ///
+    /// # Errors
+    /// It is not known, or cannot be understood.
+    pub(super) fn policy(&self) -> Result<Option<Policy>, Verdict> {
+        let document = self.lambda.layer_policies.of(&self.layer.id, self.now);
+        let document = document.map_err(|failure| unread("its policy", failure))?;
+        let policy = document.as_deref().map(Policy::parse).transpose();
+        policy.map_err(|error| Verdict::unknown(error.to_string()))
+    }
 }
 
 /// A policy of a function with the qualifier that it is of.
@@ -225,8 +247,10 @@ pub(super) fn oldest(source: &'static str, inventory: &Inventory) -> Option<Time
     let lambda = &inventory.lambda;
     let functions = lambda.functions.facts().map(Vec::as_slice).unwrap_or_default();
     let names = functions.iter().map(|function| function.name.as_str());
+    let layers = lambda.layers.facts().map(Vec::as_slice).unwrap_or_default().iter().map(|layer| layer.id.as_str());
     match source {
         LAYERS => Some(lambda.layers.read_at()),
+        LAYER_POLICIES => lambda.layer_policies.oldest(layers),
         ACCOUNT_SETTINGS => Some(lambda.account.read_at()),
         CODE_SIGNING_CONFIGS => Some(lambda.code_signing_configs.read_at()),
         SUBNETS => Some(inventory.subnets.read_at()),
@@ -251,6 +275,7 @@ pub(super) fn failure(source: &'static str, inventory: &Inventory) -> Option<Rea
     let lambda = &inventory.lambda;
     let failure = match source {
         LAYERS => lambda.layers.facts().err(),
+        LAYER_POLICIES => lambda.layer_policies.failure(),
         ACCOUNT_SETTINGS => lambda.account.facts().err(),
         CODE_SIGNING_CONFIGS => lambda.code_signing_configs.facts().err(),
         SUBNETS => inventory.subnets.facts().err(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::controls::{
-    ACCOUNT_SETTINGS, ALIASES, CODE_SIGNING, CODE_SIGNING_CONFIGS, CONCURRENCY, EVENT_INVOKE, LAYERS,
+    ACCOUNT_SETTINGS, ALIASES, CODE_SIGNING, CODE_SIGNING_CONFIGS, CONCURRENCY, EVENT_INVOKE, LAYER_POLICIES, LAYERS,
     NETWORK_INTERFACES, POLICIES, RECURSION, RUNTIME_MANAGEMENT, SECURITY_GROUPS, SUBNETS, URLS, VERSIONS,
 };
 use engine::facts::{
@@ -259,8 +259,9 @@ pub(crate) fn hide(dice: &mut Dice<'_>, world: &mut World) {
         [POLICIES, URLS, CONCURRENCY, CODE_SIGNING, RECURSION, RUNTIME_MANAGEMENT, EVENT_INVOKE, ALIASES, VERSIONS];
     for _ in 0..1 + dice.below(3) {
         let read = *dice.pick(&[Read::TooOld, Read::Failed, Read::Missing]);
-        let of = match dice.below(3) {
+        let of = match dice.below(4) {
             0 => (*dice.pick(&LISTS), String::new()),
+            1 if !world.layers.is_empty() => (LAYER_POLICIES, dice.pick(&world.layers).id()),
             _ => (*dice.pick(&DEEP), dice.pick(&world.functions).name().to_owned()),
         };
         world.reads.insert(of, read);

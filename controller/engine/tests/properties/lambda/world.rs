@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use engine::controls::{
-    ACCOUNT_SETTINGS, ALIASES, CODE_SIGNING, CODE_SIGNING_CONFIGS, CONCURRENCY, EVENT_INVOKE, LAYERS,
+    ACCOUNT_SETTINGS, ALIASES, CODE_SIGNING, CODE_SIGNING_CONFIGS, CONCURRENCY, EVENT_INVOKE, LAYER_POLICIES, LAYERS,
     NETWORK_INTERFACES, POLICIES, RECURSION, RUNTIME_MANAGEMENT, SECURITY_GROUPS, SUBNETS, URLS, VERSIONS,
 };
 use engine::desired::{Baseline, Desired};
@@ -160,13 +160,23 @@ impl World {
         Read::source(self.read(source, ""), facts, max_age)
     }
 
-    fn gathered<T: Clone>(&self, source: &'static str, of: impl Fn(&Deep) -> T) -> Gathered<T> {
+    fn deeply<T: Clone>(&self, source: &'static str, of: impl Fn(&Deep) -> T) -> Gathered<T> {
+        self.gathered(source, &self.functions, |deep| deep.name().to_owned(), of)
+    }
+
+    fn gathered<R, T: Clone>(
+        &self,
+        source: &'static str,
+        resources: &[R],
+        id: impl Fn(&R) -> String,
+        of: impl Fn(&R) -> T,
+    ) -> Gathered<T> {
         let pace = Pace::of(SignedDuration::from_mins(1), SignedDuration::ZERO);
-        let read = |deep: &Deep| match self.read(source, deep.name()) {
+        let read = |resource: &R| match self.read(source, &id(resource)) {
             Some(Read::Missing) => None,
-            read => Some((deep.name().to_owned(), Read::source(read, of(deep), pace.max_age))),
+            read => Some((id(resource), Read::source(read, of(resource), pace.max_age))),
         };
-        Gathered::new(self.functions.iter().filter_map(read).collect(), pace)
+        Gathered::new(resources.iter().filter_map(read).collect(), pace)
     }
 
     pub(crate) fn inventory(&self) -> Inventory {
@@ -181,17 +191,18 @@ impl World {
             lambda: Lambda {
                 functions: Source::complete(self.functions.iter().map(|deep| deep.function.clone()).collect(), NOW),
                 layers: self.list(LAYERS, self.layers.iter().map(layer_version).collect(), hours),
+                layer_policies: self.gathered(LAYER_POLICIES, &self.layers, Layer::id, layer_policy),
                 account: self.list(ACCOUNT_SETTINGS, vec![self.settings()], SignedDuration::from_mins(15)),
                 code_signing_configs: self.list(CODE_SIGNING_CONFIGS, self.configs.clone(), hours),
-                aliases: self.gathered(ALIASES, |deep| deep.aliases.clone()),
-                policies: self.gathered(POLICIES, policies),
-                urls: self.gathered(URLS, |deep| deep.urls.clone()),
-                concurrency: self.gathered(CONCURRENCY, |deep| deep.concurrency),
-                code_signing: self.gathered(CODE_SIGNING, |deep| deep.code_signing.clone()),
-                recursion: self.gathered(RECURSION, |deep| deep.recursion),
-                runtime_management: self.gathered(RUNTIME_MANAGEMENT, |deep| deep.management.clone()),
-                event_invoke: self.gathered(EVENT_INVOKE, |deep| deep.event_invoke),
-                versions: self.gathered(VERSIONS, |deep| deep.versions.clone()),
+                aliases: self.deeply(ALIASES, |deep| deep.aliases.clone()),
+                policies: self.deeply(POLICIES, policies),
+                urls: self.deeply(URLS, |deep| deep.urls.clone()),
+                concurrency: self.deeply(CONCURRENCY, |deep| deep.concurrency),
+                code_signing: self.deeply(CODE_SIGNING, |deep| deep.code_signing.clone()),
+                recursion: self.deeply(RECURSION, |deep| deep.recursion),
+                runtime_management: self.deeply(RUNTIME_MANAGEMENT, |deep| deep.management.clone()),
+                event_invoke: self.deeply(EVENT_INVOKE, |deep| deep.event_invoke),
+                versions: self.deeply(VERSIONS, |deep| deep.versions.clone()),
                 revisions: Default::default(),
             },
             ..Inventory::unread(self.location())
@@ -260,8 +271,11 @@ pub(crate) fn document(statements: &[Value]) -> Value {
 }
 
 fn layer_version(layer: &Layer) -> LayerVersion {
-    let policy = (!layer.statements.is_empty()).then(|| document(&layer.statements).to_string().into());
-    LayerVersion { id: layer.id(), name: "own".to_owned(), account: ACCOUNT.to_owned(), policy, tags: Tags::new() }
+    LayerVersion { id: layer.id(), name: "own".to_owned(), account: ACCOUNT.to_owned(), tags: Tags::new() }
+}
+
+fn layer_policy(layer: &Layer) -> Option<Box<str>> {
+    (!layer.statements.is_empty()).then(|| document(&layer.statements).to_string().into())
 }
 
 fn group((id, name, ingress): (&str, &str, u8)) -> SecurityGroup {
