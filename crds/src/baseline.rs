@@ -284,7 +284,7 @@ pub struct WorstFinding {
     pub control: String,
     /// How bad it is.
     pub severity: Severity,
-    /// Fail, or Unknown where a fact is missing.
+    /// Fail, Unknown where a fact is missing, or Pass with a note.
     pub verdict: NamedVerdict,
     /// What uses the resource, such as 2 interfaces; Unknown where that could not be read.
     #[schemars(length(max = 256))]
@@ -293,7 +293,7 @@ pub struct WorstFinding {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub expected: Option<String>,
-    /// What was found instead; for Unknown, which fact is missing.
+    /// What was found instead; for Unknown, which fact is missing; for Pass, the note.
     #[schemars(length(max = 256))]
     pub actual: String,
     /// Why it is not repaired, as one of the reasons counted in withheld and failures.
@@ -313,6 +313,8 @@ pub enum NamedVerdict {
     Fail,
     /// The facts do not suffice.
     Unknown,
+    /// As demanded, with a note on what will change that.
+    Pass,
 }
 
 /// How one account and region is doing.
@@ -446,11 +448,12 @@ impl From<&ControlCount> for ControlStatus {
 }
 
 impl WorstFinding {
-    /// A failure or an unknown verdict; the others are not named.
+    /// A failure, an unknown verdict or a pass with a note; the others are not named.
     pub fn new(named: &NamedFinding) -> Option<Self> {
         let (verdict, expected, actual) = match &named.finding.verdict {
             Verdict::Fail { expected, actual } => (NamedVerdict::Fail, Some(sentence(expected)), sentence(actual)),
             Verdict::Unknown { why } => (NamedVerdict::Unknown, None, sentence(why)),
+            Verdict::PassWithNote { note } => (NamedVerdict::Pass, None, sentence(note)),
             Verdict::Pass | Verdict::NotApplicable { .. } => return None,
         };
         Some(Self {

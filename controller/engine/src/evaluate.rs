@@ -41,7 +41,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Sorts the worst first: failures before the unknown before what is exempt, then severity, control and resource.
+    /// Sorts the worst first: failures before the unknown before what is exempt or passes, then severity, control and resource.
     pub fn worst_first(&self, other: &Self) -> std::cmp::Ordering {
         Rank::of(self).cmp(&Rank::of(other))
     }
@@ -56,7 +56,7 @@ impl<'f> Rank<'f> {
         let urgency = match verdict {
             Verdict::Fail { .. } if !exempt => 2,
             Verdict::Unknown { .. } => 1,
-            Verdict::Fail { .. } | Verdict::Pass | Verdict::NotApplicable { .. } => 0,
+            Verdict::Fail { .. } | Verdict::Pass | Verdict::PassWithNote { .. } | Verdict::NotApplicable { .. } => 0,
         };
         Self(Reverse((urgency, severity)), control, resource)
     }
@@ -69,7 +69,7 @@ impl<'f> Rank<'f> {
 /// Which findings are kept beside the counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// Failures and unknown verdicts, the worst so many of each baseline.
+    /// Failures, unknown verdicts and passes with a note, the worst so many of each baseline.
     Worst(usize),
     /// Every verdict, passes too.
     All,
@@ -93,7 +93,7 @@ pub struct Verdicts {
 impl Verdicts {
     fn count(&mut self, verdict: &Verdict) {
         match verdict {
-            Verdict::Pass => self.pass += 1,
+            Verdict::Pass | Verdict::PassWithNote { .. } => self.pass += 1,
             Verdict::Fail { .. } => self.fail += 1,
             Verdict::NotApplicable { .. } => self.not_applicable += 1,
             Verdict::Unknown { .. } => self.unknown += 1,
@@ -359,7 +359,7 @@ fn count<C: Catalogue>(
         if answer.fails() {
             counted.failing.set(position);
         }
-        if keep == Keep::All || matches!(answer.verdict(), Verdict::Fail { .. } | Verdict::Unknown { .. }) {
+        if keep == Keep::All || answer.verdict().is_told() {
             counted.told.push(position);
         }
     }
@@ -452,7 +452,7 @@ impl BaselineEvaluation {
         !self.least.as_ref().is_some_and(worse)
     }
 
-    /// Keeps a verdict that says that something is wrong.
+    /// Keeps a verdict that a person should know.
     fn record(
         &mut self,
         asking: &Asking<'_>,
@@ -461,8 +461,7 @@ impl BaselineEvaluation {
         exempt: Option<&ExemptBy>,
         keep: Keep,
     ) {
-        let wrong = matches!(verdict, Verdict::Fail { .. } | Verdict::Unknown { .. });
-        if !wrong && keep != Keep::All {
+        if !verdict.is_told() && keep != Keep::All {
             return;
         }
         let control = asking.active.about.id;

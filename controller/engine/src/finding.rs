@@ -35,6 +35,11 @@ impl fmt::Display for Severity {
 pub enum Verdict {
     /// The resource is as the control demands.
     Pass,
+    /// So it is, and there is something that a person should know: it will not stay so by itself.
+    PassWithNote {
+        /// What.
+        note: String,
+    },
     /// It is not, and that is proven by complete facts.
     Fail {
         /// What the control demands.
@@ -60,6 +65,11 @@ impl Verdict {
         Self::Fail { expected: expected.into(), actual: actual.into() }
     }
 
+    /// A pass with a note.
+    pub fn pass_with_note(note: impl Into<String>) -> Self {
+        Self::PassWithNote { note: note.into() }
+    }
+
     /// `NotApplicable` with its reason.
     pub fn not_applicable(why: &'static str) -> Self {
         Self::NotApplicable { why: Cow::Borrowed(why) }
@@ -70,10 +80,15 @@ impl Verdict {
         Self::Unknown { why: why.into() }
     }
 
+    /// Whether there is something to tell a person, beside the count.
+    pub fn is_told(&self) -> bool {
+        matches!(self, Self::Fail { .. } | Self::Unknown { .. } | Self::PassWithNote { .. })
+    }
+
     /// The verdict as one word, as status and CLI show it.
     pub fn word(&self) -> &'static str {
         match self {
-            Self::Pass => "Pass",
+            Self::Pass | Self::PassWithNote { .. } => "Pass",
             Self::Fail { .. } => "Fail",
             Self::NotApplicable { .. } => "NotApplicable",
             Self::Unknown { .. } => "Unknown",

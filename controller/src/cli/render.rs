@@ -99,6 +99,7 @@ fn unread_document<'p>(location: &'p Location, unread: &'p Unread) -> UnreadDocu
 pub fn finding_document<'p>(location: &'p Location, baseline: String, finding: &'p Finding) -> FindingDocument<'p> {
     let (expected, actual) = match &finding.verdict {
         Verdict::Pass => (None, None),
+        Verdict::PassWithNote { note } => (None, Some(note.as_str())),
         Verdict::Fail { expected, actual } => (Some(expected.as_str()), Some(actual.as_str())),
         Verdict::NotApplicable { why } | Verdict::Unknown { why } => (None, Some(why.as_ref())),
     };
@@ -207,6 +208,7 @@ enum Shown {
     Failed,
     Unknown,
     Exempt,
+    Noted,
 }
 
 impl Shown {
@@ -215,6 +217,7 @@ impl Shown {
             Verdict::Fail { .. } if finding.exempt.is_some() => Some(Self::Exempt),
             Verdict::Fail { .. } => Some(Self::Failed),
             Verdict::Unknown { .. } => Some(Self::Unknown),
+            Verdict::PassWithNote { .. } => Some(Self::Noted),
             Verdict::Pass | Verdict::NotApplicable { .. } => None,
         }
     }
@@ -224,6 +227,7 @@ impl Shown {
             Self::Failed => "failed",
             Self::Unknown => "unknown",
             Self::Exempt => "exempt",
+            Self::Noted => "passes with a note",
         }
     }
 }
@@ -234,6 +238,7 @@ pub fn actual(finding: &Finding) -> String {
         Verdict::Fail { actual, .. } if let Some(exempt) = &finding.exempt => format!("{} ({exempt})", cut(actual)),
         Verdict::Fail { expected, actual } => format!("{} (expected: {expected})", cut(actual)),
         Verdict::Unknown { why } | Verdict::NotApplicable { why } => why.to_string(),
+        Verdict::PassWithNote { note } => note.clone(),
         Verdict::Pass => String::new(),
     }
 }

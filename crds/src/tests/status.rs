@@ -198,6 +198,15 @@ fn the_evidence_for_a_switch_is_counted_by_risk_impact_and_reason() {
 }
 
 #[test]
+fn a_pass_is_named_only_for_its_note() {
+    let note = "nodejs22.x is deprecated from 2027-04-30 on";
+    let worst = vec![named(Kind::Lambda, Verdict::Pass), named(Kind::Lambda, Verdict::pass_with_note(note))];
+    let status = BaselineStatus::from(&Summary { worst, ..Summary::default() });
+    let told: Vec<_> = status.worst.iter().map(|finding| (finding.verdict, finding.actual.as_str())).collect();
+    assert_eq!(told, [(NamedVerdict::Pass, note)]);
+}
+
+#[test]
 fn an_unknown_verdict_says_which_fact_is_missing() {
     let mut summary = Summary {
         worst: vec![

@@ -80,7 +80,7 @@ fn demands<'d, C: Catalogue<Remedy = Remedy>>(
         // The resource may pass this control and fail another one.
         let passes = match (question.control.check)(question.parameters, view) {
             Verdict::Fail { .. } => false,
-            Verdict::Pass => true,
+            Verdict::Pass | Verdict::PassWithNote { .. } => true,
             Verdict::NotApplicable { .. } | Verdict::Unknown { .. } => continue,
         };
         let remedies = remedy(question.parameters, view).into_iter();

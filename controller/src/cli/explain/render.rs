@@ -184,7 +184,10 @@ fn write_view(out: &mut String, explanation: &Explanation<'_>, view: &View<'_>) 
         write!(out, "    {word:<13} {severity:<8} {control}")?;
         match finding.verdict {
             Verdict::Pass => writeln!(out)?,
-            Verdict::Fail { .. } | Verdict::NotApplicable { .. } | Verdict::Unknown { .. } => {
+            Verdict::PassWithNote { .. }
+            | Verdict::Fail { .. }
+            | Verdict::NotApplicable { .. }
+            | Verdict::Unknown { .. } => {
                 writeln!(out, ": {}", actual(finding))?;
             }
         }

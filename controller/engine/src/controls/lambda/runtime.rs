@@ -20,7 +20,7 @@ pub struct Runtime {
     /// Whether a runtime must still get security patches from AWS. Enforce changes what upgrades names. Recommended: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deny_deprecated: Option<bool>,
-    /// How many days ahead of its deprecation a runtime counts as deprecated soon. It passes until then. Recommended: 90.
+    /// From how many days ahead of its deprecation on a runtime passes with a note that says so. Recommended: 90.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 365))]
     pub warn_days: Option<i32>,
@@ -170,7 +170,8 @@ fn check_support(parameters: &Parameters, view: &LambdaView<'_>) -> Verdict {
         Ok(found) => found,
     };
     match Support::of(runtime, view.today(), parameters.runtime.warn_days) {
-        Support::Supported | Support::DeprecatedSoon { .. } => Verdict::Pass,
+        Support::Supported => Verdict::Pass,
+        Support::DeprecatedSoon { on, .. } => Verdict::pass_with_note(format!("{runtime} is deprecated from {on} on")),
         Support::NoDates => Verdict::unknown(format!("AWS has published no dates for {runtime}")),
         Support::UnknownIdentifier => {
             Verdict::unknown(format!("the runtime {runtime:?} is unknown to this version of Baseward"))
@@ -321,7 +322,9 @@ mod tests {
             verdict(&spec(json!({"runtime": {"warnDays": days}})), SUPPORTED, &configured(configuration))
         };
         assert_eq!(judged(zip("nodejs24.x"), 90), Verdict::Pass);
-        assert_eq!(judged(zip("ruby3.3"), 365), Verdict::Pass);
+        assert_eq!(judged(zip("ruby3.3"), 90), Verdict::Pass);
+        let note = Verdict::pass_with_note("ruby3.3 is deprecated from 2027-03-31 on");
+        assert_eq!(judged(zip("ruby3.3"), 365), note);
         let (expected, actual) = failure(judged(zip("python3.10"), 90));
         assert_eq!(expected, "a runtime that gets security patches");
         assert_eq!(actual, "python3.10, deprecated since 2026-10-31");

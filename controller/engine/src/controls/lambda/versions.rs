@@ -94,11 +94,11 @@ fn check_versions(parameters: &Parameters, view: &LambdaView<'_>) -> Verdict {
         looked_at.flat_map(|(number, configuration)| verdicts(parameters, view, number, *configuration)).collect();
     let failed = |(whose, verdict): &(String, Verdict)| match verdict {
         Verdict::Fail { actual, .. } => Some(format!("{whose}: {actual}")),
-        Verdict::Pass | Verdict::NotApplicable { .. } | Verdict::Unknown { .. } => None,
+        Verdict::Unknown { .. } | Verdict::Pass | Verdict::PassWithNote { .. } | Verdict::NotApplicable { .. } => None,
     };
     let unknown = |(whose, verdict): &(String, Verdict)| match verdict {
         Verdict::Unknown { why } => Some(Verdict::unknown(format!("{whose}: {why}"))),
-        Verdict::Pass | Verdict::NotApplicable { .. } | Verdict::Fail { .. } => None,
+        Verdict::Fail { .. } | Verdict::Pass | Verdict::PassWithNote { .. } | Verdict::NotApplicable { .. } => None,
     };
     let failures = named(verdicts.iter().filter_map(failed));
     if !failures.is_empty() {
