@@ -28,6 +28,7 @@ struct Inner {
 /// The clients of one identity in one region.
 #[derive(Debug)]
 pub(crate) struct Session {
+    pub(crate) cloudfront: aws_sdk_cloudfront::Client,
     pub(crate) cloudtrail: aws_sdk_cloudtrail::Client,
     pub(crate) ec2: aws_sdk_ec2::Client,
     pub(crate) lambda: aws_sdk_lambda::Client,

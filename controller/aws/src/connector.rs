@@ -175,6 +175,7 @@ impl Connector {
         let config = self.config(&credentials, region, timeout);
         let home = self.inner.home.as_ref().filter(|home| home.as_ref() != region);
         Session {
+            cloudfront: aws_sdk_cloudfront::Client::new(&config),
             cloudtrail: aws_sdk_cloudtrail::Client::new(&config),
             ec2: ec2_client(&config),
             lambda: aws_sdk_lambda::Client::new(&config),

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use crate::cloudfront::distributions;
 use crate::cloudtrail::lookup_events;
 use crate::ec2::{self, network_interfaces, prefix_lists, security_groups, subnets};
 use crate::lambda::{
@@ -24,6 +25,7 @@ pub fn read_policy() -> Value {
         account_settings::IAM_ACTIONS,
         aliases::IAM_ACTIONS,
         code_signing::IAM_ACTIONS,
+        distributions::IAM_ACTIONS,
         concurrency::IAM_ACTIONS,
         event_invoke::IAM_ACTIONS,
         functions::IAM_ACTIONS,

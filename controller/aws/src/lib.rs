@@ -9,6 +9,7 @@
 //! SDK's own retries are off.
 
 mod classify;
+pub mod cloudfront;
 pub mod cloudtrail;
 mod connection;
 mod connector;

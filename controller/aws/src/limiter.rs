@@ -52,6 +52,7 @@ pub(crate) enum Operation {
     ListLayerVersions,
     GetLayerVersionPolicy,
     GetAccountSettings,
+    ListDistributions,
     ListTags,
     GetResources,
     DescribeSubnets,
@@ -102,6 +103,7 @@ impl Operation {
             Self::GetFunctionRecursionConfig => "GetFunctionRecursionConfig",
             Self::GetRuntimeManagementConfig => "GetRuntimeManagementConfig",
             Self::ListFunctionEventInvokeConfigs => "ListFunctionEventInvokeConfigs",
+            Self::ListDistributions => "ListDistributions",
             Self::ListLayers => "ListLayers",
             Self::ListLayerVersions => "ListLayerVersions",
             Self::GetLayerVersionPolicy => "GetLayerVersionPolicy",
@@ -187,8 +189,8 @@ impl Operation {
             Self::CreateTags | Self::DeleteTags => Rate { capacity: 100.0, refill: 10.0 },
             // Two in a second, says the API reference of CloudTrail.
             Self::LookupEvents => Rate { capacity: 2.0, refill: 2.0 },
-            // The tagging API documents no rate: that of Lambda is assumed.
-            Self::GetResources => LAMBDA,
+            // The tagging API and CloudFront document no rates: that of Lambda is assumed.
+            Self::GetResources | Self::ListDistributions => LAMBDA,
             // "Lambda quotas": 15 requests per second for all control plane APIs together, 15 for GetPolicy alone.
             _ => LAMBDA,
         }

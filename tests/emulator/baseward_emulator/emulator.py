@@ -17,6 +17,7 @@ from moto.core.utils import camelcase_to_underscores
 from . import errors, rest
 from .buckets import Buckets
 from .call import Call, HttpRequest, Reply, Transport
+from .cloudfront import CloudFront
 from .cloudtrail import CloudTrail
 from .ec2 import Ec2, backend
 from .errors import AwsError, not_implemented
@@ -108,6 +109,8 @@ class Emulator:
             response = Lambda(call, self.settings.of(call.account))
         elif call.service == "tagging":
             response = Tagging(call)
+        elif call.service == "cloudfront":
+            response = CloudFront(call)
         elif call.service == "cloudtrail":
             response = CloudTrail(call, self.ledger)
         else:

@@ -38,7 +38,7 @@ def content_type(protocol: str) -> str:
 
 
 def render(protocol: str, error: AwsError, request_id: str) -> tuple[str, bytes]:
-    """Content type and body of `error` for the protocols ec2, query and json."""
+    """Content type and body of `error` for the protocols ec2, query, rest-xml and json."""
     code, message = escape(error.code), escape(error.message)
     if protocol == "ec2":
         body = (
@@ -47,7 +47,7 @@ def render(protocol: str, error: AwsError, request_id: str) -> tuple[str, bytes]
             f"<RequestID>{request_id}</RequestID></Response>"
         )
         return XML, body.encode()
-    if protocol == "query":
+    if protocol in ("query", "rest-xml"):
         side = "Sender" if error.status < 500 else "Receiver"
         body = (
             "<ErrorResponse>"

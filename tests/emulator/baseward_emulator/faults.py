@@ -14,6 +14,7 @@ from .paging import PAGE_SIZES
 # Error codes and statuses of each service for the same trouble.
 ERRORS = {
     "throttle": {
+        "cloudfront": AwsError("Throttling", "Rate exceeded", 400),
         "cloudtrail": AwsError("ThrottlingException", "Request limit exceeded.", 400),
         "ec2": AwsError("RequestLimitExceeded", "Request limit exceeded.", 503),
         "lambda": AwsError("TooManyRequestsException", "Rate exceeded", 429),
@@ -21,6 +22,7 @@ ERRORS = {
         "tagging": AwsError("ThrottledException", "Rate exceeded", 400),
     },
     "accessDenied": {
+        "cloudfront": AwsError("AccessDenied", "You are not authorized to perform this operation.", 403),
         "cloudtrail": AwsError("AccessDeniedException", "You are not authorized to perform this operation.", 400),
         "ec2": AwsError("UnauthorizedOperation", "You are not authorized to perform this operation.", 403),
         "lambda": AwsError("AccessDeniedException", "You are not authorized to perform this operation.", 403),
@@ -28,6 +30,7 @@ ERRORS = {
         "tagging": AwsError("AccessDeniedException", "You are not authorized to perform this operation.", 400),
     },
     "expiredToken": {
+        "cloudfront": AwsError("ExpiredToken", "The security token included in the request is expired", 403),
         "cloudtrail": AwsError("ExpiredTokenException", "Request has expired.", 400),
         "ec2": AwsError("RequestExpired", "Request has expired.", 400),
         "lambda": AwsError("ExpiredTokenException", "The security token included in the request is expired", 403),
@@ -35,6 +38,7 @@ ERRORS = {
         "tagging": AwsError("ExpiredTokenException", "The security token included in the request is expired", 400),
     },
     "internalError": {
+        "cloudfront": AwsError("InternalFailure", "An internal error has occurred", 500),
         "cloudtrail": AwsError("InternalFailure", "An internal error has occurred", 500),
         "ec2": AwsError("InternalError", "An internal error has occurred", 500),
         "lambda": AwsError("ServiceException", "An error occurred and the request cannot be processed.", 500),

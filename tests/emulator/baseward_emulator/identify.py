@@ -12,9 +12,13 @@ SCOPE = re.compile(r"Credential=([^/,\s]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 UNSIGNED = "AssumeRoleWithWebIdentity"
 # Lambda answers another error for these values than for others that its model does not have.
 CHECKED_LATER = frozenset({"Runtime"})
-PROTOCOLS = {"cloudtrail": "json", "ec2": "ec2", "lambda": "rest-json", "sts": "query", "tagging": "json"}
+PROTOCOLS = {
+    "cloudfront": "rest-xml", "cloudtrail": "json", "ec2": "ec2", "lambda": "rest-json", "sts": "query",
+    "tagging": "json",
+}  # fmt: skip
 # How a service calls credentials that nobody has given out.
 UNKNOWN_KEY = {
+    "cloudfront": AwsError("InvalidClientTokenId", "The security token included in the request is invalid.", 403),
     "cloudtrail": AwsError("UnrecognizedClientException", "The security token included in the request is invalid."),
     "ec2": AwsError("AuthFailure", "AWS was not able to validate the provided access credentials", 401),
     "lambda": AwsError("UnrecognizedClientException", "The security token included in the request is invalid.", 403),
@@ -67,7 +71,7 @@ def _complete(call: Call, request: HttpRequest, sessions: Sessions) -> None:
         raise not_implemented(f"{call.service or 'unsigned'} {call.operation}")
     if call.access_key:
         _find_caller(call, sessions)
-    if call.protocol == "rest-json":
+    if call.protocol in ("rest-json", "rest-xml"):
         _route(call, request)
         return
     if call.protocol == "json":

@@ -60,6 +60,16 @@ PAGE_SIZES = {
     "ListLayerVersions": FIFTY,
     "ListLayers": FIFTY,
     "ListVersionsByFunction": FIFTY,
+    # CloudFront calls both texts.
+    "ListDistributions": PageSize(
+        1,
+        100,
+        default=100,
+        size_name="MaxItems",
+        token_name="Marker",
+        bad_size="InvalidArgument",
+        bad_token="InvalidArgument",
+    ),
     "GetResources": PageSize(
         1,
         100,

@@ -1,4 +1,4 @@
-"""REST-JSON, the protocol of Lambda: which operation is in a method and a path, its parameters, and its errors."""
+"""REST: which operation is in a method and a path, its parameters, and the errors of REST-JSON, as Lambda has them."""
 
 import json
 from dataclasses import dataclass

@@ -8,6 +8,7 @@ from moto.core.utils import utcnow
 from moto.ec2.utils import random_eni_attach_id
 
 from .checks import check_keys
+from .cloudfront import HOME, add_distribution
 from .ec2 import backend
 from .grants import canonical_peer, rule_of_record
 from .lambda_.model import Region, region_of
@@ -18,8 +19,9 @@ from .seed_networks import Networks
 KEYS = {
     "seed": {
         "account", "region", "vpcs", "prefixLists", "groups", "interfaces", "clearDefaults", "internetGateways",
-        "subnets", "natGateways", "routeTables", "codeSigningConfigs", "layers", "functions",
+        "subnets", "natGateways", "routeTables", "codeSigningConfigs", "layers", "functions", "distributions",
     },
+    "distribution": {"functions", "otherFunctions"},
     "vpc": {"key", "cidr", "default", "ipv6", "tags"},
     "prefix list": {"key", "name", "maxEntries", "ownerId", "entries", "tags"},
     "group": {"key", "name", "description", "vpc", "default", "ownerId", "tags", "ingress", "egress"},
@@ -48,6 +50,10 @@ def seed(given: Any) -> Ids:
     networks.add_all(given)
     for interface in given.get("interfaces", []):
         seeding.add_interface(interface)
+    for distribution in given.get("distributions", []):
+        check_keys("distribution", distribution, KEYS["distribution"])
+        versions = [distribution.get(key, []) for key in ("functions", "otherFunctions")]
+        add_distribution(given["account"], *([_arn(given["account"], name) for name in names] for names in versions))
     ids = {
         "groups": seeding.groups,
         "prefixLists": seeding.prefix_lists,
@@ -181,6 +187,11 @@ def subnet_of(owner: Any, vpc_id: str) -> Any:
                 return subnet
     cidr = ipaddress.ip_network(owner.vpcs[vpc_id].cidr_block)
     return owner.create_subnet(vpc_id, str(cidr), availability_zone=next(iter(owner.subnets), None))
+
+
+def _arn(account: str, version: str) -> str:
+    """The ARN of a version of a function, written as `NAME:VERSION`, where CloudFront takes functions from."""
+    return f"arn:aws:lambda:{HOME}:{account}:function:{version}"
 
 
 def _entry(given: Any) -> dict[str, str]:

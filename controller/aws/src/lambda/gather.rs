@@ -5,10 +5,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use engine::controls::{
-    ACCOUNT_SETTINGS, ALIASES, CODE_SIGNING, CODE_SIGNING_CONFIGS, CONCURRENCY, EVENT_INVOKE, LAYER_POLICIES, LAYERS,
-    POLICIES, RECURSION, RUNTIME_MANAGEMENT, URLS, VERSIONS,
+    ACCOUNT_SETTINGS, ALIASES, CODE_SIGNING, CODE_SIGNING_CONFIGS, CONCURRENCY, DISTRIBUTIONS, EVENT_INVOKE,
+    LAYER_POLICIES, LAYERS, POLICIES, RECURSION, RUNTIME_MANAGEMENT, URLS, VERSIONS,
 };
-use engine::facts::{Alias, Gathered, Lambda, Pace, QualifiedPolicy, ReadFailure, Source};
+use engine::facts::{Alias, EDGE_REGION, Gathered, Lambda, Pace, QualifiedPolicy, ReadFailure, Source};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
@@ -16,6 +16,7 @@ use super::{
     account_settings, aliases, code_signing, concurrency, event_invoke, functions, layers, policies, recursion,
     runtime_management, urls, versions,
 };
+use crate::cloudfront::distributions;
 use crate::connection::Connection;
 use crate::error::{AwsError, Effect, ErrorClass};
 use crate::inventory::sourced;
@@ -37,7 +38,7 @@ const OFTEN: SignedDuration = SignedDuration::from_secs(50);
 /// For what hardly ever changes.
 const DAILY: SignedDuration = SignedDuration::from_hours(24);
 
-/// When a list that takes many calls is tried again.
+/// When distributions are listed again, and when a list that takes many calls is tried again.
 const AGAIN: SignedDuration = SignedDuration::from_mins(10);
 
 /// For lists that only a few controls look at.
@@ -78,9 +79,19 @@ async fn lists(
     let reads = connection.reads(Instant::now() + LISTS_WITHIN);
     let (sdk, account) = (&connection.read_session().lambda, &connection.location().account);
     let mut lambda = previous.clone();
+    let known = &lambda.distributions;
+    let is_old = known.facts().is_err() || now().duration_since(known.read_at()) >= AGAIN;
+    if is_old && connection.location().region == EDGE_REGION {
+        let began = now();
+        let read = distributions::observe(&connection.read_session().cloudfront, &reads).await;
+        lambda.distributions = sourced(connection, DISTRIBUTIONS, read, began);
+    }
     let began = now();
     let tags = tagging::resources::observe(&connection.read_session().tagging, &reads);
-    let found = functions::observe(sdk, &reads, tags).await;
+    let mut found = functions::observe(sdk, &reads, tags).await;
+    if let (Ok(functions), Ok(replicated)) = (&mut found, lambda.distributions.facts()) {
+        functions.iter_mut().for_each(|function| function.edge |= replicated.contains(&function.name));
+    }
     lambda.functions = sourced(connection, "lambda/functions", found, began);
     let is_due = |source: &'static str, at: Timestamp, failed: bool, every: SignedDuration| {
         needed.contains(source) && (failed || now().duration_since(at) >= every)

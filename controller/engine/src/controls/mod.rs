@@ -48,6 +48,8 @@ pub const PREFIX_LISTS: &str = "ec2/prefix_lists";
 
 /// `ec2/subnets`: DescribeSubnets, DescribeRouteTables and DescribeNatGateways.
 pub const SUBNETS: &str = "ec2/subnets";
+/// `cloudfront/distributions`: ListDistributions, where the originals of Lambda@Edge are.
+pub const DISTRIBUTIONS: &str = "cloudfront/distributions";
 /// `lambda/functions`: ListFunctions, and GetResources of the tagging API.
 pub const FUNCTIONS: &str = "lambda/functions";
 /// `lambda/layers`: ListLayers and ListLayerVersions.

@@ -1,6 +1,6 @@
 //! Facts of Lambda: functions with what is read of each, layer versions, and the settings of the account.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -12,6 +12,9 @@ use super::{Gathered, Source, Tags};
 use crate::property::{Json, Property};
 use crate::secrets::Suspicion;
 
+/// The one region whose functions CloudFront takes ("Restrictions on Lambda@Edge", CloudFront developer guide).
+pub const EDGE_REGION: &str = "us-east-1";
+
 /// A function as ListFunctions shows its `$LATEST`, with its tags.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Function {
@@ -21,7 +24,7 @@ pub struct Function {
     pub account: String,
     /// Its tags.
     pub tags: Tags,
-    /// Whether it is, or is replicated from, a Lambda@Edge function (`MasterArn`).
+    /// Whether Lambda@Edge is at work: it is a replica (`MasterArn`), or a distribution calls it.
     pub edge: bool,
     /// The revision of its configuration: it moves with each change of it.
     pub revision: String,
@@ -278,6 +281,8 @@ pub struct Lambda {
     /// `lambda/functions` and `tagging/resources`: ListFunctions and GetResources together, as no function is known without
     /// its tags.
     pub functions: Source<Vec<Function>>,
+    /// `cloudfront/distributions`: ListDistributions, in [`EDGE_REGION`] alone; the names of the functions that they call.
+    pub distributions: Source<BTreeSet<String>>,
     /// `lambda/layers`: ListLayers and ListLayerVersions.
     pub layers: Source<Vec<LayerVersion>>,
     /// `lambda/layer_policies`: GetLayerVersionPolicy, by id of the version; `None` where there is none.
@@ -326,6 +331,7 @@ impl Lambda {
     pub fn forget(&mut self, id: &str) {
         let Self {
             functions: _,
+            distributions: _,
             layers: _,
             layer_policies,
             account: _,

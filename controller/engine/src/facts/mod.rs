@@ -22,9 +22,9 @@ pub use ec2::{DefaultRoute, InterfaceUse, LiveGroup, LiveRule, PrefixList, Prefi
 pub use gathered::{Gathered, Pace};
 pub use grant::{Direction, Grant, GrantError, Peer, Rule};
 pub use lambda::{
-    AccountSettings, Alias, CodeSigningConfig, Configuration, Cors, Environment, Function, FunctionUrl, Lambda,
-    LayerVersion, LiveFunction, LogFormat, Logging, Package, QualifiedPolicy, Recursion, RuntimeManagement, Tracing,
-    UpdateOn, UpdateStatus, UrlAuth, Variables, Version, Vpc,
+    AccountSettings, Alias, CodeSigningConfig, Configuration, Cors, EDGE_REGION, Environment, Function, FunctionUrl,
+    Lambda, LayerVersion, LiveFunction, LogFormat, Logging, Package, QualifiedPolicy, Recursion, RuntimeManagement,
+    Tracing, UpdateOn, UpdateStatus, UrlAuth, Variables, Version, Vpc,
 };
 pub use live::Live;
 pub use resource::{Resource, ResourceType};

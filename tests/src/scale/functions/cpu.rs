@@ -60,6 +60,7 @@ fn gather(inventory: &mut Inventory, functions: &[Value]) -> Result<()> {
     let Lambda {
         functions: _,
         revisions: _,
+        distributions: _,
         layers: _,
         layer_policies: _,
         account: _,

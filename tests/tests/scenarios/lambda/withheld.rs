@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
-use tests::emulator::{Fault, FaultKind};
+use tests::emulator::{Fault, FaultKind, Seed};
 
 use super::{
     KIND, REGION, allow, baseline, function, given, settings, sids, wait_for_function, wait_for_status, written,
@@ -60,6 +60,33 @@ async fn a_function_that_cannot_be_changed_is_left_alone_and_says_why() -> Resul
     })
     .await?;
     assert_eq!(written(&scenario).await?, Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_distribution_calls_is_left_alone_and_so_is_all_until_that_is_known() -> Result<()> {
+    let scenario = scenario("edge").await?;
+    let loops = |name: &str| function(name, json!({"recursion": "Allow"}));
+    let seed = Seed::in_region("us-east-1")
+        .with("functions", json!([loops("headers"), loops("rewrite"), loops("shop")]))
+        .with("distributions", json!([{"functions": ["headers:1"], "otherFunctions": ["rewrite:7"]}]));
+    scenario.aws.seed(&seed).await?;
+    let denied = Fault::from(FaultKind::AccessDenied).of_service("cloudfront").on("ListDistributions").always();
+    scenario.aws.set_faults(&[denied]).await?;
+    scenario.apply(&ACCOUNT.replace("eu-west-1", "us-east-1")).await?;
+    scenario.apply(&baseline("Enforce", "limits: {recursion: Terminate}")).await?;
+    let status = wait_for_status(&scenario, "nobody knows", |status| status["withheld"]["IncompleteKnowledge"] == 3);
+    let cell = &status.await?["cells"][0];
+    ensure!(cell["complete"] == false && cell["reason"] == "AccessDenied", "{cell}");
+    assert_eq!(written(&scenario).await?, Vec::<String>::new());
+    scenario.aws.set_faults(&[]).await?;
+    wait_for_status(&scenario, "the two are left alone", |status| {
+        status["withheld"]["EdgeFunction"] == 2 && status["violationsTotal"] == 2
+    })
+    .await?;
+    assert_eq!(written(&scenario).await?, ["PutFunctionRecursionConfig"]);
+    let shop = scenario.aws.function("us-east-1", "shop").await?;
+    ensure!(shop["recursion"] == "Terminate", "{shop}");
     Ok(())
 }
 

@@ -337,7 +337,10 @@ fn stop_loops(_: &Parameters, view: &LambdaView<'_>) -> Vec<Remedy> {
         before: Some(Json::of(&Recursion::Allow)),
         after: Some(Json::of(&Recursion::Terminate)),
     });
-    vec![if view.function.edge { remedy.held_by(Withheld::EdgeFunction) } else { remedy }]
+    vec![match view.at_edge() {
+        Some(held) => remedy.held_by(held),
+        None => remedy,
+    }]
 }
 
 fn check_sizes(parameters: &Parameters, view: &LambdaView<'_>) -> Verdict {

@@ -35,7 +35,7 @@ pub use urls::{AuthDemand, Urls};
 pub use view::{FunctionView, LambdaView, LayerView, Lookup};
 
 use super::tags::RequiredTag;
-use super::{ACCOUNT_SETTINGS, About, Catalogue, FUNCTIONS, InvalidParameter, LAYERS};
+use super::{ACCOUNT_SETTINGS, About, Catalogue, DISTRIBUTIONS, FUNCTIONS, InvalidParameter, LAYERS};
 use crate::controls;
 use crate::edit::{Impact, Withheld};
 use crate::facts::{AccountSettings, Function, Inventory, LayerVersion, ReadFailure, Resource, ResourceType};
@@ -69,7 +69,7 @@ impl Catalogue for Functions {
     type View<'a> = LambdaView<'a>;
     type Remedy = Remedy;
 
-    const ALWAYS: &'static [&'static str] = &[];
+    const ALWAYS: &'static [&'static str] = &[DISTRIBUTIONS];
 
     fn controls() -> impl Iterator<Item = &'static Control> {
         [
@@ -171,10 +171,10 @@ impl Catalogue for Functions {
 
     fn plan(view: &LambdaView<'_>, questions: &[Question<'_, Self>], say: &Say<'_>) -> Vec<ProposedEdit> {
         let mut edits = properties::plan(view, view.id(), questions, say);
-        if view.function().is_some_and(|view| view.function.edge) {
+        if let Some(held) = view.function().and_then(FunctionView::at_edge) {
             for ProposedEdit { hold, .. } in &mut edits {
                 if matches!(hold, None | Some(Withheld::Approval)) {
-                    *hold = Some(Withheld::EdgeFunction);
+                    *hold = Some(held.clone());
                 }
             }
         }
@@ -316,6 +316,28 @@ mod tests {
 
     use super::*;
     use crate::facts::Source;
+
+    #[test]
+    fn nothing_is_changed_of_what_lambda_at_edge_replicates_or_may() {
+        let held = |region: &str, distributions: Source<BTreeSet<String>>, edge: bool| {
+            let function = Function { edge, ..fixtures::function(fixtures::NAME) };
+            let mut inventory = fixtures::inventory(vec![function]);
+            inventory.location.region = region.to_owned();
+            inventory.lambda.distributions = distributions;
+            let (index, found) = (Functions::index(&inventory), Functions::found(&inventory).unwrap());
+            let view = Functions::view(found[0], &index, &inventory, fixtures::now());
+            view.function().unwrap().at_edge()
+        };
+        let known = |minutes| Source::complete(BTreeSet::new(), fixtures::now() - SignedDuration::from_mins(minutes));
+        let refused = || Source::failed(ReadFailure::AccessDenied, fixtures::now());
+        assert_eq!(held("eu-west-1", Source::default(), false), None);
+        assert_eq!(held("eu-west-1", Source::default(), true), Some(Withheld::EdgeFunction));
+        assert_eq!(held("us-east-1", known(30), false), None);
+        assert_eq!(held("us-east-1", known(30), true), Some(Withheld::EdgeFunction));
+        for unknown in [known(31), refused(), Source::default()] {
+            assert_eq!(held("us-east-1", unknown, false), Some(Withheld::IncompleteKnowledge));
+        }
+    }
 
     #[test]
     fn what_is_beside_the_functions_is_there_as_long_as_it_is_not_too_old() {

@@ -9,14 +9,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Found;
 use crate::controls::{
-    ACCOUNT_SETTINGS, ALIASES, CODE_SIGNING, CODE_SIGNING_CONFIGS, CONCURRENCY, EVENT_INVOKE, LAYER_POLICIES, LAYERS,
-    NETWORK_INTERFACES, POLICIES, RECURSION, RUNTIME_MANAGEMENT, SECURITY_GROUPS, SUBNETS, URLS, VERSIONS,
+    ACCOUNT_SETTINGS, ALIASES, CODE_SIGNING, CODE_SIGNING_CONFIGS, CONCURRENCY, DISTRIBUTIONS, EVENT_INVOKE,
+    LAYER_POLICIES, LAYERS, NETWORK_INTERFACES, POLICIES, RECURSION, RUNTIME_MANAGEMENT, SECURITY_GROUPS, SUBNETS,
+    URLS, VERSIONS,
 };
 use crate::edit::Withheld;
 use crate::evaluate::MAX_AGE;
 use crate::facts::{
-    AccountSettings, Configuration, Function, InterfaceUse, Inventory, Lambda, LayerVersion, Location, ReadFailure,
-    SecurityGroup, Subnet,
+    AccountSettings, Configuration, EDGE_REGION, Function, InterfaceUse, Inventory, Lambda, LayerVersion, Location,
+    ReadFailure, SecurityGroup, Subnet,
 };
 use crate::finding::Verdict;
 use crate::policy::{Policy, PolicyError};
@@ -26,6 +27,9 @@ pub(super) const HOURLY_MAX_AGE: SignedDuration = SignedDuration::from_hours(2);
 
 /// The same for the settings of the account, which are read at nearly every look.
 const SETTINGS_MAX_AGE: SignedDuration = SignedDuration::from_mins(15);
+
+/// Without the distributions nobody knows what Lambda@Edge replicates; they are listed every ten minutes.
+const DISTRIBUTIONS_MAX_AGE: SignedDuration = SignedDuration::from_mins(30);
 
 /// By this the settings of the account are named.
 pub(super) const ACCOUNT_ID: &str = "account-settings";
@@ -199,9 +203,16 @@ impl<'a> FunctionView<'a> {
         self.policies.get_or_init(parse).as_deref().map_err(|failure| *failure)
     }
 
-    /// Why nothing is changed of a function that Lambda@Edge replicates.
+    /// Why nothing is changed of a function that Lambda@Edge replicates, or may replicate for all that is known.
     pub fn at_edge(&self) -> Option<Withheld> {
-        self.function.edge.then_some(Withheld::EdgeFunction)
+        let is_known = || {
+            let distributions = &self.lambda().distributions;
+            self.location().region != EDGE_REGION || distributions.fresh(self.now, DISTRIBUTIONS_MAX_AGE).is_some()
+        };
+        match self.function.edge {
+            true => Some(Withheld::EdgeFunction),
+            false => (!is_known()).then_some(Withheld::IncompleteKnowledge),
+        }
     }
 
     /// How many functions have the role of this one, itself included.
@@ -276,6 +287,7 @@ pub(super) fn failure(source: &'static str, inventory: &Inventory) -> Option<Rea
     let failure = match source {
         LAYERS => lambda.layers.facts().err(),
         LAYER_POLICIES => lambda.layer_policies.failure(),
+        DISTRIBUTIONS => lambda.distributions.facts().err(),
         ACCOUNT_SETTINGS => lambda.account.facts().err(),
         CODE_SIGNING_CONFIGS => lambda.code_signing_configs.facts().err(),
         SUBNETS => inventory.subnets.facts().err(),

@@ -190,6 +190,7 @@ impl World {
             subnets: self.list(SUBNETS, SUBNETS_OF_VPC.map(subnet).into(), minutes),
             lambda: Lambda {
                 functions: Source::complete(self.functions.iter().map(|deep| deep.function.clone()).collect(), NOW),
+                distributions: Source::default(),
                 layers: self.list(LAYERS, self.layers.iter().map(layer_version).collect(), hours),
                 layer_policies: self.gathered(LAYER_POLICIES, &self.layers, Layer::id, layer_policy),
                 account: self.list(ACCOUNT_SETTINGS, vec![self.settings()], SignedDuration::from_mins(15)),

@@ -1,0 +1,3 @@
+//! CloudFront: which functions Lambda@Edge replicates.
+
+pub mod distributions;
