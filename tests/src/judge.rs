@@ -4,7 +4,7 @@
 //! is about flows: legitimate is what the baselines of the scenario let the internet reach, what the test says, and what
 //! a rule lets through, or once did, whose peer is somebody in particular, unless the test says that a baseline forbids
 //! it. Of functions and layers it is about callers: legitimate is whom the test names, and whom a statement lets in, or
-//! once did, that names somebody in particular, with the same exception.
+//! once did, that names somebody in particular, with the same exception. Nothing may ask for code.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -121,8 +121,19 @@ impl Terms {
 impl AllTerms {
     async fn judge(&self, aws: &AccountApi) -> Result<()> {
         let calls = aws.ledger().await?;
+        assert_code_is_never_asked_for(&calls)?;
         self.flows.judge(&calls)?;
         self.callers.judge(&calls)
+    }
+}
+
+/// Whoever gets a link to the code of a function or of a layer can read it, whether a test looks for that or not.
+fn assert_code_is_never_asked_for(calls: &[Call]) -> Result<()> {
+    const LINKING: [&str; 3] = ["GetFunction", "GetLayerVersion", "GetLayerVersionByArn"];
+    let asks = |call: &&Call| call.is_by_a_role() && LINKING.contains(&call.operation());
+    match calls.iter().find(asks) {
+        None => Ok(()),
+        Some(call) => Err(anyhow!("call {} asks for code: {}", call.seq, call.operation())),
     }
 }
 

@@ -126,3 +126,15 @@ async fn a_narrower_statement_comes_before_the_wide_one_goes() -> Result<()> {
     assert!(complaint.contains(own), "{complaint}");
     Ok(())
 }
+
+#[tokio::test]
+async fn whoever_asks_for_code_fails_the_test() -> Result<()> {
+    let scenario = after(&[]).await?;
+    let program = aws_client::lambda_as(&scenario.world.emulator.url(), role_keys(&scenario).await?, REGION);
+    program.get_function_configuration().function_name("shop").send().await?;
+    scenario.judge().await?;
+    program.get_function().function_name("shop").send().await?;
+    let complaint = verdict(scenario).context("nobody complains")?;
+    assert!(complaint.contains("asks for code: GetFunction"), "{complaint}");
+    Ok(())
+}

@@ -24,7 +24,7 @@ fn full_of_secrets() -> Value {
         "environment": {"API_KEY": DEEP, "DB_PASSWORD": DEEP},
         "tags": {"stage": CANARY},
         "policy": {"": [open, tagged, device]},
-        "urls": [{"authType": "NONE", "cors": {"AllowOrigins": ["*"], "AllowHeaders": [CANARY]}}],
+        "urls": [{"authType": "NONE", "cors": {"AllowOrigins": [format!("https://{CANARY}.example.com")], "AllowHeaders": [CANARY]}}],
         "aliases": [{"name": "live", "version": "$LATEST", "description": DEEP}],
     });
     function("pay", secrets)

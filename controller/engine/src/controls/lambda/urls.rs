@@ -260,7 +260,7 @@ fn check_cors(parameters: &Parameters, view: &LambdaView<'_>) -> Verdict {
         let with_credentials = cors.allow_credentials == Some(true);
         let wildcard = forbidden.iter().any(|origin| origin.contains('*'));
         let credentials = if with_credentials && wildcard { " with credentials" } else { "" };
-        format!("{}{credentials}{}", named(forbidden.iter()), of_alias(url))
+        format!("{}{credentials}{}", in_sorts(forbidden), of_alias(url))
     };
     let expected = match &parameters.urls.origins {
         Some(origins) => format!("CORS for {} alone", named(origins.iter())),
@@ -272,6 +272,19 @@ fn check_cors(parameters: &Parameters, view: &LambdaView<'_>) -> Verdict {
 /// Any origin.
 const EVERY_ORIGIN: &str = "*";
 
+/// How many origins of each sort. Which ones stands in the edit alone: what somebody wrote there is told nowhere else.
+fn in_sorts(origins: &[&String]) -> String {
+    let every = origins.iter().any(|origin| *origin == EVERY_ORIGIN);
+    let patterns = origins.iter().filter(|origin| **origin != EVERY_ORIGIN && origin.contains('*')).count();
+    let others = origins.iter().filter(|origin| !origin.contains('*')).count();
+    let sorts = [
+        every.then(|| "every origin".to_owned()),
+        (patterns > 0).then(|| format!("{patterns} with a wildcard")),
+        (others > 0).then(|| format!("{others} that the baseline does not name")),
+    ];
+    sorts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
 fn restrict_cors(parameters: &Parameters, view: &LambdaView<'_>) -> Vec<Remedy> {
     let (Ok((view, urls)), Some(origins)) = (judged(view), &parameters.urls.origins) else { return Vec::new() };
     let remedy = |(url, before, forbidden): (&FunctionUrl, &Cors, Vec<&String>)| {
@@ -282,7 +295,7 @@ fn restrict_cors(parameters: &Parameters, view: &LambdaView<'_>) -> Vec<Remedy> 
         let undocumented = forbidden.iter().find(|origin| !every && origin.contains('*'));
         let undecided = undocumented
             .filter(|_| allow_origins.len() < origins.len())
-            .map(|origin| Withheld::NotExpressible(format!("AWS does not say which origins {origin:?} lets in")));
+            .map(|_| Withheld::NotExpressible("AWS does not say which origins one with * in it lets in".to_owned()));
         let after = Cors { allow_origins, ..before.clone() };
         let change = PropertyChange {
             property: Property::one(PropertyName::UrlCors, &url.qualifier),
@@ -465,13 +478,15 @@ mod tests {
         assert_eq!(judged(None), Verdict::Pass);
         assert_eq!(judged(origins(&[])), Verdict::Pass);
         assert_eq!(judged(origins(&["https://a.example"])), Verdict::Pass);
-        for origin in ["*", "https://*", "https://*.example.com"] {
+        for (origin, told) in
+            [("*", "every origin"), ("https://*", "1 with a wildcard"), ("https://*.example.com", "1 with a wildcard")]
+        {
             let (expected, actual) = failure(judged(origins(&["https://a.example", origin])));
-            assert_eq!((expected, actual), ("no CORS origin with *".to_owned(), format!("{origin} (alias live)")));
+            assert_eq!((expected, actual), ("no CORS origin with *".to_owned(), format!("{told} (alias live)")));
             assert!(remedies(&spec(json!({})), CORS, &of(origins(&[origin]))).is_empty());
         }
         let credentials = Cors { allow_credentials: Some(true), ..origins(&["*"]).unwrap() };
-        assert_eq!(failure(judged(Some(credentials))).1, "* with credentials (alias live)");
+        assert_eq!(failure(judged(Some(credentials))).1, "every origin with credentials (alias live)");
     }
 
     #[test]
@@ -480,10 +495,16 @@ mod tests {
         let of = |present: &[&str]| with_urls(Ok(vec![url("", UrlAuth::Iam, origins(present))]));
         assert_eq!(verdict(&spec(written()), CORS, &of(&["https://b.example"])), Verdict::Pass);
         assert!(remedies(&spec(written()), CORS, &of(&["https://b.example"])).is_empty());
-        let (expected, actual) =
-            failure(verdict(&spec(written()), CORS, &of(&["https://b.example", "https://c.example"])));
-        assert_eq!(expected, "CORS for https://a.example; https://b.example alone");
-        assert_eq!(actual, "https://c.example");
+        let actual = |present: &[&str]| {
+            let (expected, actual) = failure(verdict(&spec(written()), CORS, &of(present)));
+            assert_eq!(expected, "CORS for https://a.example; https://b.example alone");
+            actual
+        };
+        assert_eq!(actual(&["https://b.example", "https://c.example"]), "1 that the baseline does not name");
+        assert_eq!(
+            actual(&["*", "https://c.example", "https://*.d.example"]),
+            "every origin, 1 with a wildcard, 1 that the baseline does not name"
+        );
     }
 
     #[test]
