@@ -42,6 +42,13 @@ pub fn lambda_as(url: &str, credentials: Credentials, region: &str) -> aws_sdk_l
     aws_sdk_lambda::Client::new(&config(url, credentials, region, TIMEOUT))
 }
 
+/// CloudFront, as the root of an account.
+#[must_use]
+pub fn cloudfront(url: &str, account: &str) -> aws_sdk_cloudfront::Client {
+    let credentials = Credentials::new(account, "any", None, None, "rig");
+    aws_sdk_cloudfront::Client::new(&config(url, credentials, "us-east-1", TIMEOUT))
+}
+
 /// CloudTrail, as the root of an account.
 #[must_use]
 pub fn cloudtrail(url: &str, account: &str, region: &str) -> aws_sdk_cloudtrail::Client {

@@ -4,6 +4,7 @@ mod batches;
 mod cloudtrail;
 mod faults;
 mod fleet;
+mod functions;
 mod ledger;
 mod paging;
 mod rates;
