@@ -59,7 +59,7 @@ pub struct Acting<'a> {
 pub struct Prepared {
     /// The resource and its edits.
     pub resource: PermittedResource,
-    /// Its rules with ids and tags, read right before: the undo data.
+    /// All of it that the edits rest on, read right before: the undo data.
     pub live: Live,
     /// The calls.
     pub steps: Vec<Step>,

@@ -208,11 +208,7 @@ async fn lead(
     let (exemptions_store, exemptions) = watched::<BaselineExemption>(&client, &gone);
     let (approvals_store, approvals) = watched::<ChangeSetApproval>(&client, &gone);
     let (wake_cells, wake_baselines) = (watch::Sender::new(()), watch::Sender::new(()));
-    let (reported, reports): (BTreeMap<_, _>, BTreeMap<_, _>) = Kind::ALL
-        .map(|kind| (kind, mpsc::unbounded_channel()))
-        .into_iter()
-        .map(|(kind, (reported, reports))| ((kind, reported), (kind, reports)))
-        .unzip();
+    let (reported, reports) = channels();
     let identities = Arc::new(Identities::default());
     let objects = Objects {
         security_groups: security_groups_store,
@@ -257,6 +253,15 @@ async fn lead(
     let watches = Watches { security_groups, functions, accounts, exemptions, approvals };
     loops(context, watches, reports, &gone, readiness).await;
     Ok(())
+}
+
+/// Where sweeps report, and where the loop of each kind hears of it.
+fn channels<T>() -> (BTreeMap<Kind, mpsc::UnboundedSender<T>>, BTreeMap<Kind, mpsc::UnboundedReceiver<T>>) {
+    let of = |kind| {
+        let (reported, reports) = mpsc::unbounded_channel();
+        ((kind, reported), (kind, reports))
+    };
+    Kind::ALL.into_iter().map(of).unzip()
 }
 
 /// What keeps authority from being forged, and who this process is to the API server.

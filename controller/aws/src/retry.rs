@@ -1,5 +1,5 @@
 //! The one loop that repeats reads. Each attempt pays a token; the number of attempts and the whole
-//! time are bounded. Writes are never repeated: see `ec2::write`.
+//! time are bounded. Writes are never repeated: see `crate::write`.
 
 use std::error::Error;
 use std::future::Future;

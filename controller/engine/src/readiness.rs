@@ -168,23 +168,14 @@ pub struct Others {
     changed: BTreeMap<String, Timestamp>,
     /// When a resource was last written here.
     own: BTreeMap<String, Timestamp>,
-    /// What was last read, as long as it cannot be read.
-    last: Option<Inventory>,
 }
 
 impl Others {
-    /// Compares a look with the one before, or with the last that showed anything. A resource that came or went in between
-    /// has not changed.
+    /// Compares a look with the last one that showed anything. A resource that came or went in between has not changed.
     pub fn watch(&mut self, kind: Kind, before: &Inventory, now: &Inventory, at: Timestamp) {
-        let is_read = |inventory: &Inventory| resources(kind, inventory).is_ok();
-        if !is_read(now) {
-            if is_read(before) {
-                self.last = Some(before.clone());
-            }
+        if resources(kind, now).is_err() {
             return;
         }
-        let last = self.last.take();
-        let before = if is_read(before) { before } else { last.as_ref().unwrap_or(before) };
         // What was written here since then is seen for the first time, however long ago that is.
         let may_be_own =
             |written: Timestamp| written > read_at(kind, before) || at.duration_since(written) < SHOWN_WITHIN;

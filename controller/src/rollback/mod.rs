@@ -99,11 +99,9 @@ async fn carry_out_one(
         return Ok(Tried::Waits(format!("the {} could not be read", cell.kind.resources())));
     };
     let touched = touched(&set);
-    let found: Vec<(Resource<'_>, BTreeSet<Property>)> = found
-        .into_iter()
-        .filter(|resource| touched.contains(resource.id))
-        .map(|resource| (resource, properties(&set, resource.id)))
-        .collect();
+    let found = found.into_iter().filter(|resource| touched.contains(resource.id));
+    let found: Vec<(Resource<'_>, BTreeSet<Property>)> =
+        found.map(|resource| (resource, properties(&set, resource.id))).collect();
     let wanted: Vec<Wanted<'_>> = found
         .iter()
         .map(|(Resource { resource_type, id, .. }, properties)| Wanted {
