@@ -163,7 +163,7 @@ async fn read<'r>(
     let with_properties = |resource: &'r PermittedResource| (&resource.target, properties_of(&resource.edits));
     let resources: Vec<_> = resources.into_iter().map(with_properties).collect();
     let wanted: Vec<Wanted<'_>> =
-        resources.iter().map(|(target, properties)| Wanted::new(target, properties)).collect();
+        resources.iter().map(|(target, properties)| Wanted::new(target, properties).with_tags()).collect();
     let (mut found, mut troubles) = (BTreeMap::new(), BTreeSet::new());
     // What ails AWS as a whole is not waited for once for each function.
     let mut out_of_order = None;
@@ -178,7 +178,7 @@ async fn read<'r>(
             Some(Err(error)) => {
                 troubles.insert(error.to_string());
                 found.extend(failed(Withheld::IncompleteKnowledge));
-                out_of_order = (error.class != ErrorClass::Denied).then_some(Withheld::IncompleteKnowledge);
+                out_of_order = is_of_aws_as_a_whole(error.class).then_some(Withheld::IncompleteKnowledge);
             }
             None => {
                 found.extend(failed(Withheld::NotLeader));
@@ -193,6 +193,18 @@ async fn read<'r>(
         tracing::warn!(error, "No fresh read before writing: nothing is written");
     }
     found
+}
+
+/// Whether a failed read of one resource says that the others cannot be read either.
+fn is_of_aws_as_a_whole(class: ErrorClass) -> bool {
+    matches!(
+        class,
+        ErrorClass::Throttled
+            | ErrorClass::Unavailable
+            | ErrorClass::TimedOut
+            | ErrorClass::CredentialsExpired
+            | ErrorClass::RegionUnknown
+    )
 }
 
 /// The resource without the edits that cannot be made now although others can, and what is said of these.
@@ -215,7 +227,7 @@ fn without_the_unready(
 /// Checks a resource against what it was planned on and orders its calls.
 fn prepare(resource: &PermittedResource, live: Option<&Live>) -> Result<Prepared, Outcome> {
     let live = live.ok_or(Outcome::Failed(Failure::NotFound))?;
-    if State::of(live) != resource.target.planned {
+    if !resource.target.has_tags_of(live) || State::of(live) != resource.target.planned {
         return Err(Outcome::Withheld(Withheld::ForeignChange));
     }
     let steps = sequence(&resource.edits, live).map_err(Outcome::Withheld)?;
@@ -386,7 +398,10 @@ async fn refreshed(target: &Target, step: &Step, live: Live, connection: &Connec
         return Ok(live);
     }
     let properties = properties(step);
-    let mut found = read_live(connection, &[Wanted::new(target, &properties)], Timestamp::now).await?;
+    // Once a call is made its tags may be others, by that call.
+    let untouched = matches!(&live, Live::Function(function) if function.tags.is_some());
+    let wanted = Wanted { with_tags: untouched, ..Wanted::new(target, &properties) };
+    let mut found = read_live(connection, &[wanted], Timestamp::now).await?;
     // A resource that is gone shows as a foreign change, since it is named by nothing.
     Ok(found.remove(&target.id).unwrap_or_else(|| gone(live)))
 }

@@ -414,6 +414,15 @@ fn of_functions() -> Vec<Fault> {
             promise: "nothing is reserved for anybody, and the shortage is told",
             shown_by: &[Scenario("lambda::withheld", "concurrency_beyond_the_account_is_reserved_for_nobody")],
         },
+        Fault {
+            id: "F35",
+            what: "CloudFront does not say which functions Lambda@Edge replicates",
+            promise: "no function in us-east-1 is written, and the reason is told; then the originals are left alone",
+            shown_by: &[Scenario(
+                "lambda::withheld",
+                "what_a_distribution_calls_is_left_alone_and_so_is_all_until_that_is_known",
+            )],
+        },
     ]
 }
 

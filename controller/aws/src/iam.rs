@@ -109,13 +109,14 @@ mod tests {
 
     #[test]
     fn code_is_out_of_reach() {
-        let hands_out_code = ["lambda:GetFunction", "lambda:GetLayerVersionByArn", "lambda:*", "*"];
+        let hands_out_code =
+            |action: &str| action.contains('*') || ["lambda:GetFunction", "lambda:GetLayerVersion"].contains(&action);
         for policy in [read_policy(), write_policy("aws")] {
             let statements = policy.pointer("/Statement").and_then(Value::as_array).unwrap();
             let allowed: Vec<&Value> =
                 statements.iter().filter_map(|statement| statement["Action"].as_array()).flatten().collect();
             assert!(!allowed.is_empty());
-            assert!(allowed.iter().all(|action| !hands_out_code.iter().any(|code| *action == code)), "{allowed:?}");
+            assert!(!allowed.iter().filter_map(|action| action.as_str()).any(hands_out_code), "{allowed:?}");
         }
     }
 

@@ -22,6 +22,8 @@ pub struct Wanted<'a> {
     pub id: &'a str,
     /// What edits of it change; of security groups everything is read.
     pub properties: &'a BTreeSet<Property>,
+    /// Whether all its tags matter, by which it was selected, exempt or owned: a security group is never read without.
+    pub with_tags: bool,
 }
 
 /// The properties that some edits change.
@@ -35,9 +37,15 @@ impl<'a> Wanted<'a> {
         self.resource_type == ResourceType::SecurityGroup
     }
 
-    /// A resource that is to be changed.
+    /// A resource of which some properties are being changed.
     pub fn new(target: &'a Target, properties: &'a BTreeSet<Property>) -> Self {
-        Self { resource_type: target.resource_type, id: &target.id, properties }
+        Self { resource_type: target.resource_type, id: &target.id, properties, with_tags: false }
+    }
+
+    /// The same with its tags, before it is changed.
+    #[must_use]
+    pub fn with_tags(self) -> Self {
+        Self { with_tags: true, ..self }
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod orders;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws::live::{Wanted, read_live};
@@ -10,7 +10,8 @@ use crds::{BaselineExemption, BaselineExemptionSpec, ChangeSet, EditRecord, Outc
 use engine::approval::{ChangeSetName, Undo, Warrant};
 use engine::controls::{listed, resources};
 use engine::edit::{Change, Demand, Edit, Impact, Withheld};
-use engine::facts::{Inventory, Live, Resource, Tags};
+use engine::facts::{Inventory, Live, ReadFailure, Resource, Tags};
+use engine::kind::Cell;
 use engine::plan::{Outcome, Permitted, PermittedResource, Plan, Target};
 use engine::property::Property;
 use engine::rails::still_allowed;
@@ -95,19 +96,17 @@ async fn carry_out_one(
         _ => {}
     }
     let cell = journal.cell().clone();
-    let Ok(found) = resources(cell.kind, inventory) else {
+    let touched = touched(&set);
+    let Ok(found) = changed(&set, &touched, &cell, inventory) else {
         return Ok(Tried::Waits(format!("the {} could not be read", cell.kind.resources())));
     };
-    let touched = touched(&set);
-    let found = found.into_iter().filter(|resource| touched.contains(resource.id));
-    let found: Vec<(Resource<'_>, BTreeSet<Property>)> =
-        found.map(|resource| (resource, properties(&set, resource.id))).collect();
     let wanted: Vec<Wanted<'_>> = found
         .iter()
         .map(|(Resource { resource_type, id, .. }, properties)| Wanted {
             resource_type: *resource_type,
             id,
             properties,
+            with_tags: true,
         })
         .collect();
     let live = read_live(acting.connection, &wanted, Timestamp::now).await?;
@@ -144,6 +143,20 @@ async fn carry_out_one(
     }
     let how_far = how_far(&touched, &back);
     Ok(Tried::Undone(Box::new(set), how_far))
+}
+
+/// Who the resources are that a change set touched, each with the properties that it changed. Layers are listed only for who
+/// asks for them: whether one is still there is for the next read to say.
+fn changed<'a>(
+    set: &ChangeSet,
+    touched: &BTreeSet<&'a str>,
+    cell: &'a Cell,
+    inventory: &'a Inventory,
+) -> Result<Vec<(Resource<'a>, BTreeSet<Property>)>, ReadFailure> {
+    let known = resources(cell.kind, inventory)?.into_iter();
+    let known: BTreeMap<&str, Resource<'a>> = known.map(|resource| (resource.id, resource)).collect();
+    let find = |id: &&'a str| known.get(id).copied().or_else(|| Resource::layer_version(id, &cell.location));
+    Ok(touched.iter().filter_map(find).map(|resource| (resource, properties(set, resource.id))).collect())
 }
 
 /// How many resources are as they were, and which are not.
@@ -203,8 +216,13 @@ fn plan(order: &Order, set: &ChangeSet, resource: Resource<'_>, live: &Live) -> 
         Live::Group(_) => State::of(live),
         Live::Function(_) => State::before(&edits),
     };
+    // What tagging shows late is no reason to leave undone what was ordered.
+    let tags = match live {
+        Live::Function(function) => function.tags.as_ref().unwrap_or(resource.tags),
+        Live::Group(_) => resource.tags,
+    };
     Some(PermittedResource {
-        target: Target::new(resource, planned),
+        target: Target::new(Resource { tags, ..resource }, planned),
         edits,
         baselines: Vec::new(),
         warrant: Warrant::Rollback(Undo { change_set, approval: order.approval.clone(), by: order.by.clone() }),

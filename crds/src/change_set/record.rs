@@ -308,6 +308,7 @@ mod tests {
             properties: changes.iter().map(|change| (change.property.clone(), change.before.clone())).collect(),
             revisions: [("".to_owned(), "1".to_owned())].into(),
             status: Some(UpdateStatus::Ready),
+            tags: None,
             environment: Some(Variables::default()),
             read_at: Timestamp::UNIX_EPOCH,
         })

@@ -85,7 +85,12 @@ fn vpc(given: &VpcConfigResponse) -> Option<Vpc> {
         ids
     };
     let id = text(given.vpc_id())?;
-    Some(Vpc { id, subnets: sorted(given.subnet_ids()), security_groups: sorted(given.security_group_ids()) })
+    Some(Vpc {
+        id,
+        subnets: sorted(given.subnet_ids()),
+        security_groups: sorted(given.security_group_ids()),
+        ipv6: given.ipv6_allowed_for_dual_stack() == Some(true),
+    })
 }
 
 fn logging(given: Option<&LoggingConfig>) -> Logging {

@@ -8,7 +8,7 @@ use engine::controls::{
     ACCOUNT_SETTINGS, ALIASES, CODE_SIGNING, CODE_SIGNING_CONFIGS, CONCURRENCY, DISTRIBUTIONS, EVENT_INVOKE,
     LAYER_POLICIES, LAYERS, POLICIES, RECURSION, RUNTIME_MANAGEMENT, URLS, VERSIONS,
 };
-use engine::facts::{Alias, EDGE_REGION, Gathered, Lambda, Pace, QualifiedPolicy, ReadFailure, Source};
+use engine::facts::{Alias, EDGE_REGION, Gathered, Lambda, Pace, Package, QualifiedPolicy, ReadFailure, Source};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
@@ -61,11 +61,14 @@ pub(crate) async fn observe(
     let listed = lambda.functions.clone();
     let Ok(found) = listed.facts() else { return (lambda, false) };
     let functions = Turns::new(found.iter().map(|function| function.name.as_str()));
+    let zipped = found.iter().filter(|function| function.configuration.package == Package::Zip);
+    let zipped = Turns::new(zipped.map(|function| function.name.as_str()));
     let listed = lambda.layers.clone();
-    let found = listed.facts().map(Vec::as_slice).unwrap_or_default();
-    let layers = Turns::new(found.iter().map(|layer| layer.id.as_str()));
+    let layer_versions = listed.facts().map(Vec::as_slice).unwrap_or_default();
+    let layers = Turns::new(layer_versions.iter().map(|layer| layer.id.as_str()));
     let reads = connection.reads(Instant::now() + SLICE);
-    let gathering = Gathering { connection, reads, now, interrupted, functions: &functions, layers: &layers };
+    let turns = AllTurns { functions, zipped, layers };
+    let gathering = Gathering { connection, reads, now, interrupted, turns: &turns };
     let more = gathering.all(needed, &mut lambda).await;
     (lambda, more)
 }
@@ -137,11 +140,21 @@ impl<'f> Turns<'f> {
     }
 }
 
+/// All that takes turns.
+struct AllTurns<'f> {
+    functions: Turns<'f>,
+    /// The functions in zip packages. Of the others Lambda refuses to say who signed them, and manages no runtime.
+    zipped: Turns<'f>,
+    layers: Turns<'f>,
+}
+
 /// How often what is read one by one is read again.
 struct Paces {
-    /// What is alone in its bucket, or goes before the rest of it.
-    once: Pace,
-    /// What shares a bucket.
+    /// Policies, which are alone in their bucket.
+    policies: Pace,
+    /// What tells who has access and shares the other bucket: it goes before the rest of it.
+    access: Pace,
+    /// The rest.
     slowly: Pace,
     /// The same for what only a few controls look at.
     hourly: Pace,
@@ -154,8 +167,7 @@ struct Gathering<'g> {
     reads: Reads<'g>,
     now: &'g (dyn Fn() -> Timestamp + Sync),
     interrupted: &'g (dyn Fn() -> bool + Sync),
-    functions: &'g Turns<'g>,
-    layers: &'g Turns<'g>,
+    turns: &'g AllTurns<'g>,
 }
 
 impl Gathering<'_> {
@@ -165,23 +177,26 @@ impl Gathering<'_> {
         let (sdk, reads) = (&self.connection.read_session().lambda, &self.reads);
         let needs = |source: &'static str| needed.contains(source);
         let paces = self.paces(needed);
+        let lists_layers = lambda.layers.facts().is_ok();
         let Lambda { aliases, policies, urls, layer_policies, concurrency, code_signing, event_invoke, .. } =
             &mut *lambda;
         let in_policies = self.policies(needed, &paces, aliases, policies);
         let beside = async {
             let mut more = false;
             if needs(URLS) {
-                more |= self.gather(urls, paces.once, |name| urls::observe(sdk, reads, name)).await;
+                more |= self.gather(urls, paces.access, |name| urls::observe(sdk, reads, name)).await;
             }
-            if needs(LAYER_POLICIES) {
+            // Without their list nothing is known of which are there.
+            if needs(LAYER_POLICIES) && lists_layers {
                 let read = |id| layers::observe_policy(sdk, reads, id);
-                more |= self.take_turns(self.layers, layer_policies, paces.hourly, read).await;
+                more |= self.take_turns(&self.turns.layers, layer_policies, paces.hourly, read).await;
             }
             if needs(CONCURRENCY) {
                 more |= self.gather(concurrency, paces.slowly, |name| concurrency::observe(sdk, reads, name)).await;
             }
             if needs(CODE_SIGNING) {
-                more |= self.gather(code_signing, paces.slowly, |name| code_signing::observe(sdk, reads, name)).await;
+                let read = |name| code_signing::observe(sdk, reads, name);
+                more |= self.take_turns(&self.turns.zipped, code_signing, paces.slowly, read).await;
             }
             if needs(EVENT_INVOKE) {
                 more |= self.gather(event_invoke, paces.slowly, |name| event_invoke::observe(sdk, reads, name)).await;
@@ -203,7 +218,7 @@ impl Gathering<'_> {
         }
         if needs(RUNTIME_MANAGEMENT) {
             let read = |name| runtime_management::observe(sdk, reads, name);
-            more |= self.gather(&mut lambda.runtime_management, paces.daily, read).await;
+            more |= self.take_turns(&self.turns.zipped, &mut lambda.runtime_management, paces.daily, read).await;
         }
         more
     }
@@ -220,15 +235,15 @@ impl Gathering<'_> {
         let (sdk, reads) = (&self.connection.read_session().lambda, &self.reads);
         if !needed.contains(POLICIES) {
             let read = |name| aliases::observe(sdk, reads, name);
-            return needed.contains(ALIASES) && self.gather(aliases, paces.slowly, read).await;
+            return needed.contains(ALIASES) && self.gather(aliases, paces.access, read).await;
         }
-        aliases.keep(paces.slowly, |name| self.functions.known.contains(name));
+        aliases.keep(paces.access, |name| self.turns.functions.known.contains(name));
         let aliases = &Mutex::new(aliases);
         let read = |name| async move {
             let aliases = self.aliases(name, aliases).await?;
             policies::observe(sdk, reads, name, &aliases).await
         };
-        self.gather(policies, paces.once, read).await
+        self.gather(policies, paces.policies, read).await
     }
 
     /// The aliases of a function, read if it is their turn.
@@ -246,12 +261,15 @@ impl Gathering<'_> {
 
     /// How often each sort of source is read.
     fn paces(&self, needed: &BTreeSet<&'static str>) -> Paces {
-        let slow = [ALIASES, CONCURRENCY, CODE_SIGNING, RECURSION, RUNTIME_MANAGEMENT, EVENT_INVOKE, VERSIONS];
-        let rest = slow.into_iter().filter(|source| needed.contains(source)).count();
-        let functions = self.functions.names.len();
-        let shared = functions.saturating_mul(rest).saturating_add(self.layers.names.len());
+        let count = |sources: &[&'static str]| sources.iter().filter(|source| needed.contains(*source)).count();
+        // Aliases have policies of their own.
+        let access = count(&[URLS, ALIASES]);
+        let slow = count(&[CONCURRENCY, CODE_SIGNING, RECURSION, RUNTIME_MANAGEMENT, EVENT_INVOKE, VERSIONS]);
+        let functions = self.turns.functions.names.len();
+        let shared = functions.saturating_mul(slow).saturating_add(self.turns.layers.names.len());
         Paces {
-            once: self.pace(functions, OFTEN),
+            policies: self.pace(functions, OFTEN),
+            access: self.pace(functions.saturating_mul(access), OFTEN),
             slowly: self.pace(shared, OFTEN),
             hourly: self.pace(shared, HOURLY),
             daily: self.pace(shared, DAILY),
@@ -276,7 +294,7 @@ impl Gathering<'_> {
     where
         F: Future<Output = Result<T, AwsError>>,
     {
-        self.take_turns(self.functions, gathered, pace, read).await
+        self.take_turns(&self.turns.functions, gathered, pace, read).await
     }
 
     /// The same of whatever takes turns.

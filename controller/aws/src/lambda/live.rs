@@ -52,13 +52,14 @@ pub(crate) async fn read(
         properties: BTreeMap::new(),
         revisions: BTreeMap::new(),
         status: None,
+        tags: None,
         environment: None,
         read_at,
     };
     let mut reading = Reading { lambda: &connection.read_session().lambda, reads, id: wanted.id, live };
     let found = match wanted.resource_type {
         ResourceType::LayerVersion => reading.layer(wanted.properties).await,
-        _ => reading.function(wanted.properties).await,
+        _ => reading.function(wanted).await,
     };
     Ok(absent(found)?.map(|()| reading.live))
 }
@@ -75,7 +76,8 @@ impl Reading<'_> {
         self.live.properties.insert(property.clone(), value);
     }
 
-    async fn function(&mut self, properties: &BTreeSet<Property>) -> Result<(), AwsError> {
+    async fn function(&mut self, wanted: &Wanted<'_>) -> Result<(), AwsError> {
+        let properties = wanted.properties;
         let of = |names: &[PropertyName]| -> Vec<&Property> {
             properties.iter().filter(|property| names.contains(&property.name)).collect()
         };
@@ -104,26 +106,25 @@ impl Reading<'_> {
                 self.note(property, value);
             }
         }
-        let tags = of(&[PropertyName::Tag]);
-        if !tags.is_empty() {
-            let arn = item.function_arn().unwrap_or(self.id);
-            let request = self.lambda.list_tags().resource(arn);
-            let found: Tags = self
-                .reads
-                .call(Operation::ListTags, || request.clone().send())
-                .await?
-                .tags
-                .unwrap_or_default()
-                .into_iter()
-                .collect();
-            for property in tags {
-                self.note(property, found.get(&property.of).map(Json::of));
-            }
+        let of_tags = of(&[PropertyName::Tag]);
+        if wanted.with_tags || !of_tags.is_empty() {
+            let found = self.tags(item.function_arn().unwrap_or(self.id), of_tags).await?;
+            self.live.tags = wanted.with_tags.then_some(found);
         }
         for property in properties {
             self.alone(property).await?;
         }
         Ok(())
+    }
+
+    async fn tags(&mut self, arn: &str, wanted: Vec<&Property>) -> Result<Tags, AwsError> {
+        let request = self.lambda.list_tags().resource(arn);
+        let reply = self.reads.call(Operation::ListTags, || request.clone().send()).await?;
+        let found: Tags = reply.tags.unwrap_or_default().into_iter().collect();
+        for property in wanted {
+            self.note(property, found.get(&property.of).map(Json::of));
+        }
+        Ok(found)
     }
 
     /// The properties that have a read of their own.

@@ -292,7 +292,11 @@ fn tracing(mode: Tracing) -> TracingConfig {
 
 /// Empty lists take a function out of its VPC.
 fn vpc(vpc: Vpc) -> VpcConfig {
-    VpcConfig::builder().set_subnet_ids(Some(vpc.subnets)).set_security_group_ids(Some(vpc.security_groups)).build()
+    VpcConfig::builder()
+        .set_subnet_ids(Some(vpc.subnets))
+        .set_security_group_ids(Some(vpc.security_groups))
+        .ipv6_allowed_for_dual_stack(vpc.ipv6)
+        .build()
 }
 
 fn logging(logging: Logging) -> LoggingConfig {

@@ -12,25 +12,29 @@ use super::{ReadFailure, Source};
 pub struct Pace {
     /// So long after a read the next one is due.
     pub every: SignedDuration,
+    /// The same after a read in vain.
+    pub again: SignedDuration,
     /// Older facts judge nothing: their controls say `Unknown`.
     pub max_age: SignedDuration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { every: SignedDuration::ZERO, max_age: SignedDuration::ZERO }
+        Self { every: SignedDuration::ZERO, again: SignedDuration::ZERO, max_age: SignedDuration::ZERO }
     }
 }
 
 impl Pace {
     /// The pace of a source that is to be read every so often, of which a whole round takes `round` at the rate that
-    /// the account leaves: never faster than that. A fact is too old once two rounds went by without it.
+    /// the account leaves: never faster than that. A fact is too old once two rounds went by without it. What could not be
+    /// read is tried again within minutes, as far as the rate allows: a missing permission may be there by then.
     pub fn of(wanted: SignedDuration, round: SignedDuration) -> Self {
         /// What a sweep takes beside its reads, and retries.
         const SLACK: SignedDuration = SignedDuration::from_mins(10);
-        let every = wanted.max(round);
+        const AGAIN: SignedDuration = SignedDuration::from_mins(10);
+        let (every, again) = (wanted.max(round), wanted.min(AGAIN).max(round));
         let max_age = every.saturating_mul(2).saturating_add(SLACK);
-        Self { every, max_age }
+        Self { every, again, max_age }
     }
 }
 
@@ -70,7 +74,10 @@ impl<T: Clone> Gathered<T> {
 
     /// Whether a read is due.
     pub fn is_due(&self, id: &str, now: Timestamp) -> bool {
-        self.read_at(id).is_none_or(|at| now.duration_since(at) >= self.pace.every)
+        self.readings.get(id).is_none_or(|reading| {
+            let pause = if reading.facts().is_ok() { self.pace.every } else { self.pace.again };
+            now.duration_since(reading.read_at()) >= pause
+        })
     }
 
     /// Notes a read.
@@ -131,5 +138,21 @@ mod tests {
     fn a_round_that_takes_longer_than_wanted_sets_the_pace() {
         assert_eq!(Pace::of(MINUTE, MINUTE * 5).every, MINUTE * 5);
         assert_eq!(Pace::of(MINUTE * 30, MINUTE * 5).every, MINUTE * 30);
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_tried_again_within_minutes_as_far_as_the_rate_allows() {
+        let start = Timestamp::UNIX_EPOCH;
+        let due = |wanted: SignedDuration, round: SignedDuration, after: SignedDuration| {
+            let mut gathered = Gathered::<u8>::new(BTreeMap::new(), Pace::of(wanted, round));
+            gathered.note("denied", Source::failed(ReadFailure::AccessDenied, start));
+            gathered.note("read", Source::complete(7, start));
+            (gathered.is_due("denied", start + after), gathered.is_due("read", start + after))
+        };
+        let day = MINUTE * 60 * 24;
+        assert_eq!(due(day, MINUTE, MINUTE * 9), (false, false));
+        assert_eq!(due(day, MINUTE, MINUTE * 10), (true, false));
+        assert_eq!(due(day, MINUTE * 30, MINUTE * 29), (false, false));
+        assert_eq!(due(MINUTE, SignedDuration::ZERO, MINUTE), (true, true));
     }
 }

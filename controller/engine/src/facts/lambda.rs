@@ -109,6 +109,9 @@ pub struct Vpc {
     pub subnets: Vec<String>,
     /// `sg-…`, sorted.
     pub security_groups: Vec<String>,
+    /// Whether it may reach IPv6 through subnets with both families (`Ipv6AllowedForDualStack`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ipv6: bool,
 }
 
 /// How a function logs (`LoggingConfig`).
@@ -415,6 +418,8 @@ pub struct LiveFunction {
     pub revisions: BTreeMap<String, String>,
     /// Whether it can be changed now; `None` if that was not asked.
     pub status: Option<UpdateStatus>,
+    /// All its tags; `None` if they were not asked for.
+    pub tags: Option<Tags>,
     /// Its environment variables, from the same read as its revision; `None` where they are not readable.
     pub environment: Option<Variables>,
     /// When the read was begun: what it shows is at least as new.

@@ -34,7 +34,16 @@ pub struct Resource<'a> {
     pub location: &'a Location,
 }
 
-impl Resource<'_> {
+static NO_TAGS: Tags = Tags::new();
+
+impl<'a> Resource<'a> {
+    /// The version of a layer of the account that an id names, whether it was listed or not.
+    pub fn layer_version(id: &'a str, location: &'a Location) -> Option<Self> {
+        let (name, _) = id.strip_prefix("layer:")?.rsplit_once(':')?;
+        let (resource_type, owner) = (ResourceType::LayerVersion, location.account.as_str());
+        Some(Self { resource_type, id, name, owner, vpc: "", tags: &NO_TAGS, location })
+    }
+
     /// Whether it is the default group of a VPC.
     pub fn is_default_group(&self) -> bool {
         self.resource_type == ResourceType::SecurityGroup && self.name == super::ec2::DEFAULT_GROUP

@@ -22,7 +22,7 @@ use crate::controls::security_group::{DEFAULT_CLOSED, SecurityGroups};
 use crate::desired::Desired;
 use crate::edit::{BaselineRef, Edit, Withheld};
 use crate::evaluate::Evaluation;
-use crate::facts::{Inventory, Location, Resource, ResourceType, Tags};
+use crate::facts::{Inventory, Live, Location, Resource, ResourceType, Tags};
 use crate::kind::{Cell, Kind};
 use crate::questions::questions;
 use crate::sequence::State;
@@ -109,6 +109,15 @@ impl Target {
             vpc: vpc.to_owned(),
             tags: tags.clone(),
             planned,
+        }
+    }
+
+    /// Whether a live read shows the tags by which the resource was selected, exempt or owned, if it shows all of them. Those
+    /// of a security group are a part of its state.
+    pub fn has_tags_of(&self, live: &Live) -> bool {
+        match live {
+            Live::Function(function) => function.tags.as_ref().is_none_or(|tags| *tags == self.tags),
+            Live::Group(_) => true,
         }
     }
 

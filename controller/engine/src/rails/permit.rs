@@ -51,7 +51,8 @@ pub fn permit(
 ) -> Result<Permit, Withheld> {
     still_allowed(location, resource, authority, now)?;
     let age = now.duration_since(live.read_at());
-    if live.id() != resource.target.id || State::of(live) != *expected {
+    let is_it = live.id() == resource.target.id && resource.target.has_tags_of(live);
+    if !is_it || State::of(live) != *expected {
         return Err(Withheld::ForeignChange);
     }
     if age > FRESHNESS || age < SignedDuration::ZERO {

@@ -216,6 +216,7 @@ mod tests {
             properties,
             revisions: ["", "/"].map(|of| (of.to_owned(), "1".to_owned())).into(),
             status: Some(status),
+            tags: None,
             environment: Some(Variables::default()),
             read_at: Timestamp::UNIX_EPOCH,
         }

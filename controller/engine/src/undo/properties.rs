@@ -56,6 +56,7 @@ mod tests {
             properties: properties.into(),
             revisions: BTreeMap::new(),
             status: None,
+            tags: None,
             environment: None,
             read_at: Timestamp::UNIX_EPOCH,
         }

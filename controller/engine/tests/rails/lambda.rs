@@ -11,8 +11,8 @@ use engine::evaluate::{Keep, evaluate};
 use engine::exempt::{Exempting, Exemption};
 use engine::facts::{
     AccountSettings, Configuration, Cors, DefaultRoute, Environment, Function, FunctionUrl, Gathered, Inventory, Live,
-    LiveFunction, Pace, QualifiedPolicy, RuntimeManagement, SecurityGroup, Source, Subnet, UpdateOn, UpdateStatus,
-    UrlAuth, Variables, Vpc,
+    LiveFunction, Pace, QualifiedPolicy, RuntimeManagement, SecurityGroup, Source, Subnet, Tags, UpdateOn,
+    UpdateStatus, UrlAuth, Variables, Vpc,
 };
 use engine::kind::Kind;
 use engine::permit::Permit;
@@ -195,6 +195,7 @@ impl Case {
             properties,
             revisions: ["", "/"].map(|of| (of.to_owned(), format!("{of}1"))).into(),
             status: Some(UpdateStatus::Ready),
+            tags: Some(self.resource().target.tags),
             environment: Some(Variables::default()),
             read_at: NOW,
         }
@@ -452,11 +453,14 @@ fn a_function_that_is_not_as_it_was_or_was_read_too_long_ago_is_not_written() {
         changed
     };
     let other = LiveFunction { id: "pay".to_owned(), ..found.clone() };
+    let stack = Tags::from([("aws:cloudformation:stack-name".to_owned(), "shop".to_owned())]);
+    let owned = LiveFunction { tags: Some(stack), ..found.clone() };
     let old = LiveFunction { read_at: NOW - FRESHNESS - SignedDuration::from_millis(1), ..found.clone() };
     for (expected, live) in [
         (Withheld::ForeignChange, with(Some(Json::of(&open("by hand"))))),
         (Withheld::ForeignChange, with(None)),
         (Withheld::ForeignChange, other),
+        (Withheld::ForeignChange, owned),
         (Withheld::IncompleteKnowledge, old),
     ] {
         assert_eq!(refused(&case, &case, &live), Some(expected));
@@ -590,7 +594,8 @@ fn one_baseline_sets_one_property_once_at_a_time() {
         let over = json!([{"control": "lambda-vpc-multi-az", "mode": "Enforce"}]);
         case.baselines[0].overrides = serde_json::from_value(over).unwrap();
         let owned = |id: &str| vec![id.to_owned()];
-        let vpc = Vpc { id: "vpc-1".to_owned(), subnets: owned("subnet-1"), security_groups: owned("sg-2") };
+        let vpc =
+            Vpc { id: "vpc-1".to_owned(), subnets: owned("subnet-1"), security_groups: owned("sg-2"), ipv6: false };
         case.functions[0].configuration.vpc = Some(vpc);
         case.groups = vec![super::group("sg-1", "shop", &[]), super::group("sg-2", "default", &[])];
     });

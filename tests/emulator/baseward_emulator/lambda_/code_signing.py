@@ -37,6 +37,11 @@ class CodeSigning(Operations):
     def get_function_code_signing_config(self) -> dict[str, Any]:
         """What a function uses; nothing for one that uses none."""
         function, _ = self.function()
+        if function.image:
+            raise AwsError(
+                "InvalidParameterValueException",
+                "Code signing is not supported for functions created with container images.",
+            )
         if function.code_signing is None:
             return {}
         return {"CodeSigningConfigArn": function.code_signing, "FunctionName": function.name}

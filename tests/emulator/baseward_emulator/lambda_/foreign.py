@@ -5,7 +5,7 @@ from typing import Any
 
 from .configuration import now
 from .journal import FunctionJournal
-from .lifecycle import settled
+from .lifecycle import in_progress, settled
 from .model import Function, Policy, Region, new_revision
 from .operations import with_latest
 from .seed import add_function, check_function
@@ -16,7 +16,7 @@ from .urls import new_url
 KEYS: dict[str, Any] = {
     "function": str, "configuration": dict, "policy": dict, "url": dict, "tags": dict,
     "reservedConcurrency": (int, type(None)), "codeSigningConfig": (str, type(None)), "recursion": str,
-    "runtimeManagement": dict, "delete": bool, "create": dict,
+    "runtimeManagement": dict, "updateSeconds": (int, float), "delete": bool, "create": dict,
 }  # fmt: skip
 URL_KEYS = {"qualifier", "authType", "cors", "invokeMode", "delete"}
 
@@ -40,8 +40,8 @@ def check_change(change: dict[str, Any]) -> None:
 def change_function(region: Region, change: dict[str, Any]) -> tuple[FunctionJournal, bool]:
     """Apply a change; what it did, and whether there was a function to change.
 
-    A configuration is merged member by member, null takes a member away; nothing is checked and nothing is in
-    progress afterwards. A policy replaces the one of its qualifier, an empty one takes it away. `delete` comes
+    A configuration is merged member by member, null takes a member away; nothing is checked, and nothing is in
+    progress afterwards unless `updateSeconds` says for how long. A policy replaces the one of its qualifier, an empty one takes it away. `delete` comes
     first and `create` second, so that both together make another function of the same name.
     """
     journal, name = FunctionJournal(), change["function"]
@@ -64,6 +64,9 @@ def _changed(region: Region, function: Function, change: dict[str, Any]) -> Func
         given = layers_of(change["configuration"])
         latest = merged(function.latest, {"LastModified": now(), **given})
         function = replace(function, versions=with_latest(function, latest))
+    if seconds := change.get("updateSeconds"):
+        state, transition = in_progress(seconds)
+        function = replace(function, versions=with_latest(function, {**function.latest, **state}), transition=transition)
     if "tags" in change:
         tags = merged(function.tags, change["tags"])
         if tags != function.tags:

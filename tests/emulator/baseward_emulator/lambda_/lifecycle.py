@@ -78,6 +78,11 @@ def update(settings: AccountSettings, function: Function, changed: Configuration
     return state, Transition(time.monotonic() + settings.functionUpdateSeconds, ends, restored)
 
 
+def in_progress(seconds: float) -> tuple[Configuration, Transition]:
+    """The state of a function that somebody updates for so long, which succeeds."""
+    return {"LastUpdateStatus": "InProgress"}, Transition(time.monotonic() + seconds, {"LastUpdateStatus": "Successful"})
+
+
 def _failure(settings: AccountSettings, name: str, changed: Configuration) -> str | None:
     """The reason code with which an update is going to fail."""
     key = settings.kmsKeys.get(changed.get("KMSKeyArn", ""))

@@ -95,7 +95,7 @@ async fn an_update_keeps_what_it_does_not_name_and_replaces_variables_as_a_whole
 #[tokio::test]
 async fn an_update_takes_its_time_refuses_another_one_and_says_how_it_ended() -> Result<()> {
     let (scenario, lambda) = corner("progress", json!([{"name": "shop"}])).await?;
-    set(&scenario, "functionUpdateSeconds", json!(1.0)).await?;
+    set(&scenario, "functionUpdateSeconds", json!(4.0)).await?;
     let write = |seconds| lambda.update_function_configuration().function_name("shop").timeout(seconds).send();
     let begun = write(7).await?;
     assert_eq!(begun.last_update_status, Some(LastUpdateStatus::InProgress));
@@ -170,7 +170,9 @@ async fn a_hundred_concurrent_runs_stay_unreserved() -> Result<()> {
 
 #[tokio::test]
 async fn nearly_all_operations_share_fifteen_calls_a_second_and_policies_have_as_many() -> Result<()> {
-    let (_scenario, lambda) = corner("function-rates", json!([{"name": "shop"}])).await?;
+    let (scenario, lambda) = corner("function-rates", json!([{"name": "shop"}])).await?;
+    // A second's worth in a bucket, which then fills too slowly to matter.
+    scenario.aws.configure(&Settings { rates: Some(json!(0.2)), ..Settings::default() }).await?;
     let burst = async |urls: bool| {
         let call = async |_| match urls {
             true => lambda.list_function_url_configs().function_name("shop").send().await.map(|_| ()).is_ok(),
@@ -183,7 +185,7 @@ async fn nearly_all_operations_share_fifteen_calls_a_second_and_policies_have_as
     };
     // What comes back into the bucket while the burst lasts is let through as well.
     let (urls, policies) = (burst(true).await, burst(false).await);
-    ensure!((15..40).contains(&urls) && (15..40).contains(&policies), "{urls} and {policies} of 40 passed");
+    ensure!((3..40).contains(&urls) && (3..40).contains(&policies), "{urls} and {policies} of 40 passed");
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use futures::future::try_join_all;
 use serde_json::{Value, json};
 use tests::Scenario;
-use tests::emulator::{Fault, FaultKind};
+use tests::emulator::{Fault, FaultKind, Seed};
 
 use super::{
     KIND, allow, baseline, function, given, settings, sids, wait_for_function, wait_for_looks, wait_for_status, written,
@@ -53,8 +53,8 @@ fn is_mended(pay: &Value) -> bool {
         && sids(pay) == ["timer-own-account"]
 }
 
-#[tokio::test]
-async fn a_deployment_at_any_step_is_kept_and_all_is_mended_beside_it() -> Result<()> {
+/// Somebody deploys right before each step, each in an account of its own, and all is mended beside that.
+async fn deployments_at_every_step(deployment: Value) -> Result<()> {
     let steps = [
         "GetFunctionConfiguration",
         "GetPolicy",
@@ -70,7 +70,8 @@ async fn a_deployment_at_any_step_is_kept_and_all_is_mended_beside_it() -> Resul
         let scenario = scenario("deployed").await?;
         scenario.may_shut_out([UNBOUND])?;
         given(&scenario, json!([neglected()])).await?;
-        let fault = Fault::from(FaultKind::ForeignFunction { change: deployed("2") }).of_service("lambda").on(step);
+        let change = deployment.clone();
+        let fault = Fault::from(FaultKind::ForeignFunction { change }).of_service("lambda").on(step);
         scenario.aws.set_faults(&[fault]).await?;
         scenario.apply(ACCOUNT).await?;
         scenario.apply(&baseline("Enforce", EVERYTHING)).await?;
@@ -80,6 +81,18 @@ async fn a_deployment_at_any_step_is_kept_and_all_is_mended_beside_it() -> Resul
         Ok::<(), anyhow::Error>(())
     };
     try_join_all(steps.map(deploy)).await.map(drop)
+}
+
+#[tokio::test]
+async fn a_deployment_at_any_step_is_kept_and_all_is_mended_beside_it() -> Result<()> {
+    deployments_at_every_step(deployed("2")).await
+}
+
+#[tokio::test]
+async fn a_deployment_that_is_under_way_at_any_step_is_kept_and_all_is_mended_after_it() -> Result<()> {
+    let mut slow = deployed("2");
+    slow["updateSeconds"] = json!(2.0);
+    deployments_at_every_step(slow).await
 }
 
 #[tokio::test]
@@ -173,6 +186,28 @@ async fn a_change_set_of_a_function_is_undone_as_far_as_it_is_as_it_was_left() -
     })
     .await?;
     wait_for_change_set(&scenario, "RolledBack").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_layer_is_shared_again_although_nobody_asks_for_layers_any_more() -> Result<()> {
+    let scenario = scenario("shared-again").await?;
+    scenario.may_let_in(["lib:1 * lambda:getlayerversion"])?;
+    let arn = format!("arn:aws:lambda:{REGION}:{}:layer:lib:1", scenario.account);
+    let shared =
+        json!({"Sid": "all", "Effect": "Allow", "Principal": "*", "Action": "lambda:GetLayerVersion", "Resource": arn});
+    let seed = Seed::in_region(REGION).with("layers", json!([{"name": "lib", "versions": [{"policy": [shared]}]}]));
+    scenario.aws.seed(&seed).await?;
+    scenario.apply(ACCOUNT).await?;
+    scenario.apply(&baseline("Enforce", "code: {privateLayers: true}")).await?;
+    let set = wait_for_change_set(&scenario, "Applied").await?;
+    scenario.apply(&baseline("Enforce", "code: {privateLayers: false}")).await?;
+    let name = set.metadata.name.as_deref().unwrap();
+    let words = ["rollback", name, "-n", &scenario.namespace, "--reason", "INC-78", "--yes"];
+    let undone = program().run(scenario.world, words).await?;
+    assert_eq!(undone.code, 0, "{}", undone.stderr);
+    wait_for_change_set(&scenario, "RolledBack").await?;
+    assert_eq!(written(&scenario).await?, ["RemoveLayerVersionPermission", "AddLayerVersionPermission"]);
     Ok(())
 }
 

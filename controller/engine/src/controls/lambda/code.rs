@@ -216,7 +216,7 @@ fn sign(parameters: &Parameters, view: &LambdaView<'_>) -> Vec<Remedy> {
         before: arn.map(Json::of),
         after: Some(Json::of(wanted)),
     };
-    vec![Remedy { held: view.at_edge(), ..Remedy::set(change) }]
+    vec![Remedy::set(change)]
 }
 
 /// Whether a layer is of an account that is trusted: `arn:aws:lambda:REGION:ACCOUNT:layer:NAME:VERSION`, or
@@ -380,11 +380,6 @@ mod tests {
         }
         assert_eq!(asked(Ok(None), policy("Enforce")), []);
         assert_eq!(asked(Err(ReadFailure::AccessDenied), signing(STRICT)), []);
-        let mut inventory = signed_by(Ok(None));
-        let function = Function { edge: true, configuration: Configuration::default(), ..function(NAME) };
-        inventory.lambda.functions = Source::complete(vec![function], now());
-        let held = remedies(&spec(signing(STRICT)), SIGNING, &inventory);
-        assert_eq!(held, [Remedy::set(change(None)).held_by(Withheld::EdgeFunction)]);
     }
 
     #[test]

@@ -112,7 +112,7 @@ pub(super) fn subnets(subnets: &[(&str, &str, DefaultRoute)]) -> Source<BTreeMap
 /// The part of a VPC that a function reaches.
 pub(super) fn vpc(subnets: &[&str], security_groups: &[&str]) -> Vpc {
     let owned = |ids: &[&str]| ids.iter().map(|&id| id.to_owned()).collect();
-    Vpc { id: "vpc-1".to_owned(), subnets: owned(subnets), security_groups: owned(security_groups) }
+    Vpc { id: "vpc-1".to_owned(), subnets: owned(subnets), security_groups: owned(security_groups), ipv6: false }
 }
 
 /// Security groups with name and number of ingress rules, each with who carries it; `elsewhere` is in another VPC.

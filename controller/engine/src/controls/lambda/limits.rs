@@ -331,16 +331,15 @@ fn check_recursion(parameters: &Parameters, view: &LambdaView<'_>) -> Verdict {
 }
 
 fn stop_loops(_: &Parameters, view: &LambdaView<'_>) -> Vec<Remedy> {
-    let Some(view) = view.function() else { return Vec::new() };
+    if view.function().is_none() {
+        return Vec::new();
+    }
     let remedy = Remedy::set(PropertyChange {
         property: Property::only(PropertyName::Recursion),
         before: Some(Json::of(&Recursion::Allow)),
         after: Some(Json::of(&Recursion::Terminate)),
     });
-    vec![match view.at_edge() {
-        Some(held) => remedy.held_by(held),
-        None => remedy,
-    }]
+    vec![remedy]
 }
 
 fn check_sizes(parameters: &Parameters, view: &LambdaView<'_>) -> Verdict {
@@ -555,10 +554,6 @@ mod tests {
         assert_eq!(change(&default, LOOPS, &allowed), expected);
         let exempt = spec(json!({"limits": {"recursionExemptFunctions": ["check*"]}}));
         assert_eq!(word(&exempt, LOOPS, &allowed), "NotApplicable");
-        let mut edge = at_the_edge();
-        edge.lambda.recursion = gathered(Ok(Recursion::Allow));
-        let held: Vec<_> = remedies(&default, LOOPS, &edge).into_iter().map(|remedy| remedy.held).collect();
-        assert_eq!(held, [Some(Withheld::EdgeFunction)]);
     }
 
     #[test]

@@ -324,7 +324,9 @@ fn place(parameters: &Parameters, view: &FunctionView<'_>) -> Option<Vpc> {
     let Compiled { subnets, groups, .. } = &parameters.network;
     let whole = !subnets.is_empty() && !groups.is_empty();
     let here = || subnets.iter().all(|id| view.subnet(id).is_ok());
-    (whole && here()).then(|| Vpc { subnets: subnets.clone(), security_groups: groups.clone(), ..Vpc::default() })
+    // Whatever is set of a VPC is sent whole.
+    let ipv6 = view.configuration().vpc.as_ref().is_some_and(|vpc| vpc.ipv6);
+    (whole && here()).then(|| Vpc { subnets: subnets.clone(), security_groups: groups.clone(), ipv6, ..Vpc::default() })
 }
 
 /// The one property of all remedies of this topic: subnets and groups are set together.

@@ -199,7 +199,7 @@ fn upgrade(parameters: &Parameters, view: &LambdaView<'_>) -> Vec<Remedy> {
             before: Some(Json::of(&runtime)),
             after: Some(Json::of(to)),
         };
-        Remedy { held: view.at_edge(), ..Remedy::set(change) }
+        Remedy::set(change)
     };
     successor.map(remedy).into_iter().collect()
 }
@@ -245,7 +245,7 @@ fn check_patching(parameters: &Parameters, view: &LambdaView<'_>) -> Verdict {
 
 /// Sets what the baseline demands; where that is so already, it stays so.
 fn patch(parameters: &Parameters, view: &LambdaView<'_>) -> Vec<Remedy> {
-    let Ok((view, before, fits)) = management(parameters, view) else { return Vec::new() };
+    let Ok((_, before, fits)) = management(parameters, view) else { return Vec::new() };
     if fits && parameters.runtime.patching.is_none() {
         return Vec::new();
     }
@@ -256,19 +256,16 @@ fn patch(parameters: &Parameters, view: &LambdaView<'_>) -> Vec<Remedy> {
         before: Some(Json::of(before)),
         after: Some(Json::of(&after)),
     };
-    vec![Remedy { held: view.at_edge(), ..Remedy::set(change) }]
+    vec![Remedy::set(change)]
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::fixtures::{
-        NAME, configured, failure, function, gathered, inventory, remedies, setting, spec, verdict,
-    };
+    use super::super::fixtures::{configured, failure, gathered, remedies, setting, spec, verdict};
     use super::*;
-    use crate::edit::Withheld;
-    use crate::facts::{Configuration, Function, Inventory, ReadFailure};
+    use crate::facts::{Configuration, Inventory, ReadFailure};
 
     const SUPPORTED: &str = "lambda-supported-runtime";
     const PATCHED: &str = "lambda-runtime-auto-update";
@@ -371,18 +368,6 @@ mod tests {
     fn pinned() -> RuntimeManagement {
         let arn = "arn:aws:lambda:eu-west-1::runtime:07a48df201798d627f2b950f03bb227aab4a655a1d019c3296406f95937e2525";
         RuntimeManagement { update_on: UpdateOn::Manual, version_arn: Some(arn.to_owned()) }
-    }
-
-    #[test]
-    fn a_function_of_lambda_at_edge_is_left_to_a_person() {
-        let function = Function { edge: true, configuration: zip("python3.9"), ..function(NAME) };
-        let mut inventory = inventory(vec![function]);
-        inventory.lambda.runtime_management = gathered(Ok(pinned()));
-        let written = upgrades(&[("python3.9", "python3.14")]);
-        for id in [SUPPORTED, PATCHED] {
-            let held: Vec<_> = remedies(&spec(written.clone()), id, &inventory).into_iter().map(|it| it.held).collect();
-            assert_eq!(held, [Some(Withheld::EdgeFunction)], "{id}");
-        }
     }
 
     #[test]

@@ -227,7 +227,7 @@ fn demand_signatures(parameters: &Parameters, view: &LambdaView<'_>) -> Vec<Reme
         // In whatever order AWS lists them: an approval is of the edit as it was proposed.
         changes.sort();
         changes.insert(0, demand(url));
-        Remedy { changes, held: view.at_edge() }
+        Remedy { changes, held: None }
     };
     urls.into_iter().map(remedy).collect()
 }
@@ -286,7 +286,7 @@ fn in_sorts(origins: &[&String]) -> String {
 }
 
 fn restrict_cors(parameters: &Parameters, view: &LambdaView<'_>) -> Vec<Remedy> {
-    let (Ok((view, urls)), Some(origins)) = (judged(view), &parameters.urls.origins) else { return Vec::new() };
+    let (Ok((_, urls)), Some(origins)) = (judged(view), &parameters.urls.origins) else { return Vec::new() };
     let remedy = |(url, before, forbidden): (&FunctionUrl, &Cors, Vec<&String>)| {
         let every = before.allow_origins.iter().any(|origin| origin == EVERY_ORIGIN);
         // What both sides let in: nothing that was closed opens, and nothing closes that the baseline allows.
@@ -302,7 +302,7 @@ fn restrict_cors(parameters: &Parameters, view: &LambdaView<'_>) -> Vec<Remedy> 
             before: Some(Json::of(before)),
             after: Some(Json::of(&after)),
         };
-        Remedy { held: view.at_edge().or(undecided), ..Remedy::set(change) }
+        Remedy { held: undecided, ..Remedy::set(change) }
     };
     too_open(parameters, urls).into_iter().map(remedy).collect()
 }
@@ -321,9 +321,7 @@ fn check_absent(parameters: &Parameters, view: &LambdaView<'_>) -> Verdict {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::super::fixtures::{
-        NAME, configured, failure, function, gathered, now, remedies, setting, spec, verdict,
-    };
+    use super::super::fixtures::{configured, failure, gathered, remedies, setting, spec, verdict};
     use super::*;
     use crate::facts::{Inventory, QualifiedPolicy, ReadFailure};
 
@@ -457,18 +455,6 @@ mod tests {
         assert_eq!(both[0].changes[1].after, None);
         assert_eq!(both[1], alone[1]);
         assert_eq!(both[0].held, None);
-    }
-
-    #[test]
-    fn a_function_of_lambda_at_edge_is_left_to_a_person() {
-        let mut inventory = with_urls(Ok(vec![url("", UrlAuth::None, origins(&["*"]))]));
-        let function = crate::facts::Function { edge: true, configuration: Default::default(), ..function(NAME) };
-        inventory.lambda.functions = crate::facts::Source::complete(vec![function], now());
-        let written = json!({"urls": {"corsOrigins": ["https://a.example"]}});
-        for id in [AUTH, CORS] {
-            let held: Vec<_> = remedies(&spec(written.clone()), id, &inventory).into_iter().map(|it| it.held).collect();
-            assert_eq!(held, [Some(Withheld::EdgeFunction)], "{id}");
-        }
     }
 
     #[test]

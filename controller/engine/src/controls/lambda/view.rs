@@ -17,7 +17,7 @@ use crate::edit::Withheld;
 use crate::evaluate::MAX_AGE;
 use crate::facts::{
     AccountSettings, Configuration, EDGE_REGION, Function, InterfaceUse, Inventory, Lambda, LayerVersion, Location,
-    ReadFailure, SecurityGroup, Subnet,
+    Package, ReadFailure, SecurityGroup, Subnet,
 };
 use crate::finding::Verdict;
 use crate::policy::{Policy, PolicyError};
@@ -204,7 +204,7 @@ impl<'a> FunctionView<'a> {
     }
 
     /// Why nothing is changed of a function that Lambda@Edge replicates, or may replicate for all that is known.
-    pub fn at_edge(&self) -> Option<Withheld> {
+    pub(super) fn at_edge(&self) -> Option<Withheld> {
         let is_known = || {
             let distributions = &self.lambda().distributions;
             self.location().region != EDGE_REGION || distributions.fresh(self.now, DISTRIBUTIONS_MAX_AGE).is_some()
@@ -258,6 +258,8 @@ pub(super) fn oldest(source: &'static str, inventory: &Inventory) -> Option<Time
     let lambda = &inventory.lambda;
     let functions = lambda.functions.facts().map(Vec::as_slice).unwrap_or_default();
     let names = functions.iter().map(|function| function.name.as_str());
+    let zipped = functions.iter().filter(|function| function.configuration.package == Package::Zip);
+    let zipped = zipped.map(|function| function.name.as_str());
     let layers = lambda.layers.facts().map(Vec::as_slice).unwrap_or_default().iter().map(|layer| layer.id.as_str());
     match source {
         LAYERS => Some(lambda.layers.read_at()),
@@ -271,9 +273,9 @@ pub(super) fn oldest(source: &'static str, inventory: &Inventory) -> Option<Time
         POLICIES => lambda.policies.oldest(names),
         URLS => lambda.urls.oldest(names),
         CONCURRENCY => lambda.concurrency.oldest(names),
-        CODE_SIGNING => lambda.code_signing.oldest(names),
+        CODE_SIGNING => lambda.code_signing.oldest(zipped),
         RECURSION => lambda.recursion.oldest(names),
-        RUNTIME_MANAGEMENT => lambda.runtime_management.oldest(names),
+        RUNTIME_MANAGEMENT => lambda.runtime_management.oldest(zipped),
         EVENT_INVOKE => lambda.event_invoke.oldest(names),
         VERSIONS => lambda.versions.oldest(names),
         _ => Some(lambda.functions.read_at()),

@@ -214,7 +214,8 @@ fn vpc(dice: &mut Dice<'_>) -> Vpc {
         ids
     };
     let subnets = ids(dice.some(&SUBNETS_OF_VPC.map(|(id, ..)| id)));
-    Vpc { id: "vpc-1".to_owned(), subnets, security_groups: ids(dice.some(&GROUPS.map(|(id, ..)| id))) }
+    let security_groups = ids(dice.some(&GROUPS.map(|(id, ..)| id)));
+    Vpc { id: "vpc-1".to_owned(), subnets, security_groups, ipv6: dice.one_in(4) }
 }
 
 fn logging(dice: &mut Dice<'_>) -> Logging {

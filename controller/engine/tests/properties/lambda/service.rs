@@ -104,6 +104,7 @@ pub(crate) fn live(world: &World, id: &str, properties: &BTreeSet<Property>) -> 
         properties: BTreeMap::new(),
         revisions: BTreeMap::new(),
         status: None,
+        tags: None,
         environment: None,
         read_at: NOW,
     };
@@ -113,6 +114,7 @@ pub(crate) fn live(world: &World, id: &str, properties: &BTreeSet<Property>) -> 
             properties: properties.iter().map(|property| (property.clone(), of_function(deep, property))).collect(),
             revisions: revisions(deep),
             status: Some(deep.status.clone()),
+            tags: None,
             environment: readable(deep).then(|| Variables::new(deep.variables.clone())),
             ..empty
         },
