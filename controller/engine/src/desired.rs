@@ -323,6 +323,7 @@ impl Baseline {
     pub fn accept(&self, accounts: &[Account]) -> Result<Accepted, Refusal> {
         let parameters = self.parameters.compile()?;
         let controls = self.active_controls()?;
+        let parameters = parameters.with_active(&controls);
         let selection = Selection::new("select", &self.select)?;
         let code = CodeOwnership::new(&self.infrastructure_as_code)?;
         let limits = Limits::new(&self.remediation)?;

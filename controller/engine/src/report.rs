@@ -271,6 +271,7 @@ fn shortened(finding: &Finding) -> Finding {
     let verdict = match &finding.verdict {
         Verdict::Fail { expected, actual } => Verdict::fail(cut(expected), cut(actual)),
         Verdict::Unknown { why } => Verdict::unknown(cut(why)),
+        Verdict::PassWithNote { note } => Verdict::pass_with_note(cut(note)),
         other => other.clone(),
     };
     Finding { verdict, ..finding.clone() }

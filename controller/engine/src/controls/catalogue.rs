@@ -226,6 +226,14 @@ pub enum Compiled {
 }
 
 impl Compiled {
+    /// The same without what rests on controls that are switched off.
+    pub(crate) fn with_active(self, controls: &[ActiveControl]) -> Self {
+        match self {
+            Self::SecurityGroup(parameters) => Self::SecurityGroup(parameters),
+            Self::Lambda(parameters) => Self::Lambda(parameters.with_active(controls)),
+        }
+    }
+
     /// What the baseline asks for and forbids at once.
     ///
     /// # Errors

@@ -37,6 +37,7 @@ pub use view::{FunctionView, LambdaView, LayerView, Lookup};
 use super::tags::RequiredTag;
 use super::{ACCOUNT_SETTINGS, About, Catalogue, DISTRIBUTIONS, FUNCTIONS, InvalidParameter, LAYERS};
 use crate::controls;
+use crate::desired::ActiveControl;
 use crate::edit::{Impact, Withheld};
 use crate::facts::{AccountSettings, Function, Inventory, LayerVersion, ReadFailure, Resource, ResourceType};
 pub use crate::plan::properties::Remedy;
@@ -307,6 +308,12 @@ impl Compiled {
             versions: versions::Compiled::new(parameters),
             tags: super::tags::Compiled::new("requiredTags", required_tags.as_deref())?,
         })
+    }
+
+    /// The same without what rests on controls that are switched off.
+    pub(super) fn with_active(mut self: Box<Self>, controls: &[ActiveControl]) -> Box<Self> {
+        self.versions.keep(|id| controls.iter().any(|control| control.about.id == id));
+        self
     }
 }
 

@@ -21,6 +21,11 @@ impl Compiled {
         Self { published: judging().filter(used).map(|control| control.about.id).collect() }
     }
 
+    /// The same without the controls that an override has switched off.
+    pub(super) fn keep(&mut self, is_active: impl Fn(&str) -> bool) {
+        self.published.retain(|id| is_active(id));
+    }
+
     /// The controls that a version has to pass.
     fn controls(&self) -> impl Iterator<Item = &'static Control> {
         judging().filter(|control| self.published.contains(&control.about.id))
@@ -251,5 +256,15 @@ mod tests {
         let mut other = strict();
         other.limits = spec(json!({"limits": {"maxTimeout": 60}})).limits;
         assert!(alike(&strict(), &other));
+    }
+
+    #[test]
+    fn a_control_that_is_switched_off_judges_no_version() {
+        let mut compiled = Compiled::new(&spec(json!({})));
+        assert!(compiled.controls().count() > 1);
+        compiled.keep(|id| id == "lambda-supported-runtime");
+        assert_eq!(compiled.published, ["lambda-supported-runtime"]);
+        compiled.keep(|_| false);
+        assert_eq!(compiled.controls().count(), 0);
     }
 }
