@@ -7,12 +7,14 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use crds::conditions::{self, ACCEPTED, State};
 use crds::{Action, ChangeSet, ChangeSetApproval, ChangeSetApprovalSpec, EditRecord, OtherBaseline, Phase, Record};
+use engine::edit::Change;
 use engine::report::cut;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
 
 use super::output::{show, show_line};
+use super::render::in_full;
 use crate::kubernetes::{self, within};
 use crate::rollback::touched;
 
@@ -224,6 +226,9 @@ fn out_of_reach(set: &ChangeSet) -> impl Iterator<Item = String> {
 }
 
 fn change(edit: &EditRecord) -> String {
+    if let Some(Change::Properties(changes)) = edit.change() {
+        return changes.iter().map(in_full).collect::<Vec<_>>().join("; ");
+    }
     let side = |records: &[Record]| records.iter().map(record).collect::<Vec<_>>().join(" + ");
     match (side(&edit.before), side(&edit.after)) {
         (before, after) if before.is_empty() => after,
@@ -248,6 +253,28 @@ fn record(record: &Record) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_decides_is_told_what_becomes_of_a_function() {
+        let side = |runtime: Option<&str>, statement: Option<&str>| {
+            let record = |property: &str, of: Option<&str>, value: Option<&str>| {
+                serde_json::from_value::<Record>(serde_json::json!({"property": property, "of": of, "value": value}))
+            };
+            vec![
+                record("Runtime", None, runtime).expect("a record"),
+                record("Statement", Some("/all"), statement).expect("a record"),
+            ]
+        };
+        let before = side(Some(r#""nodejs20.x""#), Some(r#"{"Principal":"*","Sid":"all"}"#));
+        let after = side(Some(r#""nodejs24.x""#), None);
+        let edit = EditRecord { before, after, ..EditRecord::default() };
+        assert_eq!(
+            change(&edit),
+            r#"Runtime: "nodejs20.x" -> "nodejs24.x"; Statement /all: {"Principal":"*","Sid":"all"} -> not set"#
+        );
+        let undo = EditRecord { before: edit.after.clone(), after: edit.before.clone(), ..edit };
+        assert!(change(&undo).ends_with(r#"Statement /all: not set -> {"Principal":"*","Sid":"all"}"#));
+    }
 
     #[test]
     fn who_decides_to_undo_is_told_whom_the_exemption_does_not_reach() {

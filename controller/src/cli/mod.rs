@@ -51,7 +51,7 @@ enum Command {
     ///
     /// Exit code 0: every control passes. 2: a control fails, also where its edit is withheld. 1: an error, or a verdict that is unknown.
     Plan(plan::PlanOptions),
-    /// Show everything about one security group: which baselines see it, what each control says, what would be done, and what
+    /// Show everything about one resource, a security group or a function: which baselines see it, what each control says, what would be done, and what
     /// holds that back. Reads the objects from files, or from the cluster of the current kubeconfig, and writes nothing.
     ///
     /// Exit code as for plan.

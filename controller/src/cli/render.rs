@@ -305,12 +305,19 @@ fn change(edit: &Edit) -> String {
 }
 
 /// A property and its values. Statements are told by their names: their text stands in the change set.
-fn property(PropertyChange { property, before, after }: &PropertyChange) -> String {
-    let text = |value: &Option<Json>| value.as_ref().map_or_else(|| "not set".to_owned(), |value| cut(value.text()));
-    match property.name {
-        PropertyName::Statement | PropertyName::LayerStatement => property.to_string(),
-        _ => format!("{property}: {} -> {}", text(before), text(after)),
+fn property(change: &PropertyChange) -> String {
+    let PropertyChange { property, before, after } = change;
+    match (property.name, before, after) {
+        (PropertyName::Statement | PropertyName::LayerStatement, Some(_), None) => format!("remove {property}"),
+        (PropertyName::Statement | PropertyName::LayerStatement, None, Some(_)) => format!("add {property}"),
+        _ => in_full(change),
     }
+}
+
+/// The same with all that is to be decided on, statements too.
+pub fn in_full(PropertyChange { property, before, after }: &PropertyChange) -> String {
+    let text = |value: &Option<Json>| value.as_ref().map_or_else(|| "not set".to_owned(), |value| cut(value.text()));
+    format!("{property}: {} -> {}", text(before), text(after))
 }
 
 fn write_totals(out: &mut String, cells: &[CellPlan]) -> std::fmt::Result {

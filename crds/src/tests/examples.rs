@@ -332,7 +332,7 @@ fn the_outermost_values_on_functions_are_admitted() {
     spec.insert(
         "limits".to_owned(),
         json!({
-            "concurrency": {"default": 1, "perFunction": [{"name": "*", "reserved": 0}], "minUnreserved": 100},
+            "concurrency": {"default": 1, "perFunction": [{"name": "*", "reserved": 1}], "minUnreserved": 100},
             "maxTimeout": 900, "maxMemoryMiB": 128, "maxEphemeralMiB": 10240,
         }),
     );

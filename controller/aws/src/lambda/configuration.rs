@@ -104,6 +104,7 @@ fn logging(given: Option<&LoggingConfig>) -> Logging {
         format,
         application_level: application.map(|level| level.as_str().to_owned()),
         system_level: system.map(|level| level.as_str().to_owned()),
+        group: given.and_then(|logging| text(logging.log_group())),
     }
 }
 

@@ -307,6 +307,7 @@ fn logging(logging: Logging) -> LoggingConfig {
     LoggingConfig::builder()
         .log_format(format)
         .set_application_log_level(logging.application_level.map(|level| ApplicationLogLevel::from(level.as_str())))
+        .set_log_group(logging.group)
         .set_system_log_level(logging.system_level.map(|level| SystemLogLevel::from(level.as_str())))
         .build()
 }

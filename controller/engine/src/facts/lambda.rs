@@ -126,6 +126,9 @@ pub struct Logging {
     /// The least severe system log that is kept, with JSON: DEBUG, INFO or WARN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system_level: Option<String>,
+    /// The log group that it logs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 /// The form of log lines.

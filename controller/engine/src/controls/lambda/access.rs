@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::urls::serves_urls_alone;
 use super::view::unread;
 use super::{Compiled as Parameters, Control, FunctionView, LambdaView, Remedy};
 use crate::controls::{ALIASES, About, FUNCTIONS, POLICIES, Setting, named};
@@ -21,7 +22,8 @@ use crate::property::{Property, PropertyChange};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Access {
-    /// Whether no statement may let in everybody. Enforce removes such statements. Recommended: true.
+    /// Whether no statement may let in everybody. Enforce removes such statements, but for those that open a URL which
+    /// urls.allowFunctions allows. Recommended: true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forbid_public: Option<bool>,
     /// Whether services of AWS may call only on behalf of a source that is named: an account or an ARN. Recommended: true.
@@ -93,7 +95,7 @@ pub(super) const CONTROLS: &[Control] = &[
             sources: &[FUNCTIONS, POLICIES, ALIASES],
         },
         setting: |spec| Setting::switch(spec.access.as_ref().and_then(|access| access.forbid_public)),
-        alike: |one, other| one.access == other.access,
+        alike: |one, other| one.access == other.access && one.urls.allow_alike(&other.urls),
         check: |parameters, view| check(parameters, view, Class::Public, "no statement that lets in everybody"),
         remedy: Some(|parameters, view| remove(parameters, view, Class::Public)),
     },
@@ -157,11 +159,14 @@ fn offenders<'v>(
 ) -> Result<Vec<Offender<'v>>, Verdict> {
     let policies = view.policies().map_err(|failure| unread("its policies", failure))?;
     let trust = parameters.access.trust(&view.function.account);
+    let is_allowed = class == Class::Public && parameters.urls.may_be_unsigned(&view.function.name);
     let mut offenders = Vec::new();
     for (qualifier, policy) in policies {
         let policy = policy.as_ref().map_err(|error| Verdict::unknown(error.to_string()))?;
         let found = policy.judge(&trust).into_iter().filter(|(_, judged)| *judged == class);
         let found = found.filter_map(|(index, _)| policy.statements().get(index));
+        // What the baseline allows is taken from nobody.
+        let found = found.filter(|statement| !(is_allowed && serves_urls_alone(statement)));
         offenders.extend(found.map(|statement| Offender {
             qualifier,
             of: policy_of(view, qualifier),
@@ -337,6 +342,22 @@ mod tests {
 
     fn held(remedy: &Remedy) -> bool {
         matches!(remedy.held, Some(Withheld::NotExpressible(_)))
+    }
+
+    #[test]
+    fn who_may_use_an_allowed_url_is_not_shut_out() {
+        let mut url = statement("url", json!("*"), json!({"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}}));
+        url["Action"] = json!("lambda:InvokeFunctionUrl");
+        let via = statement("via", json!("*"), json!({"Bool": {"lambda:InvokedViaFunctionUrl": "true"}}));
+        let allowing = |name: &str| spec(json!({"access": {"forbidPublic": true}, "urls": {"allowFunctions": [name]}}));
+        let both = under(&[url.clone(), via.clone()]);
+        assert_eq!(verdict(&allowing("check*"), PUBLIC, &both), Verdict::Pass);
+        assert_eq!(remedies(&allowing("check*"), PUBLIC, &both), []);
+        assert_eq!(remedies(&allowing("pay"), PUBLIC, &both).len(), 2);
+        let all = under(&[url, via, open_to("all", json!("*"))]);
+        let asked = remedies(&allowing("check*"), PUBLIC, &all);
+        assert_eq!(asked.len(), 1);
+        assert_eq!(asked[0].changes[0].property, Property::statement("", "all"));
     }
 
     #[test]

@@ -71,11 +71,15 @@ pub struct ConcurrencyLimits {
 /// How many runs of some functions there may be at once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [{
+    "rule": "self.reserved > 0 || !self.name.matches('[*?{\\\\[]')",
+    "message": "reserved: 0 stops the function: name one, without a wildcard"
+}]))]
 pub struct FunctionConcurrency {
     /// Glob on the name of the functions, such as payments-*.
     #[schemars(length(min = 1, max = 140))]
     pub name: String,
-    /// Most concurrent runs of each of these functions. Enforce reserves so many; 0 stops the function.
+    /// Most concurrent runs of each of these functions. Enforce reserves so many; 0, for a function named in full, stops it.
     #[schemars(range(min = 0, max = 1_000_000))]
     pub reserved: i32,
 }

@@ -237,7 +237,8 @@ fn log_json(parameters: &Parameters, view: &LambdaView<'_>) -> Vec<Remedy> {
     let application_level = Some(kept.unwrap_or_else(|| level.name().to_owned()));
     // Lambda would add it by itself, and nothing is to change that the edit does not name.
     let system_level = Some(before.system_level.clone().unwrap_or_else(|| LogLevel::Info.name().to_owned()));
-    let after = Logging { format: LogFormat::Json, application_level, system_level };
+    let group = before.group.clone();
+    let after = Logging { format: LogFormat::Json, application_level, system_level, group };
     if *before == after {
         return Vec::new();
     }

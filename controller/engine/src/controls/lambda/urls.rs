@@ -30,7 +30,8 @@ pub struct Urls {
     /// requests, such as browsers and webhooks, are refused. Recommended: AWS_IAM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<AuthDemand>,
-    /// Globs on the names of functions that may have a URL, also one without authentication. Recommended: none.
+    /// Globs on the names of functions that may have a URL, also one without authentication: statements that let everybody use
+    /// it, and do nothing else, stay whatever access.forbidPublic says. Recommended: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 50), inner(length(min = 1, max = 255)))]
     pub allow_functions: Option<Vec<String>>,
@@ -84,6 +85,29 @@ impl Compiled {
             origins: cors_origins.map(BTreeSet::from_iter),
         })
     }
+
+    /// Whether the baseline lets everybody use the URLs of a function.
+    pub(super) fn may_be_unsigned(&self, function: &str) -> bool {
+        self.allowed.is_match(function)
+    }
+
+    /// Whether another baseline lets the same functions have such URLs.
+    pub(super) fn allow_alike(&self, other: &Self) -> bool {
+        self.allowed == other.allowed
+    }
+}
+
+/// Whether a statement lets everybody do nothing but use the URL without a signature: the two that Lambda asks for since
+/// October 2025 ("Control access to Lambda function URLs").
+pub(super) fn serves_urls_alone(statement: &Statement) -> bool {
+    Permission::of(statement.raw()).is_some_and(|parts| {
+        let by_url = match parts.action.as_str() {
+            "lambda:InvokeFunctionUrl" => parts.url_auth.as_deref() == Some("NONE"),
+            "lambda:InvokeFunction" => parts.via_url == Some(true),
+            _ => false,
+        };
+        parts.principal == "*" && by_url
+    })
 }
 
 /// The controls of this topic.
@@ -158,7 +182,7 @@ fn judged_unless_allowed<'v, 'a>(
     view: &'v LambdaView<'a>,
 ) -> Result<(&'v FunctionView<'a>, &'a [FunctionUrl]), Verdict> {
     match view.function() {
-        Some(view) if parameters.urls.allowed.is_match(&view.function.name) => {
+        Some(view) if parameters.urls.may_be_unsigned(&view.function.name) => {
             Err(Verdict::not_applicable("urls.allowFunctions names the function"))
         }
         _ => judged(view),

@@ -221,7 +221,12 @@ fn vpc(dice: &mut Dice<'_>) -> Vpc {
 fn logging(dice: &mut Dice<'_>) -> Logging {
     let level = *dice.pick(&[None, Some("DEBUG"), Some("WARN"), Some("INFO")]);
     match dice.one_in(2) {
-        true => Logging { format: LogFormat::Json, application_level: level.map(str::to_owned), system_level: None },
+        true => Logging {
+            format: LogFormat::Json,
+            application_level: level.map(str::to_owned),
+            system_level: None,
+            group: dice.one_in(2).then(|| "/aws/lambda/shop".to_owned()),
+        },
         false => Logging::default(),
     }
 }
