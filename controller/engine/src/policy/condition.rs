@@ -63,6 +63,11 @@ impl Conditions {
         self.0.contains_key(&Test::new(operator, key))
     }
 
+    /// Whether a key has to have this value, by an operator that is there.
+    pub(super) fn demand(&self, operator: &str, key: &str, value: &str) -> bool {
+        self.0.get(&Test::new(operator, key)).is_some_and(|values| values.iter().eq([value]))
+    }
+
     /// Whether every condition of the other is one of these.
     pub(super) fn include(&self, other: &Self) -> bool {
         other.0.iter().all(|(test, values)| self.0.get(test) == Some(values))

@@ -142,6 +142,17 @@ impl Statement {
         concerned && self.effect == Effect::Allow
     }
 
+    /// Whether it allows one action, written in lower case, and no other.
+    pub fn allows_only(&self, action: &str) -> bool {
+        let only = matches!(&self.actions, Extent::Only(actions) if actions.iter().all(|named| named == action));
+        only && self.effect == Effect::Allow
+    }
+
+    /// Whether it matches only requests in which a key has this value, by the operator.
+    pub fn demands(&self, operator: &str, key: &str, value: &str) -> bool {
+        self.conditions.demand(operator, key, value)
+    }
+
     /// Whether it is proven that the other one matches every request that this one matches, to the same effect: no
     /// other principals, actions or resources, and every condition of the other.
     pub fn is_no_wider_than(&self, other: &Self) -> bool {

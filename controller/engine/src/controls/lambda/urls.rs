@@ -97,17 +97,13 @@ impl Compiled {
     }
 }
 
-/// Whether a statement lets everybody do nothing but use the URL without a signature: the two that Lambda asks for since
-/// October 2025 ("Control access to Lambda function URLs").
+/// Whether a statement lets whomever it names do nothing but use a URL, without a signature: the two that Lambda asks for
+/// since October 2025 ("Control access to Lambda function URLs").
 pub(super) fn serves_urls_alone(statement: &Statement) -> bool {
-    Permission::of(statement.raw()).is_some_and(|parts| {
-        let by_url = match parts.action.as_str() {
-            "lambda:InvokeFunctionUrl" => parts.url_auth.as_deref() == Some("NONE"),
-            "lambda:InvokeFunction" => parts.via_url == Some(true),
-            _ => false,
-        };
-        parts.principal == "*" && by_url
-    })
+    let by_auth = || statement.demands("StringEquals", "lambda:FunctionUrlAuthType", "NONE");
+    let by_way = || statement.demands("Bool", "lambda:InvokedViaFunctionUrl", "true");
+    (statement.allows_only("lambda:invokefunctionurl") && by_auth())
+        || (statement.allows_only("lambda:invokefunction") && by_way())
 }
 
 /// The controls of this topic.
