@@ -307,11 +307,15 @@ fn change(edit: &Edit) -> String {
 /// A property and its values. Statements are told by their names: their text stands in the change set.
 fn property(change: &PropertyChange) -> String {
     let PropertyChange { property, before, after } = change;
-    match (property.name, before, after) {
-        (PropertyName::Statement | PropertyName::LayerStatement, Some(_), None) => format!("remove {property}"),
-        (PropertyName::Statement | PropertyName::LayerStatement, None, Some(_)) => format!("add {property}"),
-        _ => in_full(change),
+    if !matches!(property.name, PropertyName::Statement | PropertyName::LayerStatement) {
+        return in_full(change);
     }
+    let verb = match (before, after) {
+        (Some(_), None) => "remove",
+        (None, _) => "add",
+        (Some(_), Some(_)) => "keep",
+    };
+    format!("{verb} {property}")
 }
 
 /// The same with all that is to be decided on, statements too.

@@ -26,6 +26,9 @@ use crate::tagging;
 /// The lists end within this time, whatever AWS does.
 const LISTS_WITHIN: Duration = Duration::from_secs(180);
 
+/// CloudFront has no endpoint in a VPC: where it cannot be reached, the functions do not wait for it for long.
+const DISTRIBUTIONS_WITHIN: Duration = Duration::from_secs(20);
+
 /// Reads function by function take at most so long of one look: what is not reached has its turn in the next.
 const SLICE: Duration = Duration::from_secs(45);
 
@@ -86,6 +89,7 @@ async fn lists(
     let is_old = known.facts().is_err() || now().duration_since(known.read_at()) >= AGAIN;
     if is_old && connection.location().region == EDGE_REGION {
         let began = now();
+        let reads = connection.reads(Instant::now() + DISTRIBUTIONS_WITHIN);
         let read = distributions::observe(&connection.read_session().cloudfront, &reads).await;
         lambda.distributions = sourced(connection, DISTRIBUTIONS, read, began);
     }
