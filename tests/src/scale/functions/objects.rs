@@ -72,6 +72,7 @@ spec:
   - {control: lambda-no-untrusted-account, mode: "Off"}
   - {control: lambda-url-auth-iam, mode: "Off"}
   - {control: lambda-url-cors-restricted, mode: "Off"}
+  - {control: lambda-layer-not-public, mode: "Off"}
   - {control: lambda-runtime-auto-update, mode: "Off"}
   - {control: lambda-recursion-terminate, mode: "Off"}
   - {control: lambda-async-failure-destination, mode: "Off"}
@@ -87,7 +88,7 @@ mod tests {
     use crds::LambdaBaseline;
     use engine::controls::lambda::Functions;
     use engine::controls::{
-        ACCOUNT_SETTINGS, Catalogue as _, FUNCTIONS, LAYERS, NETWORK_INTERFACES, SECURITY_GROUPS, SUBNETS, Setting,
+        ACCOUNT_SETTINGS, Catalogue as _, FUNCTIONS, NETWORK_INTERFACES, SECURITY_GROUPS, SUBNETS, Setting,
     };
 
     use super::*;
@@ -105,7 +106,7 @@ mod tests {
 
     #[test]
     fn what_is_looked_at_in_the_end_rests_on_lists() -> Result<()> {
-        const LISTS: [&str; 6] = [FUNCTIONS, LAYERS, ACCOUNT_SETTINGS, SUBNETS, SECURITY_GROUPS, NETWORK_INTERFACES];
+        const LISTS: [&str; 5] = [FUNCTIONS, ACCOUNT_SETTINGS, SUBNETS, SECURITY_GROUPS, NETWORK_INTERFACES];
         let desired = desired(&parsed::<LambdaBaseline>(LISTS_ALONE)?, &account()?, &location())?;
         let sources = desired.controls.iter().flat_map(|active| active.about.sources).copied();
         let others: BTreeSet<&str> = sources.filter(|source| !LISTS.contains(source)).collect();
