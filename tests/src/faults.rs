@@ -337,10 +337,7 @@ fn of_others() -> Vec<Fault> {
                 Test("controller/engine/tests/properties/safety.rs", "a_foreign_change_stops_the_sequence"),
                 Scenario("lambda::foreign", "a_configuration_is_never_written_over_a_newer_one"),
                 Scenario("lambda::foreign", "a_deployment_at_any_step_is_kept_and_all_is_mended_beside_it"),
-                Scenario(
-                    "lambda::foreign",
-                    "a_deployment_that_is_under_way_at_any_step_is_kept_and_all_is_mended_after_it",
-                ),
+                Scenario("lambda::foreign", "a_deployment_that_is_under_way_is_kept_and_all_is_mended_after_it"),
                 Scenario("lambda::foreign", "a_statement_id_that_somebody_takes_meanwhile_stays_his"),
             ],
         },
