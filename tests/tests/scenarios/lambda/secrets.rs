@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tests::wait_until;
 
-use super::{KIND, allow, baseline, function, given, sids, wait_for_function};
+use super::{allow, baseline, function, given, sids, wait_for_function, wait_for_status};
 use crate::{ACCOUNT, controller, program, scenario};
 
 /// In every text of the function that is not a name by which AWS knows something. Undo data holds it where it must.
@@ -67,8 +67,8 @@ async fn no_text_of_a_function_is_told_anywhere() -> Result<()> {
         edit["before"].take();
         edit["after"].take();
     }
-    let status = scenario.status(KIND, "edge").await?;
-    ensure!(status["violationsTotal"].as_i64() > Some(0), "what is only reported is told: {status}");
+    let tells = |status: &Value| status["violationsTotal"].as_i64() > Some(0);
+    let status = wait_for_status(&scenario, "what is only reported is told", tells).await?;
     let events = scenario.kubectl.run(["get", "events", "-o", "json"]).await?.stdout;
     let explained = program().run(scenario.world, ["explain", "pay", "--account", &scenario.account]).await?;
     let (log, metrics) = (controller().await?.log().read()?, controller().await?.http("/metrics").await?);
