@@ -188,22 +188,32 @@ impl Gathering<'_> {
         let beside = async {
             let mut more = false;
             if needs(URLS) {
-                more |= self.gather(urls, paces.access, |name| urls::observe(sdk, reads, name)).await;
+                more |= self
+                    .gather(&self.turns.functions, urls, paces.access, |name| urls::observe(sdk, reads, name))
+                    .await;
             }
             // Without their list nothing is known of which are there.
             if needs(LAYER_POLICIES) && lists_layers {
                 let read = |id| layers::observe_policy(sdk, reads, id);
-                more |= self.take_turns(&self.turns.layers, layer_policies, paces.hourly, read).await;
+                more |= self.gather(&self.turns.layers, layer_policies, paces.hourly, read).await;
             }
             if needs(CONCURRENCY) {
-                more |= self.gather(concurrency, paces.slowly, |name| concurrency::observe(sdk, reads, name)).await;
+                more |= self
+                    .gather(&self.turns.functions, concurrency, paces.slowly, |name| {
+                        concurrency::observe(sdk, reads, name)
+                    })
+                    .await;
             }
             if needs(CODE_SIGNING) {
                 let read = |name| code_signing::observe(sdk, reads, name);
-                more |= self.take_turns(&self.turns.zipped, code_signing, paces.slowly, read).await;
+                more |= self.gather(&self.turns.zipped, code_signing, paces.slowly, read).await;
             }
             if needs(EVENT_INVOKE) {
-                more |= self.gather(event_invoke, paces.slowly, |name| event_invoke::observe(sdk, reads, name)).await;
+                more |= self
+                    .gather(&self.turns.functions, event_invoke, paces.slowly, |name| {
+                        event_invoke::observe(sdk, reads, name)
+                    })
+                    .await;
             }
             more
         };
@@ -215,14 +225,18 @@ impl Gathering<'_> {
                 let aliases = aliases.of(name, now()).map_err(unread_aliases)?;
                 versions::observe(sdk, reads, name, aliases).await
             };
-            more |= self.gather(&mut lambda.versions, paces.slowly, read).await;
+            more |= self.gather(&self.turns.functions, &mut lambda.versions, paces.slowly, read).await;
         }
         if needs(RECURSION) {
-            more |= self.gather(&mut lambda.recursion, paces.daily, |name| recursion::observe(sdk, reads, name)).await;
+            more |= self
+                .gather(&self.turns.functions, &mut lambda.recursion, paces.daily, |name| {
+                    recursion::observe(sdk, reads, name)
+                })
+                .await;
         }
         if needs(RUNTIME_MANAGEMENT) {
             let read = |name| runtime_management::observe(sdk, reads, name);
-            more |= self.take_turns(&self.turns.zipped, &mut lambda.runtime_management, paces.daily, read).await;
+            more |= self.gather(&self.turns.zipped, &mut lambda.runtime_management, paces.daily, read).await;
         }
         more
     }
@@ -239,7 +253,7 @@ impl Gathering<'_> {
         let (sdk, reads) = (&self.connection.read_session().lambda, &self.reads);
         if !needed.contains(POLICIES) {
             let read = |name| aliases::observe(sdk, reads, name);
-            return needed.contains(ALIASES) && self.gather(aliases, paces.access, read).await;
+            return needed.contains(ALIASES) && self.gather(&self.turns.functions, aliases, paces.access, read).await;
         }
         aliases.keep(paces.access, |name| self.turns.functions.known.contains(name));
         let aliases = &Mutex::new(aliases);
@@ -247,7 +261,7 @@ impl Gathering<'_> {
             let aliases = self.aliases(name, aliases).await?;
             policies::observe(sdk, reads, name, &aliases).await
         };
-        self.gather(policies, paces.policies, read).await
+        self.gather(&self.turns.functions, policies, paces.policies, read).await
     }
 
     /// The aliases of a function, read if it is their turn.
@@ -288,21 +302,8 @@ impl Gathering<'_> {
         Pace::of(wanted, round.saturating_mul(ROUNDS))
     }
 
-    /// Reads one thing of the functions whose turn it is; whether time ran out before all of them had theirs.
+    /// Reads one thing of those whose turn it is; whether time ran out before all of them had theirs.
     async fn gather<'t, T: Clone, F>(
-        &'t self,
-        gathered: &mut Gathered<T>,
-        pace: Pace,
-        read: impl Fn(&'t str) -> F,
-    ) -> bool
-    where
-        F: Future<Output = Result<T, AwsError>>,
-    {
-        self.take_turns(&self.turns.functions, gathered, pace, read).await
-    }
-
-    /// The same of whatever takes turns.
-    async fn take_turns<'t, T: Clone, F>(
         &'t self,
         turns: &'t Turns<'t>,
         gathered: &mut Gathered<T>,

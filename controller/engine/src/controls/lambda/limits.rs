@@ -338,12 +338,11 @@ fn stop_loops(_: &Parameters, view: &LambdaView<'_>) -> Vec<Remedy> {
     if view.function().is_none() {
         return Vec::new();
     }
-    let remedy = Remedy::set(PropertyChange {
+    vec![Remedy::set(PropertyChange {
         property: Property::only(PropertyName::Recursion),
         before: Some(Json::of(&Recursion::Allow)),
         after: Some(Json::of(&Recursion::Terminate)),
-    });
-    vec![remedy]
+    })]
 }
 
 fn check_sizes(parameters: &Parameters, view: &LambdaView<'_>) -> Verdict {
